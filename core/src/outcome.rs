@@ -1,0 +1,270 @@
+//! What happened to an instance, and what a retry can do about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use time::Duration;
+
+use crate::ids::{AccountId, InstanceId, Region};
+use crate::instance::OptionsState;
+use crate::metadata::{Change, MetadataOptions};
+use crate::trigger::TriggerKind;
+
+/// What happened to one instance in one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Changed, and verified; a stopped instance takes the change at its next start.
+    Enforced,
+    /// There was nothing to do.
+    Compliant,
+    /// Dry run: EC2 would have made the change (`DryRunOperation`).
+    WouldEnforce,
+    /// Not ours to change.
+    OutOfScope,
+    /// EC2 refuses the change by configuration.
+    Blocked,
+    /// We lack a permission.
+    Denied,
+    /// The instance does not exist any more.
+    Gone,
+    /// EC2 accepted the change; it was not `applied` within the verify window.
+    Pending,
+    /// The instance cannot be changed in its present state, or EC2 does not show it yet.
+    NotReady,
+    /// EC2 throttled the call, the SDK's own retries included.
+    Throttled,
+    /// Anything else.
+    Failed {
+        /// Whether EC2 or the network failed; if not, the request was wrong and stays so.
+        retry: bool,
+    },
+}
+
+impl Outcome {
+    /// The name in reports and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforced => "enforced",
+            Self::Compliant => "compliant",
+            Self::WouldEnforce => "would-enforce",
+            Self::OutOfScope => "out-of-scope",
+            Self::Blocked => "blocked",
+            Self::Denied => "denied",
+            Self::Gone => "gone",
+            Self::Pending => "pending",
+            Self::NotReady => "not-ready",
+            Self::Throttled => "throttled",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether the same event, delivered again later, may end better.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Pending | Self::NotReady | Self::Throttled | Self::Failed { retry: true })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// An AWS call that can be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// `ec2:DescribeInstances`.
+    DescribeInstances,
+    /// `ec2:ModifyInstanceMetadataOptions`.
+    ModifyInstanceMetadataOptions,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DescribeInstances => "ec2:DescribeInstances",
+            Self::ModifyInstanceMetadataOptions => "ec2:ModifyInstanceMetadataOptions",
+        })
+    }
+}
+
+/// A call that did not succeed, as far as it decides what comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The call.
+    pub call: Call,
+    /// EC2's error code; `None` where no answer came, or none that could be read.
+    pub code: Option<String>,
+    /// EC2's message, or what kept the answer from coming.
+    pub message: String,
+    /// The answer's HTTP status, where one came.
+    pub status: Option<u16>,
+}
+
+/// For how long after its event an instance that EC2 does not show may still appear.
+const APPEARS_WITHIN: Duration = Duration::minutes(15);
+
+impl Refusal {
+    /// What the refusal makes of the instance. `age` is the time since the event that named it.
+    ///
+    /// Codes: EC2 API reference, "Error codes for the Amazon EC2 API".
+    pub fn outcome(&self, age: Duration, redelivered: bool) -> Outcome {
+        match self.code.as_deref() {
+            Some("DryRunOperation") => Outcome::WouldEnforce,
+            Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => Outcome::Denied,
+            Some(
+                "RequestLimitExceeded"
+                | "EC2ThrottledException"
+                | "Throttling"
+                | "ThrottlingException"
+                | "RequestThrottled"
+                | "RequestThrottledException",
+            ) => Outcome::Throttled,
+            Some("IncorrectInstanceState" | "IncorrectState") => Outcome::NotReady,
+            Some("InvalidInstanceID.NotFound") => unknown_instance(age, redelivered),
+            // InvalidParameterValue: InstanceMetadataTags=enabled, and a tag key came that forbids it. We send no
+            // value outside the documented ones.
+            Some("UnsupportedOperation" | "InvalidParameterValue")
+                if self.call == Call::ModifyInstanceMetadataOptions =>
+            {
+                Outcome::Blocked
+            }
+            // Credentials that have run out are new at the next try.
+            Some("RequestExpired" | "ExpiredToken" | "ExpiredTokenException") => {
+                Outcome::Failed { retry: true }
+            }
+            _ => Outcome::Failed { retry: self.status.is_none_or(|status| status >= 500 || status < 300) },
+        }
+    }
+}
+
+/// What becomes of an instance that EC2 does not know: right after a launch it may not be visible yet.
+pub fn unknown_instance(age: Duration, redelivered: bool) -> Outcome {
+    if redelivered && age >= APPEARS_WITHIN { Outcome::Gone } else { Outcome::NotReady }
+}
+
+/// The sentence that reports show.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(code) = &self.code else {
+            return write!(f, "{} got no answer that can be used: {}", self.call, self.message);
+        };
+        write!(f, "{} was answered {code}: {}", self.call, self.message)
+    }
+}
+
+/// What happened to one instance, as it is returned and logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceReport {
+    /// The account that owns the instance.
+    pub account: AccountId,
+    /// The Region it is in.
+    pub region: Region,
+    /// Its id.
+    pub instance_id: InstanceId,
+    /// What named it.
+    pub trigger: TriggerKind,
+    /// What happened.
+    pub outcome: Outcome,
+    /// Its options as they were observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<MetadataOptions>,
+    /// What was sent, or, in a dry run, would have been.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+    /// `applied` or `pending`, as last seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<OptionsState>,
+    /// Why it ended so.
+    pub reasons: Vec<String>,
+    /// What was ignored or left out.
+    pub warnings: Vec<String>,
+}
+
+/// What an invocation did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether it changed anything, or only asked.
+    pub mode: Mode,
+    /// How many instances had which outcome.
+    pub counts: BTreeMap<&'static str, usize>,
+    /// One entry an instance.
+    pub outcomes: Vec<InstanceReport>,
+    /// Why events were ignored, a sentence an event.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+}
+
+impl Report {
+    /// The report of these outcomes, counted.
+    pub fn new(mode: Mode, outcomes: Vec<InstanceReport>, ignored: Vec<String>) -> Self {
+        let mut counts = BTreeMap::new();
+        for report in &outcomes {
+            *counts.entry(report.outcome.as_str()).or_default() += 1;
+        }
+        Self { mode, counts, outcomes, ignored }
+    }
+}
+
+/// Whether EC2 is asked to change anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Changes are made.
+    #[default]
+    Enforce,
+    /// Changes are sent with `DryRun=true`: EC2 answers whether it would make them.
+    DryRun,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_codes_become_outcomes() {
+        use Call::{DescribeInstances as Describe, ModifyInstanceMetadataOptions as Modify};
+        let (young, old) = (Duration::seconds(5), Duration::minutes(16));
+        let (again, wrong) = (Outcome::Failed { retry: true }, Outcome::Failed { retry: false });
+        let rows = [
+            (Modify, Some("DryRunOperation"), Some(412), young, false, Outcome::WouldEnforce),
+            (Modify, Some("UnauthorizedOperation"), Some(403), young, false, Outcome::Denied),
+            (Describe, Some("UnauthorizedOperation"), Some(403), young, false, Outcome::Denied),
+            (Modify, Some("RequestLimitExceeded"), Some(503), young, false, Outcome::Throttled),
+            (Describe, Some("EC2ThrottledException"), Some(503), young, false, Outcome::Throttled),
+            (Modify, Some("IncorrectInstanceState"), Some(400), old, true, Outcome::NotReady),
+            (Modify, Some("InvalidInstanceID.NotFound"), Some(400), young, false, Outcome::NotReady),
+            (Modify, Some("InvalidInstanceID.NotFound"), Some(400), old, false, Outcome::NotReady),
+            (Modify, Some("InvalidInstanceID.NotFound"), Some(400), young, true, Outcome::NotReady),
+            (Modify, Some("InvalidInstanceID.NotFound"), Some(400), old, true, Outcome::Gone),
+            // Cloud Custodian waits for this spelling, which EC2 never sends.
+            (Modify, Some("InvalidInstanceId.NotFound"), Some(400), old, true, wrong),
+            (Modify, Some("InvalidInstanceID.Malformed"), Some(400), young, false, wrong),
+            (Modify, Some("UnsupportedOperation"), Some(400), young, false, Outcome::Blocked),
+            (Modify, Some("InvalidParameterValue"), Some(400), young, false, Outcome::Blocked),
+            (Describe, Some("InvalidParameterValue"), Some(400), young, false, wrong),
+            (Modify, Some("InternalError"), Some(500), young, false, again),
+            (Modify, Some("Unavailable"), Some(503), young, false, again),
+            (Modify, Some("ExpiredToken"), Some(400), young, false, again),
+            (Modify, Some("SomethingNew"), Some(400), young, false, wrong),
+            (Modify, None, None, young, false, again),
+            (Modify, None, Some(200), young, false, again),
+        ];
+        for (call, code, status, age, redelivered, expected) in rows {
+            let refusal = Refusal { call, code: code.map(str::to_owned), message: "m".to_owned(), status };
+            assert_eq!(
+                refusal.outcome(age, redelivered),
+                expected,
+                "{call} {code:?} {status:?} {age} {redelivered}"
+            );
+        }
+    }
+}

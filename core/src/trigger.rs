@@ -1,0 +1,282 @@
+//! EventBridge event → which instances to look at.
+//!
+//! An event is only a nudge: tags and options that it carries are never used, since it may be minutes old.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::ids::{AccountId, InstanceId, Place, Region};
+
+/// What an event asks us to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// What kind of event it was.
+    pub kind: TriggerKind,
+    /// Account and Region, from the envelope that EventBridge itself fills in.
+    pub place: Place,
+    /// When it happened, from the envelope.
+    pub time: OffsetDateTime,
+    /// The instances it names.
+    pub instances: Named,
+}
+
+/// The kinds of event, the one that prevails first: where several name one instance in a batch, the instance is
+/// reported under the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TriggerKind {
+    /// CloudTrail saw `RunInstances`.
+    Launch,
+    /// An instance came to run, or to stop.
+    StateChange,
+}
+
+/// How an event names its instances.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Named {
+    /// By their ids.
+    Ids(Vec<InstanceId>),
+    /// All that were launched with this client token; CloudTrail had cut the ids off.
+    ClientToken(String),
+    /// All that were launched at about this time; CloudTrail had cut ids and token off.
+    LaunchedAround(OffsetDateTime),
+}
+
+/// Why an event names no instance. Nothing is wrong with that: rules may match more than concerns us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ignored {
+    /// No event of EventBridge.
+    NotAnEvent,
+    /// Of a source and detail-type that we do not look at.
+    Unrelated {
+        /// The event's source.
+        source: String,
+        /// The event's detail-type.
+        detail_type: String,
+    },
+    /// A CloudTrail record of another call.
+    OtherCall(String),
+    /// The call failed: nothing was launched or changed.
+    FailedCall(String),
+    /// A change to a state in which there is nothing to do.
+    OtherState(String),
+    /// A field is missing or is not what it should be.
+    Unusable(&'static str),
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnEvent => f.write_str("not an EventBridge event: no source and detail-type"),
+            Self::Unrelated { source, detail_type } => {
+                write!(f, "source {source:?} with detail-type {detail_type:?} does not concern us")
+            }
+            Self::OtherCall(name) => write!(f, "the call {name:?} does not concern us"),
+            Self::FailedCall(code) => write!(f, "the call failed with {code:?}"),
+            Self::OtherState(state) => write!(f, "nothing to do in the state {state:?}"),
+            Self::Unusable(field) => write!(f, "{field} is missing or malformed"),
+        }
+    }
+}
+
+impl Trigger {
+    /// Reads one EventBridge event.
+    ///
+    /// # Errors
+    /// Why the event names no instance that concerns us; the same event never will.
+    pub fn from_event(event: &Value) -> Result<Self, Ignored> {
+        let (Some(source), Some(detail_type)) = (text(event, "/source"), text(event, "/detail-type")) else {
+            return Err(Ignored::NotAnEvent);
+        };
+        let read = match (source, detail_type) {
+            ("aws.ec2", "AWS API Call via CloudTrail") => api_call,
+            ("aws.ec2", "EC2 Instance State-change Notification") => state_change,
+            _ => return Err(Ignored::Unrelated { source: short(source), detail_type: short(detail_type) }),
+        };
+        let time = time_at(event, "/time").ok_or(Ignored::Unusable("time"))?;
+        let account = text(event, "/account").and_then(|account| AccountId::new(account).ok());
+        let region = text(event, "/region").and_then(|region| Region::new(region).ok());
+        let place = Place {
+            account: account.ok_or(Ignored::Unusable("account"))?,
+            region: region.ok_or(Ignored::Unusable("region"))?,
+        };
+        let (kind, instances) = read(event)?;
+        Ok(Self { kind, place, time, instances })
+    }
+}
+
+/// A CloudTrail record of a call.
+fn api_call(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
+    match text(event, "/detail/eventName") {
+        Some("RunInstances") => {}
+        Some(other) => return Err(Ignored::OtherCall(short(other))),
+        None => return Err(Ignored::Unusable("detail.eventName")),
+    }
+    if let Some(code) = text(event, "/detail/errorCode") {
+        return Err(Ignored::FailedCall(short(code)));
+    }
+    Ok((TriggerKind::Launch, launched(event)?))
+}
+
+/// The instances that a launch made. CloudTrail cuts parameters and response off at 100 KB each: then the client
+/// token finds them, else the time.
+fn launched(event: &Value) -> Result<Named, Ignored> {
+    let items = event.pointer("/detail/responseElements/instancesSet/items").and_then(Value::as_array);
+    let ids: Vec<InstanceId> =
+        items.into_iter().flatten().filter_map(|item| id_at(item, "/instanceId")).collect();
+    if !ids.is_empty() {
+        return Ok(Named::Ids(ids));
+    }
+    // EC2 takes tokens of at most 64 characters.
+    let token =
+        text(event, "/detail/requestParameters/clientToken").filter(|token| (1..=64).contains(&token.len()));
+    if let Some(token) = token {
+        return Ok(Named::ClientToken(token.to_owned()));
+    }
+    let launched_at = time_at(event, "/detail/eventTime").ok_or(Ignored::Unusable("detail.eventTime"))?;
+    Ok(Named::LaunchedAround(launched_at))
+}
+
+fn state_change(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
+    match text(event, "/detail/state") {
+        Some("running" | "stopped") => {}
+        Some(other) => return Err(Ignored::OtherState(short(other))),
+        None => return Err(Ignored::Unusable("detail.state")),
+    }
+    let id = id_at(event, "/detail/instance-id").ok_or(Ignored::Unusable("detail.instance-id"))?;
+    Ok((TriggerKind::StateChange, Named::Ids(vec![id])))
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
+    value.pointer(pointer)?.as_str()
+}
+
+fn time_at(value: &Value, pointer: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text(value, pointer)?, &Rfc3339).ok()
+}
+
+fn id_at(value: &Value, pointer: &str) -> Option<InstanceId> {
+    InstanceId::new(text(value, pointer)?).ok()
+}
+
+/// As much of a foreign text as a message needs.
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(source: &str, detail_type: &str, detail: Value) -> Value {
+        json!({
+            "version": "0", "source": source, "detail-type": detail_type, "account": "111122223333",
+            "region": "us-east-1", "time": "2026-03-17T00:59:42Z", "detail": detail,
+        })
+    }
+
+    fn call(detail: Value) -> Value {
+        event("aws.ec2", "AWS API Call via CloudTrail", detail)
+    }
+
+    fn state(id: &str, state: &str) -> Value {
+        let detail = json!({"instance-id": id, "state": state});
+        event("aws.ec2", "EC2 Instance State-change Notification", detail)
+    }
+
+    const ID: &str = "i-0123456789abcdef0";
+
+    fn ids(ids: &[&str]) -> Named {
+        Named::Ids(ids.iter().map(|id| InstanceId::new(id).unwrap()).collect())
+    }
+
+    #[test]
+    fn events_name_instances() {
+        let run = |rest: Value| {
+            let mut detail = json!({"eventName": "RunInstances", "eventTime": "2026-03-17T00:59:41Z"});
+            detail.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            call(detail)
+        };
+        let launched = json!({"instancesSet": {"items": [{"instanceId": ID}, {"instanceId": "i-01234567"}]}});
+        let time = time::macros::datetime!(2026-03-17 00:59:41 UTC);
+        let rows = [
+            (
+                "launch",
+                run(json!({"responseElements": launched})),
+                TriggerKind::Launch,
+                ids(&[ID, "i-01234567"]),
+            ),
+            (
+                "launch with one id that is none",
+                run(
+                    json!({"responseElements": {"instancesSet": {"items": [{"instanceId": "i-*"}, {"instanceId": ID}]}}}),
+                ),
+                TriggerKind::Launch,
+                ids(&[ID]),
+            ),
+            (
+                "response cut off",
+                run(
+                    json!({"requestParameters": {"clientToken": "t-1"}, "responseElements": {"omitted": true}}),
+                ),
+                TriggerKind::Launch,
+                Named::ClientToken("t-1".to_owned()),
+            ),
+            (
+                "empty set",
+                run(
+                    json!({"requestParameters": {"clientToken": "t-1"}, "responseElements": {"instancesSet": {}}}),
+                ),
+                TriggerKind::Launch,
+                Named::ClientToken("t-1".to_owned()),
+            ),
+            (
+                "parameters and response cut off",
+                run(json!({"requestParameters": {"omitted": true}, "responseElements": {"omitted": true}})),
+                TriggerKind::Launch,
+                Named::LaunchedAround(time),
+            ),
+            ("running", state(ID, "running"), TriggerKind::StateChange, ids(&[ID])),
+            ("stopped", state(ID, "stopped"), TriggerKind::StateChange, ids(&[ID])),
+        ];
+        for (name, event, kind, instances) in rows {
+            let trigger = Trigger::from_event(&event).unwrap_or_else(|ignored| panic!("{name}: {ignored}"));
+            assert_eq!((trigger.kind, trigger.instances), (kind, instances), "{name}");
+            assert_eq!(trigger.place.account.as_str(), "111122223333", "{name}");
+            assert_eq!(trigger.place.region.as_str(), "us-east-1", "{name}");
+        }
+    }
+
+    #[test]
+    fn other_events_are_ignored_with_a_reason() {
+        let with = |mut event: Value, key: &str, value: Value| {
+            event[key] = value;
+            event
+        };
+        let failed = json!({"eventName": "RunInstances", "errorCode": "Client.UnauthorizedOperation", "responseElements": null});
+        let rows = [
+            (json!([]), "not an EventBridge event"),
+            (json!(7), "not an EventBridge event"),
+            (json!({}), "not an EventBridge event"),
+            (event("aws.s3", "Object Created", json!({})), "source \"aws.s3\""),
+            (call(json!({"eventName": "CreateTags"})), "the call \"CreateTags\""),
+            (call(json!({})), "detail.eventName is missing"),
+            (call(failed), "the call failed with \"Client.UnauthorizedOperation\""),
+            (call(json!({"eventName": "RunInstances"})), "detail.eventTime is missing"),
+            (state(ID, "terminated"), "nothing to do in the state \"terminated\""),
+            (state("i-*", "running"), "detail.instance-id is missing or malformed"),
+            (with(state(ID, "running"), "account", json!("1")), "account is missing or malformed"),
+            (with(state(ID, "running"), "region", json!("evil.example/")), "region is missing or malformed"),
+            (with(state(ID, "running"), "time", json!(0)), "time is missing or malformed"),
+        ];
+        for (event, expected) in rows {
+            let ignored = Trigger::from_event(&event).expect_err(&event.to_string()).to_string();
+            assert!(ignored.starts_with(expected), "{event}: {ignored}");
+        }
+    }
+}
