@@ -178,17 +178,18 @@ impl OptionValue {
         }
     }
 
-    /// The value alone, as the API spells it; `None` for a hop limit, which is a number.
-    fn word(self) -> Option<&'static str> {
+    /// The value alone, as the API spells it: `required`, `2`.
+    pub fn text(self) -> String {
         match self {
-            Self::HttpTokens(HttpTokens::Required) => Some("required"),
-            Self::HttpTokens(HttpTokens::Optional) => Some("optional"),
+            Self::HttpTokens(HttpTokens::Required) => "required".to_owned(),
+            Self::HttpTokens(HttpTokens::Optional) => "optional".to_owned(),
             Self::HttpEndpoint(switch)
             | Self::HttpProtocolIpv6(switch)
-            | Self::InstanceMetadataTags(switch) => {
-                Some(if switch == Switch::Enabled { "enabled" } else { "disabled" })
-            }
-            Self::HttpPutResponseHopLimit(_) => None,
+            | Self::InstanceMetadataTags(switch) => match switch {
+                Switch::Disabled => "disabled".to_owned(),
+                Switch::Enabled => "enabled".to_owned(),
+            },
+            Self::HttpPutResponseHopLimit(limit) => limit.get().to_string(),
         }
     }
 }
@@ -196,10 +197,7 @@ impl OptionValue {
 /// `HttpTokens=required`, as in a tag.
 impl fmt::Display for OptionValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::HttpPutResponseHopLimit(limit) => write!(f, "{}={}", self.name(), limit.get()),
-            _ => write!(f, "{}={}", self.name(), self.word().unwrap_or_default()),
-        }
+        write!(f, "{}={}", self.name(), self.text())
     }
 }
 
@@ -208,7 +206,7 @@ impl Serialize for OptionValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::HttpPutResponseHopLimit(limit) => serializer.serialize_u8(limit.get()),
-            _ => serializer.serialize_str(self.word().unwrap_or_default()),
+            _ => serializer.serialize_str(&self.text()),
         }
     }
 }

@@ -201,16 +201,19 @@ pub struct Report {
     /// Why events were ignored, a sentence an event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
+    /// Why the instances of an event could not be found out, a sentence an event.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<String>,
 }
 
 impl Report {
-    /// The report of these outcomes, counted.
-    pub fn new(mode: Mode, outcomes: Vec<InstanceReport>, ignored: Vec<String>) -> Self {
+    /// A report of these outcomes, counted.
+    pub fn new(mode: Mode, outcomes: Vec<InstanceReport>) -> Self {
         let mut counts = BTreeMap::new();
         for report in &outcomes {
             *counts.entry(report.outcome.as_str()).or_default() += 1;
         }
-        Self { mode, counts, outcomes, ignored }
+        Self { mode, counts, outcomes, ..Self::default() }
     }
 }
 

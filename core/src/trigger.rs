@@ -46,6 +46,18 @@ pub enum Named {
     LaunchedAround(OffsetDateTime),
 }
 
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ids(ids) => {
+                f.write_str(&ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Self::ClientToken(token) => write!(f, "the launch with client token {token:?}"),
+            Self::LaunchedAround(time) => write!(f, "the launch at {time}"),
+        }
+    }
+}
+
 /// Why an event names no instance. Nothing is wrong with that: rules may match more than concerns us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ignored {

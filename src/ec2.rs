@@ -1,0 +1,196 @@
+//! EC2, in our words: the only file that names `aws_sdk_ec2`.
+
+use aws_config::SdkConfig;
+use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::config::timeout::TimeoutConfig;
+use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::primitives::DateTime;
+use aws_sdk_ec2::types as sdk;
+use imds_core::ids::{InstanceId, Region};
+use imds_core::instance::{Instance, InstanceState, OptionsState};
+use imds_core::metadata::{Change, MetadataOptions, OptionName, OptionValue};
+use imds_core::outcome::{Call, Mode, Refusal};
+use imds_core::trigger::Named;
+use std::time::Duration;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{Duration as Span, OffsetDateTime, UtcOffset};
+
+/// The most instance ids that one describe takes: EC2's limit of values in a filter.
+pub const IDS_PER_DESCRIBE: usize = 200;
+
+/// EC2 in one account and Region. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Ec2 {
+    client: aws_sdk_ec2::Client,
+}
+
+impl Ec2 {
+    /// A client for `region` with the credentials and the HTTP client of `shared`.
+    pub fn new(shared: &SdkConfig, region: &Region) -> Self {
+        let config = aws_sdk_ec2::config::Builder::from(shared)
+            .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
+            // Adaptive: the SDK slows down when EC2 throttles, as other users of the account may cause it to.
+            .retry_config(RetryConfig::adaptive().with_max_attempts(5))
+            .timeout_config(timeouts())
+            .build();
+        Self { client: aws_sdk_ec2::Client::from_conf(config) }
+    }
+
+    /// The instances that `named` selects, in no particular order; those that EC2 does not show are absent. At
+    /// most [`IDS_PER_DESCRIBE`] ids.
+    ///
+    /// # Errors
+    /// What EC2 answered, or that it did not; see [`Refusal::outcome`] for what a retry would change.
+    pub async fn describe(&self, named: &Named) -> Result<Vec<Instance>, Refusal> {
+        let pages = self.client.describe_instances().filters(filter(named)).into_paginator().send();
+        let pages = pages.try_collect().await.map_err(|error| refusal(Call::DescribeInstances, &error))?;
+        let instances = pages.into_iter().flat_map(|page| page.reservations.unwrap_or_default());
+        let instances = instances.flat_map(|reservation| reservation.instances.unwrap_or_default());
+        Ok(instances.filter_map(|instance| read_instance(&instance)).collect())
+    }
+
+    /// Sends `change`, with `DryRun=true` in [`Mode::DryRun`]. Returns the state that EC2 answers.
+    ///
+    /// # Errors
+    /// What EC2 answered, or that it did not; a dry run always ends here, with `DryRunOperation` at best.
+    pub async fn modify(
+        &self,
+        id: &InstanceId,
+        change: &Change,
+        mode: Mode,
+    ) -> Result<Option<OptionsState>, Refusal> {
+        let mut request = self.client.modify_instance_metadata_options().instance_id(id.as_str());
+        if mode == Mode::DryRun {
+            request = request.dry_run(true);
+        }
+        for value in change.options().iter() {
+            request = match value {
+                OptionValue::HttpTokens(_) => request.http_tokens(value.text().as_str().into()),
+                OptionValue::HttpEndpoint(_) => request.http_endpoint(value.text().as_str().into()),
+                OptionValue::HttpPutResponseHopLimit(limit) => {
+                    request.http_put_response_hop_limit(limit.get().into())
+                }
+                OptionValue::HttpProtocolIpv6(_) => request.http_protocol_ipv6(value.text().as_str().into()),
+                OptionValue::InstanceMetadataTags(_) => {
+                    request.instance_metadata_tags(value.text().as_str().into())
+                }
+            };
+        }
+        let answer =
+            request.send().await.map_err(|error| refusal(Call::ModifyInstanceMetadataOptions, &error))?;
+        Ok(answer.instance_metadata_options.as_ref().and_then(read_state))
+    }
+}
+
+/// The filter that selects the instances.
+fn filter(named: &Named) -> sdk::Filter {
+    let filter = |name: &str, values| sdk::Filter::builder().name(name).set_values(Some(values)).build();
+    match named {
+        Named::Ids(ids) => filter("instance-id", ids.iter().map(ToString::to_string).collect()),
+        Named::ClientToken(token) => filter("client-token", vec![literal(token)]),
+        Named::LaunchedAround(time) => filter("launch-time", minutes_around(*time)),
+    }
+}
+
+/// `text` for a filter, whose `*` and `?` are wildcards and whose `\` escapes them.
+fn literal(text: &str) -> String {
+    let escaped = |c| matches!(c, '*' | '?' | '\\').then_some('\\').into_iter().chain([c]);
+    text.chars().flat_map(escaped).collect()
+}
+
+/// Patterns of launch times for the minute of `time` and its neighbours: the event's clock and EC2's may differ.
+fn minutes_around(time: OffsetDateTime) -> Vec<String> {
+    const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:*");
+    let minute = |offset| (time.to_offset(UtcOffset::UTC) + Span::minutes(offset)).format(MINUTE).ok();
+    [-1, 0, 1].into_iter().filter_map(minute).collect()
+}
+
+/// `None` where the id is none that EC2 could have given.
+fn read_instance(instance: &sdk::Instance) -> Option<Instance> {
+    let options = instance.metadata_options.as_ref();
+    let state = instance.state.as_ref().and_then(|state| state.name.as_ref());
+    let tag = |tag: &sdk::Tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default()));
+    let operator = instance.operator.as_ref().filter(|operator| operator.managed == Some(true));
+    Some(Instance {
+        id: InstanceId::new(instance.instance_id.as_deref()?).ok()?,
+        // A state that is new to us is at least not known to be final.
+        state: state
+            .and_then(|name| InstanceState::from_name(name.as_str()))
+            .unwrap_or(InstanceState::Pending),
+        tags: instance.tags.iter().flatten().filter_map(tag).collect(),
+        options: options.map(read_options).unwrap_or_default(),
+        options_state: options.and_then(read_state),
+        launch_time: instance.launch_time.as_ref().and_then(read_time),
+        managed_by: operator
+            .map(|operator| operator.principal.clone().unwrap_or("another operator".to_owned())),
+    })
+}
+
+/// The options with a value that is known here.
+fn read_options(options: &sdk::InstanceMetadataOptionsResponse) -> MetadataOptions {
+    let hop_limit = options.http_put_response_hop_limit.map(|hops| hops.to_string());
+    let texts = [
+        (OptionName::HttpTokens, options.http_tokens.as_ref().map(|value| value.as_str())),
+        (OptionName::HttpEndpoint, options.http_endpoint.as_ref().map(|value| value.as_str())),
+        (OptionName::HttpPutResponseHopLimit, hop_limit.as_deref()),
+        (OptionName::HttpProtocolIpv6, options.http_protocol_ipv6.as_ref().map(|value| value.as_str())),
+        (
+            OptionName::InstanceMetadataTags,
+            options.instance_metadata_tags.as_ref().map(|value| value.as_str()),
+        ),
+    ];
+    texts.into_iter().filter_map(|(name, text)| name.parse(text?)).collect()
+}
+
+fn read_state(options: &sdk::InstanceMetadataOptionsResponse) -> Option<OptionsState> {
+    match options.state.as_ref()? {
+        sdk::InstanceMetadataOptionsState::Applied => Some(OptionsState::Applied),
+        sdk::InstanceMetadataOptionsState::Pending => Some(OptionsState::Pending),
+        _ => None,
+    }
+}
+
+fn read_time(time: &DateTime) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(time.secs()).ok()
+}
+
+fn refusal<E>(call: Call, error: &SdkError<E>) -> Refusal
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    Refusal {
+        call,
+        code: error.code().map(str::to_owned),
+        message: error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned),
+        status: error.raw_response().map(|response| response.status().as_u16()),
+    }
+}
+
+/// A describe of 200 instances takes EC2 about a second and a modify less; what takes ten times as long is lost.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(10))
+        .operation_timeout(Duration::from_secs(40))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_filter_takes_a_token_literally() {
+        let named = Named::ClientToken(r"a*b?c\d".to_owned());
+        assert_eq!(filter(&named).values(), [r"a\*b\?c\\d"]);
+    }
+
+    #[test]
+    fn a_launch_time_is_looked_for_in_three_minutes_of_utc() {
+        let filter = filter(&Named::LaunchedAround(datetime!(2026-01-01 01:00:30 +1)));
+        assert_eq!(filter.name(), Some("launch-time"));
+        assert_eq!(filter.values(), ["2025-12-31T23:59:*", "2026-01-01T00:00:*", "2026-01-01T00:01:*"]);
+    }
+}

@@ -1,0 +1,183 @@
+//! One instance on its way from decision to outcome.
+
+use imds_core::decide::{Decision, Facts, Verdict, decide};
+use imds_core::ids::Place;
+use imds_core::instance::{Instance, InstanceState, OptionsState};
+use imds_core::metadata::Change;
+use imds_core::outcome::{InstanceReport, Mode, Outcome, Refusal, unknown_instance};
+use imds_core::policy::Policy;
+use time::OffsetDateTime;
+
+use super::observe::{Sight, Subject};
+
+/// What comes next for an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Send this change.
+    Act(Change),
+    /// See whether its options, with the change where there was one, are applied.
+    Verify,
+    /// EC2 refused the change because of the instance's state: see whether the instance is gone, else it ends so.
+    LookOnce(Outcome),
+    /// Nothing.
+    Ended(Outcome),
+}
+
+/// One instance on its way from decision to outcome.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) subject: Subject,
+    pub(super) step: Step,
+    instance: Option<Instance>,
+    change: Option<Change>,
+    state: Option<OptionsState>,
+    reasons: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Case {
+    /// Opens the case of an instance: decides on it if EC2 showed it.
+    pub(super) fn open(
+        (subject, sight): (Subject, Sight),
+        policy: &Policy,
+        place: &Place,
+        now: OffsetDateTime,
+    ) -> Self {
+        match sight {
+            Sight::Shown(instance) => {
+                let facts = Facts {
+                    account: &place.account,
+                    region: &place.region,
+                    instance: &instance,
+                    tokens_enforced: None,
+                };
+                let decision = decide(policy, &facts, now);
+                Self::decided(subject, instance, &decision)
+            }
+            Sight::NotShown => {
+                let outcome = unknown_instance(subject.age, subject.redelivered);
+                Self::unseen(subject, outcome, "EC2 does not show the instance".to_owned())
+            }
+            Sight::Refused(refusal) => {
+                let outcome = refusal.outcome(subject.age, subject.redelivered);
+                Self::unseen(subject, outcome, refusal.to_string())
+            }
+        }
+    }
+
+    fn unseen(subject: Subject, outcome: Outcome, reason: String) -> Self {
+        Self {
+            subject,
+            step: Step::Ended(outcome),
+            instance: None,
+            change: None,
+            state: None,
+            reasons: vec![reason],
+            warnings: Vec::new(),
+        }
+    }
+
+    fn decided(subject: Subject, instance: Instance, decision: &Decision) -> Self {
+        let (step, change) = match &decision.verdict {
+            Verdict::Change { change, .. } => (Step::Act(*change), Some(*change)),
+            // An earlier delivery may have made the change and not seen it applied.
+            Verdict::Compliant { .. } if subject.redelivered && is_awaited(&instance) => (Step::Verify, None),
+            Verdict::Compliant { .. } => (Step::Ended(Outcome::Compliant), None),
+            Verdict::OutOfScope { .. } => (Step::Ended(Outcome::OutOfScope), None),
+            Verdict::Blocked { .. } => (Step::Ended(Outcome::Blocked), None),
+        };
+        Self {
+            subject,
+            step,
+            change,
+            state: instance.options_state,
+            reasons: decision.verdict.reasons().iter().map(ToString::to_string).collect(),
+            warnings: decision.warnings.iter().map(ToString::to_string).collect(),
+            instance: Some(instance),
+        }
+    }
+
+    /// Takes EC2's answer to the change.
+    pub(super) fn answered(&mut self, mode: Mode, answer: Result<Option<OptionsState>, Refusal>) {
+        let refusal = match answer {
+            Ok(_) if mode == Mode::DryRun => {
+                self.reasons.push("EC2 answered the dry run as if it had made the change".to_owned());
+                self.step = Step::Ended(Outcome::Failed { retry: false });
+                return;
+            }
+            Ok(state) => {
+                self.state = state;
+                self.step = Step::Verify;
+                return;
+            }
+            Err(refusal) => refusal,
+        };
+        let outcome = refusal.outcome(self.subject.age, self.subject.redelivered);
+        self.step = if outcome == Outcome::NotReady { Step::LookOnce(outcome) } else { Step::Ended(outcome) };
+        if outcome != Outcome::WouldEnforce {
+            self.reasons.push(refusal.to_string());
+        }
+    }
+
+    /// Takes a later look at the instance; `None` where EC2 did not show it.
+    pub(super) fn looked(&mut self, instance: Option<&Instance>) {
+        if let Some(instance) = instance.filter(|instance| instance.state.is_final()) {
+            self.reasons.push(format!("the instance is {} meanwhile", instance.state));
+            self.step = Step::Ended(Outcome::Gone);
+            return;
+        }
+        match (&self.step, instance) {
+            (Step::LookOnce(outcome), _) => self.step = Step::Ended(*outcome),
+            (Step::Verify, Some(instance)) => {
+                self.state = instance.options_state;
+                let is_made = self.change.is_none_or(|change| instance.options.contains(&change));
+                if is_made && !is_awaited(instance) {
+                    let outcome = if self.change.is_some() { Outcome::Enforced } else { Outcome::Compliant };
+                    self.step = Step::Ended(outcome);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes that there will be no further look; `refusal` is what the last one met, if anything.
+    pub(super) fn time_is_up(&mut self, refusal: Option<&Refusal>) {
+        let outcome = match self.step {
+            Step::Verify => Outcome::Pending,
+            Step::LookOnce(outcome) => outcome,
+            Step::Act(_) | Step::Ended(_) => return,
+        };
+        self.step = Step::Ended(outcome);
+        self.reasons.extend(refusal.map(|refusal| format!("not verified: {refusal}")));
+    }
+
+    /// How it ended.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.step {
+            Step::Ended(outcome) => outcome,
+            // Every case is driven to its end; one that is not has not been seen to succeed.
+            _ => Outcome::Failed { retry: true },
+        }
+    }
+
+    /// The case as it is reported.
+    pub(super) fn into_report(self, place: &Place) -> InstanceReport {
+        InstanceReport {
+            account: place.account.clone(),
+            region: place.region.clone(),
+            outcome: self.outcome(),
+            instance_id: self.subject.id,
+            trigger: self.subject.kind,
+            before: self.instance.map(|instance| instance.options),
+            change: self.change,
+            state: self.state,
+            reasons: self.reasons,
+            warnings: self.warnings,
+        }
+    }
+}
+
+/// Whether the instance's options are still on their way to it. A stopped one takes them at its next start.
+fn is_awaited(instance: &Instance) -> bool {
+    instance.options_state != Some(OptionsState::Applied) && instance.state != InstanceState::Stopped
+}

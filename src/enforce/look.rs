@@ -1,0 +1,38 @@
+//! One look at many instances.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use imds_core::ids::InstanceId;
+use imds_core::instance::Instance;
+use imds_core::outcome::Refusal;
+use imds_core::trigger::Named;
+
+use crate::ec2::{Ec2, IDS_PER_DESCRIBE};
+
+/// How many describes run at once: enough to hide their latency, far below EC2's bucket of 100.
+const DESCRIBES_AT_ONCE: usize = 4;
+
+/// What EC2 showed; an id that is in neither map is one that EC2 does not show.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) shown: BTreeMap<InstanceId, Instance>,
+    pub(super) refused: BTreeMap<InstanceId, Refusal>,
+}
+
+/// Describes `ids`, in as few calls as EC2 allows.
+pub(super) async fn look(ec2: &Ec2, ids: &[InstanceId]) -> Look {
+    let mut look = Look::default();
+    let chunks = stream::iter(ids.chunks(IDS_PER_DESCRIBE).map(<[InstanceId]>::to_vec));
+    let mut answers = chunks
+        .map(|chunk| async move { (ec2.describe(&Named::Ids(chunk.clone())).await, chunk) })
+        .buffer_unordered(DESCRIBES_AT_ONCE);
+    while let Some((answer, chunk)) = answers.next().await {
+        match answer {
+            Ok(instances) => look.shown.extend(instances.into_iter().map(|i| (i.id.clone(), i))),
+            Err(refusal) => look.refused.extend(chunk.into_iter().map(|id| (id, refusal.clone()))),
+        }
+    }
+    look
+}

@@ -1,0 +1,145 @@
+//! Lambda payload in, response out.
+//!
+//! The payload is one EventBridge event, or an SQS batch whose bodies are events.
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use imds_core::outcome::Report;
+use imds_core::trigger::{Ignored, Trigger};
+use lambda_runtime::Diagnostic;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::enforce::{Enforcer, Nudge};
+
+/// What an invocation came to.
+#[derive(Debug)]
+pub struct Answer {
+    /// What was done, for the log.
+    pub report: Report,
+    /// What Lambda gets: the report, or for a batch the records to deliver again.
+    pub response: Result<Value, HandlerError>,
+}
+
+/// Why an invocation fails as a whole. Lambda delivers the payload again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandlerError {
+    /// What a direct invocation asked for is not done yet; a retry may do it.
+    #[error("to be retried: {0}")]
+    Unfinished(String),
+    /// An SQS batch that is not what SQS sends, so that no record of it can be failed by itself.
+    #[error("not an SQS batch, though it comes from aws:sqs: {0}")]
+    MalformedBatch(String),
+}
+
+impl From<HandlerError> for Diagnostic {
+    fn from(error: HandlerError) -> Self {
+        let error_type = match error {
+            HandlerError::Unfinished(_) => "Unfinished",
+            HandlerError::MalformedBatch(_) => "MalformedBatch",
+        };
+        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+    }
+}
+
+/// Answers one invocation. `now` is the time.
+pub async fn answer(enforcer: &Enforcer, payload: Value, now: OffsetDateTime) -> Answer {
+    if payload.pointer("/Records/0/eventSource").and_then(Value::as_str) != Some("aws:sqs") {
+        return answer_event(enforcer, &payload, now).await;
+    }
+    match read_batch(payload) {
+        Ok(records) => answer_batch(enforcer, records, now).await,
+        Err(error) => Answer { report: Report::new(enforcer.mode(), Vec::new()), response: Err(error) },
+    }
+}
+
+async fn answer_event(enforcer: &Enforcer, event: &Value, now: OffsetDateTime) -> Answer {
+    let mut report = Report::new(enforcer.mode(), Vec::new());
+    let mut is_unfinished = false;
+    match Trigger::from_event(event) {
+        Err(ignored) => report.ignored.push(ignored.to_string()),
+        Ok(trigger) => {
+            let ended = enforcer.enforce(&[Nudge { trigger, redelivered: false }], now).await;
+            is_unfinished = !ended.retry.is_empty();
+            report = Report { unresolved: ended.unresolved, ..Report::new(enforcer.mode(), ended.reports) };
+        }
+    }
+    let response = if is_unfinished {
+        Err(HandlerError::Unfinished(unfinished(&report)))
+    } else {
+        serde_json::to_value(&report).map_err(|error| HandlerError::Unfinished(error.to_string()))
+    };
+    Answer { report, response }
+}
+
+/// What a retry is for: the first few of it, since an error message is no place for thousands of instances.
+fn unfinished(report: &Report) -> String {
+    const SHOWN: usize = 5;
+    let instances = report.outcomes.iter().filter(|report| report.outcome.is_retryable()).map(|report| {
+        let why = report.reasons.last().map(String::as_str).unwrap_or_default();
+        format!("{} is {} ({why})", report.instance_id, report.outcome)
+    });
+    let mut parts: Vec<String> = report.unresolved.iter().cloned().chain(instances).collect();
+    let more = parts.len().saturating_sub(SHOWN);
+    parts.truncate(SHOWN);
+    if more > 0 {
+        parts.push(format!("and {more} more"));
+    }
+    parts.join("; ")
+}
+
+/// A record of an SQS batch: its message id, and the event in its body.
+struct Record {
+    message_id: String,
+    event: Result<Nudge, Unread>,
+}
+
+/// Why a record names no instance.
+enum Unread {
+    /// It does not concern us, and is done.
+    Ignored(Ignored),
+    /// It is not JSON; it fails, so that the dead-letter queue keeps it.
+    NotJson(serde_json::Error),
+}
+
+fn read_batch(payload: Value) -> Result<Vec<Record>, HandlerError> {
+    let batch: SqsEvent =
+        serde_json::from_value(payload).map_err(|error| HandlerError::MalformedBatch(error.to_string()))?;
+    batch.records.into_iter().map(read_record).collect()
+}
+
+fn read_record(message: SqsMessage) -> Result<Record, HandlerError> {
+    let Some(message_id) = message.message_id else {
+        return Err(HandlerError::MalformedBatch("a record has no messageId".to_owned()));
+    };
+    let receives = message.attributes.get("ApproximateReceiveCount");
+    let redelivered = receives.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 1);
+    let event = serde_json::from_str(&message.body.unwrap_or_default()).map_err(Unread::NotJson);
+    let trigger = event.and_then(|event: Value| Trigger::from_event(&event).map_err(Unread::Ignored));
+    Ok(Record { message_id, event: trigger.map(|trigger| Nudge { trigger, redelivered }) })
+}
+
+async fn answer_batch(enforcer: &Enforcer, records: Vec<Record>, now: OffsetDateTime) -> Answer {
+    let (mut nudges, mut nudged_by) = (Vec::new(), Vec::new());
+    let (mut ignored, mut unreadable) = (Vec::new(), Vec::new());
+    let mut response = SqsBatchResponse::default();
+    for Record { message_id, event } in records {
+        match event {
+            Ok(nudge) => {
+                nudges.push(nudge);
+                nudged_by.push(message_id);
+            }
+            Err(Unread::Ignored(why)) => ignored.push(why.to_string()),
+            Err(Unread::NotJson(error)) => {
+                unreadable.push(format!("the record {message_id} is not JSON: {error}"));
+                response.add_failure(message_id);
+            }
+        }
+    }
+    let ended = enforcer.enforce(&nudges, now).await;
+    ended.retry.iter().filter_map(|&nudge| nudged_by.get(nudge)).for_each(|id| response.add_failure(id));
+    unreadable.extend(ended.unresolved);
+    let report = Report { ignored, unresolved: unreadable, ..Report::new(enforcer.mode(), ended.reports) };
+    let response =
+        serde_json::to_value(response).map_err(|error| HandlerError::Unfinished(error.to_string()));
+    Answer { report, response }
+}
