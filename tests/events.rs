@@ -1,0 +1,51 @@
+//! Every file of events/ is read as the function reads it; what it must name stands here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use imds_core::trigger::Trigger;
+use serde_json::Value;
+
+/// What the event of a file names: the trigger and how many instances, or the start of why it is ignored.
+const EXPECTED: &[(&str, &str)] = &[
+    ("ec2-launch-auto-scaling", "launch: 1 instance"),
+    ("ec2-launch-cut-off", "launch: the launch with client token"),
+    ("ec2-launch-failed", "ignored: the call failed with \"Client.UnauthorizedOperation\""),
+    ("ec2-launch-many", "launch: 20 instances"),
+    ("ec2-launch-one", "launch: 1 instance"),
+    ("ec2-state-running", "state-change: 1 instance"),
+    ("ec2-state-stopped", "state-change: 1 instance"),
+    ("ec2-state-terminated", "ignored: nothing to do in the state \"terminated\""),
+    ("s3-unrelated", "ignored: source \"aws.s3\""),
+    ("sqs-batch", "ignored: not an EventBridge event"),
+];
+
+fn summary(event: &Value) -> String {
+    match Trigger::from_event(event) {
+        Err(ignored) => format!("ignored: {ignored}"),
+        Ok(trigger) => {
+            let kind = serde_json::to_value(trigger.kind).unwrap();
+            let instances = match &trigger.instances {
+                imds_core::trigger::Named::Ids(ids) if ids.len() == 1 => "1 instance".to_owned(),
+                imds_core::trigger::Named::Ids(ids) => format!("{} instances", ids.len()),
+                selection => selection.to_string(),
+            };
+            format!("{}: {instances}", kind.as_str().unwrap())
+        }
+    }
+}
+
+#[test]
+fn every_sample_event_names_what_it_should() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+    let mut expected: BTreeMap<&str, &str> = EXPECTED.iter().copied().collect();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let event: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let start = expected.remove(&*name).unwrap_or_else(|| panic!("{name}.json: say in EXPECTED what it names"));
+        let summary = summary(&event);
+        assert!(summary.starts_with(start), "{name}.json: {summary}, not {start}");
+    }
+    assert!(expected.is_empty(), "files that are not there: {expected:?}");
+}

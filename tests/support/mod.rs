@@ -1,0 +1,136 @@
+//! The real enforcer, with the real SDK, against an ec2-sim of its own.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use ec2_sim::{Ec2Sim, InstanceView, Launch, Place, RecordedCall, Settings};
+use imds_enforcer::accounts::Accounts;
+use imds_enforcer::config::Config;
+use imds_enforcer::enforce::Enforcer;
+use imds_enforcer::handler::{Answer, answer};
+use serde_json::{Value, json};
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+pub const ACCOUNT: &str = "111122223333";
+pub const REGION: &str = "us-east-1";
+
+/// An EC2 and a function that works on it.
+pub struct Scene {
+    pub sim: Ec2Sim,
+    pub enforcer: Enforcer,
+    pub place: Place,
+}
+
+impl Scene {
+    /// An EC2 that applies changes at once, and a function with these variables in its environment.
+    pub async fn new(variables: &[(&str, &str)]) -> Self {
+        Self::with(Settings { apply_delay: Duration::ZERO, ..Settings::default() }, variables).await
+    }
+
+    pub async fn with(settings: Settings, variables: &[(&str, &str)]) -> Self {
+        let sim = Ec2Sim::start(settings).await.unwrap();
+        let lookup = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        let enforcer = Enforcer::new(Config::from_lookup(lookup).unwrap(), Accounts::new(connect(&sim)));
+        let place = sim.place(ACCOUNT, REGION);
+        Self { sim, enforcer, place }
+    }
+
+    /// Launches instances, and forgets the events of it.
+    pub fn launch(&self, launch: Launch) -> Vec<String> {
+        let ids = self.place.launch(launch);
+        self.sim.take_events();
+        ids
+    }
+
+    pub fn instance(&self, id: &str) -> InstanceView {
+        self.place.instance(id).unwrap_or_else(|| panic!("{id} exists"))
+    }
+
+    /// Gives the function a payload.
+    pub async fn answer(&self, payload: Value) -> Answer {
+        answer(&self.enforcer, payload, now()).await
+    }
+
+    /// The calls of this action so far.
+    pub fn calls(&self, action: &str) -> Vec<RecordedCall> {
+        self.sim.calls().into_iter().filter(|call| call.action == action).collect()
+    }
+}
+
+fn connect(sim: &Ec2Sim) -> SdkConfig {
+    let credentials = Credentials::new(ACCOUNT, "secret", None, None, "tests");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .endpoint_url(sim.endpoint())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are the edge")]
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+/// Instances as they were launched in IMDSv1's days: tokens optional, endpoint enabled, hop limit 1.
+pub fn imdsv1(count: usize) -> Launch {
+    Launch { count, ..Launch::default() }
+}
+
+/// Instances with these options, and IMDSv1's for the rest.
+pub fn with_options(options: &[(&str, &str)]) -> Launch {
+    let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Launch { options, ..Launch::default() }
+}
+
+/// CloudTrail's event of a launch of `ids`, as far as the function reads it.
+pub fn launch_event(ids: &[String]) -> Value {
+    let items: Vec<Value> = ids.iter().map(|id| json!({"instanceId": id})).collect();
+    api_call(json!({
+        "eventName": "RunInstances", "eventTime": text(now()),
+        "responseElements": {"instancesSet": {"items": items}},
+    }))
+}
+
+/// An event of CloudTrail.
+pub fn api_call(detail: Value) -> Value {
+    event("AWS API Call via CloudTrail", now(), detail)
+}
+
+/// The event that `id` came to run at `time`.
+pub fn running_event(id: &str, time: OffsetDateTime) -> Value {
+    event("EC2 Instance State-change Notification", time, json!({"instance-id": id, "state": "running"}))
+}
+
+fn event(detail_type: &str, time: OffsetDateTime, detail: Value) -> Value {
+    json!({
+        "version": "0", "source": "aws.ec2", "detail-type": detail_type, "account": ACCOUNT, "region": REGION,
+        "time": text(time), "detail": detail,
+    })
+}
+
+fn text(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap()
+}
+
+/// An SQS batch of these bodies; the message ids are `m0`, `m1` and so on.
+pub fn batch(bodies: &[String], receives: u32) -> Value {
+    let record = |(number, body): (usize, &String)| {
+        json!({
+            "messageId": format!("m{number}"), "body": body, "eventSource": "aws:sqs", "awsRegion": REGION,
+            "attributes": {"ApproximateReceiveCount": receives.to_string()},
+        })
+    };
+    json!({"Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>()})
+}
+
+/// The message ids that the function wants delivered again.
+pub fn failures(answer: &Answer) -> Vec<String> {
+    let response = answer.response.as_ref().expect("a batch is answered");
+    let failures = response["batchItemFailures"].as_array().expect("a list of failures");
+    failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned()).collect()
+}
