@@ -1,0 +1,78 @@
+"""Checks what `sam build` made: that the function starts in Lambda, and that the policy is where it is read.
+
+Usage: check_package.py FOLDER
+"""
+
+import json
+import sys
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
+from samcli.yamlhelper import yaml_parse
+
+# provided.al2023 has this one: a binary that needs a newer one does not start there.
+LAMBDA_GLIBC = (2, 34)
+MIB = 1024 * 1024
+# What the project promises of its package, unpacked.
+MOST_BYTES = 20 * MIB
+
+
+def glibc_versions(binary: Path) -> set[tuple[int, ...]]:
+    """The versions of glibc whose symbols the binary needs."""
+    with binary.open("rb") as file:
+        sections = ELFFile(file).iter_sections()
+        needs = [section for section in sections if isinstance(section, GNUVerNeedSection)]
+        names = [symbol.name for need in needs for _, symbols in need.iter_versions() for symbol in symbols]
+    versions = [name.removeprefix("GLIBC_") for name in names if name.startswith("GLIBC_")]
+    return {tuple(int(part) for part in version.split(".")) for version in versions}
+
+
+def zipped_bytes(binary: Path) -> int:
+    """The size of the package that is uploaded."""
+    package = BytesIO()
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(binary, binary.name)
+    return len(package.getvalue())
+
+
+def layer_errors(built: Path) -> list[str]:
+    """What is wrong with the layer that brings the policy to where the function reads it."""
+    resources = yaml_parse((built / "template.yaml").read_text())["Resources"]
+    variables = resources["Enforcer"]["Properties"]["Environment"]["Variables"]
+    in_layer = Path(variables["IMDS_POLICY_FILE"]).relative_to("/opt")
+    policy = built / resources["PolicyLayer"]["Properties"]["ContentUri"] / in_layer
+    try:
+        json.loads(policy.read_text())
+    except (OSError, ValueError) as error:
+        return [f"the layer does not hold the policy: {error}"]
+    return []
+
+
+def main(built: Path) -> int:
+    errors = []
+    bootstrap = built / "Enforcer" / "bootstrap"
+    versions = glibc_versions(bootstrap)
+    if not versions:
+        errors.append("bootstrap names no glibc version: is it the binary?")
+    newest = max(versions, default=(0,))
+    size = bootstrap.stat().st_size
+    print(f"bootstrap: {size / MIB:.1f} MiB, zipped {zipped_bytes(bootstrap) / MIB:.1f} MiB")
+    print(f"it needs glibc {'.'.join(map(str, newest))}")
+    if newest > LAMBDA_GLIBC:
+        errors.append("provided.al2023 has only glibc 2.34: bootstrap does not start there")
+    if size > MOST_BYTES:
+        errors.append(f"bootstrap is larger than {MOST_BYTES / MIB:.0f} MiB")
+    others = [path.name for path in bootstrap.parent.iterdir() if path != bootstrap]
+    if others:
+        errors.append(f"the package holds more than bootstrap: {', '.join(others)}")
+    errors += layer_errors(built)
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,185 @@
+"""The processes that the tests talk to: started on free ports, waited for within bounds, stopped at the end."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "111122223333"
+REGION = "us-east-1"
+STARTS_WITHIN = 20.0
+INVOKE_PATH = "/2015-03-31/functions/function/invocations"
+
+
+def program(variable: str, what: str) -> Path:
+    """The program that an environment variable names. Missing, it is an error: no test is skipped."""
+    path = Path(os.environ.get(variable, ""))
+    if not path.is_file():
+        raise FileNotFoundError(f"set {variable} to {what}; it is {str(path)!r}")
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def until(what: str, look, within: float = 15.0):
+    """Looks again and again until `look()` gives something true, which is returned."""
+    end = time.monotonic() + within
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        assert time.monotonic() < end, f"{what}: not within {within} s; last seen: {seen!r}"
+        time.sleep(0.05)
+
+
+def settings(access_key: str = ACCOUNT, **more: str) -> dict[str, str]:
+    """An environment with credentials, a Region and no more of AWS than `more` says."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return environment | {
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **more,
+    }
+
+
+class Running:
+    """A process, its output in a file."""
+
+    def __init__(self, command: list[str | Path], folder: Path, name: str, environment: dict[str, str]):
+        self.name = name
+        self.log = folder / f"{name}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=folder,
+                # A group of its own: what it starts ends with it.
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def started(self, look):
+        """Waits for `look()`, or says what the process printed."""
+
+        def alive_and_seen():
+            assert self.process.poll() is None, f"{self.name} ended at once:\n{self.output()}"
+            return look()
+
+        return until(f"start of {self.name}", alive_and_seen, STARTS_WITHIN)
+
+    def listens(self, port: int) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    def stop(self):
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signum)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+
+
+class Ec2Sim(Running):
+    """The embedded EC2, and its control API."""
+
+    def __init__(self, folder: Path, *flags: str):
+        command = [program("EC2_SIM_BIN", "the built ec2-sim"), "--listen", "127.0.0.1:0", *flags]
+        super().__init__(command, folder, "ec2-sim", settings())
+        ready = "ec2-sim listens on "
+        self.url = self.started(
+            lambda: next((line.split(ready)[1].strip() for line in self.output().splitlines() if ready in line), None)
+        )
+
+    def calls(self, action: str | None = None) -> list[dict]:
+        """The calls so far, or those of one action."""
+        calls = self.control("GET", "calls")["calls"]
+        return [call for call in calls if action in (None, call["action"])]
+
+    def forget_calls(self):
+        self.control("DELETE", "calls")
+
+    def fault(self, **fault):
+        self.control("POST", "faults", fault)
+
+    def events(self) -> list[dict]:
+        return self.control("GET", "events")["events"]
+
+    def control(self, method: str, what: str, body: dict | None = None):
+        answer = requests.request(method, f"{self.url}/_sim/{what}", json=body, timeout=10)
+        assert answer.ok, f"{method} /_sim/{what}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+
+class Moto(Running):
+    """moto's server: an EC2 that nobody here wrote."""
+
+    def __init__(self, folder: Path):
+        port = free_port()
+        command = ["moto_server", "--host", "127.0.0.1", "--port", str(port)]
+        super().__init__(command, folder, "moto", settings())
+        self.url = f"http://127.0.0.1:{port}"
+        self.started(lambda: self.listens(port))
+
+
+class Function(Running):
+    """The release build of the function under the Lambda Runtime Interface Emulator.
+
+    The emulator breaks on a second invocation while one is under way: invoke one by one.
+    """
+
+    def __init__(self, folder: Path, ec2_url: str, port: int | None = None, **variables: str):
+        emulator = folder / "aws-lambda-rie"
+        shutil.copy(program("LAMBDA_EMULATOR", "the Lambda Runtime Interface Emulator"), emulator)
+        emulator.chmod(0o755)
+        port = port or free_port()
+        command = [
+            emulator,
+            "--runtime-interface-emulator-address",
+            f"127.0.0.1:{port}",
+            "--runtime-api-address",
+            f"127.0.0.1:{free_port()}",
+            program("BOOTSTRAP", "the function's bootstrap"),
+        ]
+        variables = {
+            "AWS_ENDPOINT_URL_EC2": ec2_url,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": "180",
+            "AWS_LAMBDA_LOG_FORMAT": "JSON",
+            "IMDS_POLICY_FILE": str(ROOT / "policy" / "policy.json"),
+        } | variables
+        super().__init__(command, folder, "function", settings(**variables))
+        self.url = f"http://127.0.0.1:{port}{INVOKE_PATH}"
+        self.started(lambda: self.listens(port))
+
+    def invoke(self, payload) -> dict:
+        """What the invocation returns: a result, or an object with `errorType` and `errorMessage`."""
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        answer = requests.post(self.url, data=body, timeout=60)
+        assert answer.ok, f"{answer.status_code} {answer.text}\n{self.output()}"
+        return answer.json()
+
+    def log_lines(self) -> list[dict]:
+        """The lines that the function logged, among those of the emulator."""
+        lines = [line for line in self.output().splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in lines]
