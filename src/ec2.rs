@@ -4,7 +4,6 @@ use aws_config::SdkConfig;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types as sdk;
 use imds_core::ids::{InstanceId, Region};
 use imds_core::instance::{Instance, InstanceState, OptionsState};
@@ -121,7 +120,6 @@ fn read_instance(instance: &sdk::Instance) -> Option<Instance> {
         tags: instance.tags.iter().flatten().filter_map(tag).collect(),
         options: options.map(read_options).unwrap_or_default(),
         options_state: options.and_then(read_state),
-        launch_time: instance.launch_time.as_ref().and_then(read_time),
         managed_by: operator
             .map(|operator| operator.principal.clone().unwrap_or("another operator".to_owned())),
     })
@@ -149,10 +147,6 @@ fn read_state(options: &sdk::InstanceMetadataOptionsResponse) -> Option<OptionsS
         sdk::InstanceMetadataOptionsState::Pending => Some(OptionsState::Pending),
         _ => None,
     }
-}
-
-fn read_time(time: &DateTime) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp(time.secs()).ok()
 }
 
 fn refusal<E>(call: Call, error: &SdkError<E>) -> Refusal

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-use time::OffsetDateTime;
 
 use crate::ids::InstanceId;
 use crate::metadata::MetadataOptions;
@@ -22,8 +21,6 @@ pub struct Instance {
     pub options: MetadataOptions,
     /// Whether its latest change of options has reached it; `None` where EC2 does not say.
     pub options_state: Option<OptionsState>,
-    /// When it was last launched or started.
-    pub launch_time: Option<OffsetDateTime>,
     /// The AWS service or other operator that manages it in the owner's place (`Operator.Managed`), if one does.
     pub managed_by: Option<String>,
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 /// The name of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,8 +76,10 @@ impl fmt::Display for OptionName {
     }
 }
 
-/// The value of [`OptionName::HttpTokens`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Whether IMDS answers without a session token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum HttpTokens {
     /// IMDSv2 only.
     Required,
@@ -95,8 +97,10 @@ impl HttpTokens {
     }
 }
 
-/// The value of the options that are either on or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum Switch {
     /// Off, the tighter of the two.
     Disabled,
@@ -115,8 +119,18 @@ impl Switch {
 }
 
 /// A hop limit, 1 to 64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("minimum" = 1, "maximum" = 64)))]
+#[serde(try_from = "i64")]
 pub struct HopLimit(u8);
+
+impl TryFrom<i64> for HopLimit {
+    type Error = &'static str;
+
+    fn try_from(hops: i64) -> Result<Self, Self::Error> {
+        Self::new(hops).ok_or("a hop limit is 1 to 64")
+    }
+}
 
 impl HopLimit {
     /// The limit of `hops`; `None` outside 1 to 64.

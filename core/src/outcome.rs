@@ -20,6 +20,8 @@ pub enum Outcome {
     Compliant,
     /// Dry run: EC2 would have made the change (`DryRunOperation`).
     WouldEnforce,
+    /// A rule or a tag leaves it alone.
+    Exempt,
     /// Not ours to change.
     OutOfScope,
     /// EC2 refuses the change by configuration.
@@ -48,6 +50,7 @@ impl Outcome {
             Self::Enforced => "enforced",
             Self::Compliant => "compliant",
             Self::WouldEnforce => "would-enforce",
+            Self::Exempt => "exempt",
             Self::OutOfScope => "out-of-scope",
             Self::Blocked => "blocked",
             Self::Denied => "denied",

@@ -2,7 +2,7 @@
 
 mod fleet;
 
-use std::time::Duration;
+use std::io::Write;
 
 use anyhow::{Context, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -31,26 +31,28 @@ struct Subject {
 }
 
 /// Runs the demo.
-pub async fn run() -> Result<Exit> {
+pub async fn run(out: &mut impl Write) -> Result<Exit> {
     let sim = Ec2Sim::start(Settings::default()).await.context("ec2-sim cannot listen on a free port of 127.0.0.1")?;
     let place = sim.place(ACCOUNT, REGION);
-    println!("An EC2 of its own listens on {}. The policy:\n\n{POLICY}\n", sim.endpoint());
+    writeln!(out, "An EC2 of its own listens on {}. The policy:\n\n{POLICY}\n", sim.endpoint())?;
     let fleet = launch(&place);
     let events = sim.take_events();
-    println!("{} instances were launched; EventBridge has {} events for the function.\n", fleet.len(), events.len());
+    writeln!(out, "{} instances were launched; EventBridge has {} events for the function.\n", fleet.len(), events.len())?;
 
     let answer = handler::answer(&enforcer(&sim)?, sqs_batch(&events), now()).await;
     let response = answer.response.context("the function failed")?;
     let settled = response == json!({"batchItemFailures": []});
 
-    println!("{}\n", table(&fleet, &answer.report.outcomes, &place));
+    writeln!(out, "{}\n", table(&fleet, &answer.report.outcomes, &place))?;
     let wrong: Vec<String> = fleet.iter().filter_map(|subject| subject.wrong(&place)).collect();
-    wrong.iter().for_each(|line| println!("{line}"));
+    for line in &wrong {
+        writeln!(out, "{line}")?;
+    }
     if !settled || !wrong.is_empty() {
-        println!("Not every instance is as the policy requires. The function answered {response}.");
+        writeln!(out, "Not every instance is as the policy requires. The function answered {response}.")?;
         return Ok(Exit::Findings);
     }
-    println!("Every instance is as the policy requires, and nothing else was touched: {}.", counts(&sim));
+    writeln!(out, "Every instance is as the policy requires, and nothing else was touched: {}.", counts(&sim))?;
     Ok(Exit::Compliant)
 }
 

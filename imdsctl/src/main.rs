@@ -2,6 +2,10 @@
 
 mod demo;
 mod exit;
+mod explain;
+mod policy;
+
+use std::io;
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
@@ -18,6 +22,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Explain(explain::Arguments),
+    /// Check a policy, or print the schema of policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Enforce a small fleet in an embedded EC2, and show what was done and why.
     ///
     /// Starts ec2-sim inside this process, launches instances of every kind, and gives EC2's events to the Lambda
@@ -27,11 +35,19 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> Exit {
+    // Strips colours where the output is no terminal, or NO_COLOR is set.
+    let mut out = anstream::stdout();
     let result = match Arguments::parse().command {
-        Command::Demo => demo::run().await,
+        Command::Explain(arguments) => explain::run(&arguments, &mut out),
+        Command::Policy(command) => policy::run(&command, &mut out),
+        Command::Demo => demo::run(&mut out).await,
     };
     result.unwrap_or_else(|error| {
-        eprintln!("imdsctl: {error:#}");
+        // Whoever reads has closed the pipe, as `head` does: there is no one left to complain to.
+        let is_closed = error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        if !is_closed {
+            eprintln!("imdsctl: {error:#}");
+        }
         Exit::Error
     })
 }

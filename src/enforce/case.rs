@@ -83,6 +83,7 @@ impl Case {
             // An earlier delivery may have made the change and not seen it applied.
             Verdict::Compliant { .. } if subject.redelivered && is_awaited(&instance) => (Step::Verify, None),
             Verdict::Compliant { .. } => (Step::Ended(Outcome::Compliant), None),
+            Verdict::Exempt { .. } => (Step::Ended(Outcome::Exempt), None),
             Verdict::OutOfScope { .. } => (Step::Ended(Outcome::OutOfScope), None),
             Verdict::Blocked { .. } => (Step::Ended(Outcome::Blocked), None),
         };

@@ -1,21 +1,104 @@
 //! The policy: what is required of which instance.
 
-mod parse;
+mod check;
+mod document;
+mod json;
+mod pattern;
+mod sentences;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Deserialize;
+use time::Date;
+use time::macros::format_description;
+
+use crate::ids::{AccountId, Region};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+pub use pattern::Pattern;
 
 /// A policy that has been checked: it does not contradict itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// What is required of every instance.
     pub(crate) baseline: Requirements,
+    /// What overrides the baseline, in order.
+    pub(crate) rules: Vec<Rule>,
+    /// What an instance's own tags may ask for.
+    pub(crate) tags: TagRules,
 }
 
 /// At most one requirement an option.
 pub(crate) type Requirements = BTreeMap<OptionName, Requirement>;
+
+/// Requirements or an exemption for the instances that it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    pub(crate) when: Conditions,
+    pub(crate) effect: Effect,
+}
+
+/// What a rule does to an instance that it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Require(Requirements),
+    /// Leaves it alone until the end of that day, in UTC.
+    Exempt {
+        until: Date,
+    },
+}
+
+/// Conditions on an instance; all must hold, and one of several patterns suffices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Conditions {
+    pub(crate) tags: BTreeMap<String, Vec<Pattern>>,
+    pub(crate) accounts: Option<Vec<Pattern>>,
+    pub(crate) regions: Option<Vec<Pattern>>,
+}
+
+impl Conditions {
+    /// Whether they hold for an instance with these tags there.
+    pub(crate) fn hold(&self, account: &AccountId, region: &Region, tags: &BTreeMap<String, String>) -> bool {
+        let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
+        let tagged = |(key, patterns): (&String, &Vec<Pattern>)| {
+            tags.get(key).is_some_and(|value| any(patterns, value))
+        };
+        self.accounts.as_ref().is_none_or(|patterns| any(patterns, account.as_str()))
+            && self.regions.as_ref().is_none_or(|patterns| any(patterns, region.as_str()))
+            && self.tags.iter().all(tagged)
+    }
+}
+
+/// How far a tag under the prefix is obeyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Authority {
+    /// Tags are not read.
+    None,
+    /// A tag chooses within the room that the policy leaves.
+    Tighten,
+    /// Any valid tag is taken.
+    Loosen,
+}
+
+/// What an instance's own tags may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TagRules {
+    pub(crate) prefix: String,
+    pub(crate) authority: Authority,
+    /// How many days ahead a tag may exempt its instance; `None` where no tag may.
+    pub(crate) max_exempt_days: Option<u16>,
+}
+
+impl Default for TagRules {
+    fn default() -> Self {
+        Self { prefix: "imds:".to_owned(), authority: Authority::Tighten, max_exempt_days: None }
+    }
+}
 
 impl Policy {
     /// Reads a policy document (JSON).
@@ -23,7 +106,15 @@ impl Policy {
     /// # Errors
     /// Everything that is wrong with the document, each with its place; trying again changes nothing.
     pub fn parse(document: &str) -> Result<Self, PolicyErrors> {
-        parse::parse(document)
+        check::parse(document)
+    }
+
+    /// The JSON Schema of the policy document.
+    #[cfg(feature = "schema")]
+    pub fn schema() -> serde_json::Value {
+        let mut schema = schemars::schema_for!(document::Document);
+        schema.insert("title".to_owned(), "imds-enforcer policy".into());
+        schema.to_value()
     }
 }
 
@@ -31,14 +122,21 @@ impl Policy {
 impl Default for Policy {
     fn default() -> Self {
         let required = Requirement::Exactly(OptionValue::HttpTokens(HttpTokens::Required));
-        Self { baseline: Requirements::from([(OptionName::HttpTokens, required)]) }
+        let baseline = Requirements::from([(OptionName::HttpTokens, required)]);
+        Self { baseline, rules: Vec::new(), tags: TagRules::default() }
     }
+}
+
+/// The day that `text` spells, as in `2027-03-31` and in no other way.
+pub(crate) fn parse_date(text: &str) -> Option<Date> {
+    let plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    Date::parse(text, format_description!("[year]-[month]-[day]")).ok().filter(|_| plain)
 }
 
 /// One thing that is wrong with a policy document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
-    /// Where: a path such as `baseline.HttpTokens`, or a line and column where the document is not JSON.
+    /// Where: a path such as `rules[0].when.tags`, or a line and column where the document is not JSON.
     pub place: String,
     /// What is wrong there, and what would be right.
     pub problem: String,

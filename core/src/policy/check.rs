@@ -1,0 +1,228 @@
+//! Document → policy. Reads to the end, so that every error is reported at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::document::{
+    Document, Exempt, Exemptions, Hops, InstanceTags, Options, Part, Patterns, Range, Unknown, When,
+};
+use super::json::{index, join};
+use super::pattern::Pattern;
+use super::{Authority, Conditions, Effect, PolicyError, PolicyErrors, Requirements, Rule, TagRules};
+use super::{Policy, document, json};
+use crate::metadata::{OptionName, OptionValue, Requirement};
+use serde::Deserialize;
+
+pub(super) fn parse(text: &str) -> Result<Policy, PolicyErrors> {
+    let not_json = |error: serde_json::Error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        PolicyErrors(vec![PolicyError { place, problem: format!("not JSON: {error}") }])
+    };
+    let (value, repeated) = json::read(text).map_err(not_json)?;
+    let mut check = Check { errors: Vec::new() };
+    repeated.iter().for_each(|place| check.fail(place, "is there twice: leave one of them"));
+    let policy = match Part::<Document>::deserialize(value) {
+        Ok(document) => check.policy(document),
+        Err(error) => return Err(not_json(error)),
+    };
+    if check.errors.is_empty() { Ok(policy) } else { Err(PolicyErrors(check.errors)) }
+}
+
+/// Walks the document and collects what is wrong; what its methods return counts only if nothing was.
+struct Check {
+    errors: Vec<PolicyError>,
+}
+
+impl Check {
+    fn fail(&mut self, place: &str, problem: impl Into<String>) {
+        let place = if place.is_empty() { "the document" } else { place };
+        self.errors.push(PolicyError { place: place.to_owned(), problem: problem.into() });
+    }
+
+    /// The part, if it is there and was read.
+    fn part<T>(&mut self, place: &str, part: Part<T>) -> Option<T> {
+        match part {
+            Part::Absent => None,
+            Part::Read(read) => Some(read),
+            Part::Wrong(problem) => {
+                self.fail(place, problem);
+                None
+            }
+        }
+    }
+
+    /// The part, which must be there.
+    fn needed<T>(&mut self, place: &str, part: Part<T>) -> Option<T> {
+        if matches!(part, Part::Absent) {
+            self.fail(place, "is missing");
+        }
+        self.part(place, part)
+    }
+
+    fn unknown(&mut self, place: &str, unknown: &Unknown, keys: &[&str]) {
+        for key in unknown.keys() {
+            self.fail(&join(place, key), format!("unknown key; known here: {}", keys.join(", ")));
+        }
+    }
+
+    fn policy(&mut self, document: Part<Document>) -> Policy {
+        let document = self.part("", document).unwrap_or_default();
+        self.unknown("", &document.unknown, Document::KEYS);
+        self.part("$schema", document.schema);
+        let baseline = self.part("baseline", document.baseline);
+        let rules = self.part("rules", document.rules).unwrap_or_default();
+        let tags = self.part("instanceTags", document.instance_tags);
+        Policy {
+            baseline: baseline.map(|options| self.options("baseline", options)).unwrap_or_default(),
+            rules: self.rules(rules),
+            tags: tags.map_or_else(TagRules::default, |tags| self.tags(tags)),
+        }
+    }
+
+    fn options(&mut self, place: &str, options: Options) -> Requirements {
+        use OptionName::*;
+        self.unknown(place, &options.unknown, Options::KEYS);
+        let at = |name: OptionName| join(place, name.as_str());
+        let tokens = self.part(&at(HttpTokens), options.http_tokens).map(OptionValue::HttpTokens);
+        let endpoint = self.part(&at(HttpEndpoint), options.http_endpoint).map(OptionValue::HttpEndpoint);
+        let ipv6 =
+            self.part(&at(HttpProtocolIpv6), options.http_protocol_ipv6).map(OptionValue::HttpProtocolIpv6);
+        let tags = self.part(&at(InstanceMetadataTags), options.instance_metadata_tags);
+        let tags = tags.map(OptionValue::InstanceMetadataTags);
+        let exactly = [tokens, endpoint, ipv6, tags].into_iter().flatten().map(Requirement::Exactly);
+        let hops_at = at(HttpPutResponseHopLimit);
+        let hops = self.part(&hops_at, options.http_put_response_hop_limit);
+        let hops = hops.and_then(|hops| self.hops(&hops_at, hops));
+        exactly.chain(hops).map(|requirement| (requirement.name(), requirement)).collect()
+    }
+
+    fn hops(&mut self, place: &str, hops: Hops) -> Option<Requirement> {
+        let range = match hops {
+            Hops::Exactly(limit) => {
+                return Some(Requirement::Exactly(OptionValue::HttpPutResponseHopLimit(limit)));
+            }
+            Hops::Range(range) => range,
+        };
+        self.unknown(place, &range.unknown, Range::KEYS);
+        if matches!((&range.at_least, &range.at_most), (Part::Absent, Part::Absent)) {
+            self.fail(place, "must have atLeast, atMost or both");
+        }
+        let at_least = self.part(&join(place, "atLeast"), range.at_least);
+        let at_most = self.part(&join(place, "atMost"), range.at_most);
+        if at_least.zip(at_most).is_some_and(|(low, high)| low > high) {
+            self.fail(place, "atLeast must not be above atMost");
+            return None;
+        }
+        Some(Requirement::HopLimit { at_least, at_most })
+    }
+
+    fn rules(&mut self, rules: Vec<Part<document::Rule>>) -> Vec<Rule> {
+        let mut names = BTreeSet::new();
+        let mut checked = Vec::new();
+        for (number, rule) in rules.into_iter().enumerate() {
+            let place = index("rules", number);
+            let Some(rule) = self.needed(&place, rule).and_then(|rule| self.rule(&place, rule)) else {
+                continue;
+            };
+            if !names.insert(rule.name.clone()) {
+                self.fail(&join(&place, "name"), format!("another rule is named {:?} already", rule.name));
+            }
+            checked.push(rule);
+        }
+        checked
+    }
+
+    fn rule(&mut self, place: &str, rule: document::Rule) -> Option<Rule> {
+        self.unknown(place, &rule.unknown, document::Rule::KEYS);
+        let name_at = join(place, "name");
+        let name = self.needed(&name_at, rule.name);
+        if name.as_deref().is_some_and(|name| name.trim().is_empty()) {
+            self.fail(&name_at, "must not be empty");
+        }
+        let when_at = join(place, "when");
+        let when = self.part(&when_at, rule.when).map(|when| self.conditions(&when_at, when));
+        let effect = match (rule.require, rule.exempt) {
+            (Part::Absent, Part::Absent) => {
+                self.fail(place, "must have require or exempt");
+                None
+            }
+            (require, Part::Absent) => self.require(&join(place, "require"), require),
+            (Part::Absent, exempt) => self.exempt(&join(place, "exempt"), exempt),
+            _ => {
+                self.fail(place, "must have require or exempt, not both");
+                None
+            }
+        };
+        Some(Rule { name: name?, when: when.unwrap_or_default(), effect: effect? })
+    }
+
+    fn require(&mut self, place: &str, options: Part<Options>) -> Option<Effect> {
+        let errors = self.errors.len();
+        let options = self.part(place, options)?;
+        let requirements = self.options(place, options);
+        if requirements.is_empty() && self.errors.len() == errors {
+            self.fail(place, format!("must require something: one of {}", Options::KEYS.join(", ")));
+        }
+        Some(Effect::Require(requirements))
+    }
+
+    fn exempt(&mut self, place: &str, exempt: Part<Exempt>) -> Option<Effect> {
+        let exempt = self.part(place, exempt)?;
+        self.unknown(place, &exempt.unknown, Exempt::KEYS);
+        let until = self.needed(&join(place, "until"), exempt.until)?;
+        Some(Effect::Exempt { until: until.0 })
+    }
+
+    fn conditions(&mut self, place: &str, when: When) -> Conditions {
+        self.unknown(place, &when.unknown, When::KEYS);
+        let tags_at = join(place, "tags");
+        let tags = self.part(&tags_at, when.tags).unwrap_or_default();
+        let tags = tags.into_iter().map(|(key, patterns)| {
+            let patterns = self.patterns(&join(&tags_at, &key), patterns);
+            (key, patterns.unwrap_or_default())
+        });
+        let tags: BTreeMap<_, _> = tags.collect();
+        Conditions {
+            tags,
+            accounts: self.patterns(&join(place, "accounts"), when.accounts),
+            regions: self.patterns(&join(place, "regions"), when.regions),
+        }
+    }
+
+    fn patterns(&mut self, place: &str, patterns: Part<Patterns>) -> Option<Vec<Pattern>> {
+        let patterns = match self.part(place, patterns)? {
+            Patterns::One(pattern) => vec![pattern],
+            Patterns::Several(patterns) => patterns,
+        };
+        if patterns.is_empty() {
+            self.fail(place, "an empty list matches nothing: name a pattern, or leave it out");
+        }
+        Some(patterns.iter().map(|pattern| Pattern::new(pattern)).collect())
+    }
+
+    fn tags(&mut self, tags: InstanceTags) -> TagRules {
+        const PLACE: &str = "instanceTags";
+        self.unknown(PLACE, &tags.unknown, InstanceTags::KEYS);
+        let defaults = TagRules::default();
+        let prefix = self.part("instanceTags.prefix", tags.prefix).unwrap_or(defaults.prefix);
+        if prefix.is_empty() || prefix.len() > 64 {
+            self.fail("instanceTags.prefix", "must have 1 to 64 characters");
+        }
+        if prefix.to_ascii_lowercase().starts_with("aws:") {
+            self.fail("instanceTags.prefix", "must not begin with aws:, which AWS keeps for itself");
+        }
+        let authority = self.part("instanceTags.authority", tags.authority).unwrap_or(defaults.authority);
+        if authority == Authority::None && !matches!(tags.exemptions, Part::Absent) {
+            self.fail(
+                "instanceTags.exemptions",
+                "has no place beside \"authority\": \"none\", which reads no tags",
+            );
+        }
+        let exemptions = self.part("instanceTags.exemptions", tags.exemptions);
+        TagRules { prefix, authority, max_exempt_days: exemptions.and_then(|e| self.exemptions(e)) }
+    }
+
+    fn exemptions(&mut self, exemptions: Exemptions) -> Option<u16> {
+        self.unknown("instanceTags.exemptions", &exemptions.unknown, Exemptions::KEYS);
+        self.needed("instanceTags.exemptions.maxDays", exemptions.max_days).map(|days| days.0)
+    }
+}

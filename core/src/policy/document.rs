@@ -1,0 +1,268 @@
+//! The policy document as it is written. The JSON Schema is generated from these types.
+
+use std::collections::BTreeMap;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::Authority;
+use crate::metadata::{HopLimit, HttpTokens, Switch};
+
+/// A part of the document, read on its own so that one mistake does not hide the others.
+#[derive(Debug, Default)]
+pub(super) enum Part<T> {
+    #[default]
+    Absent,
+    Read(T),
+    Wrong(String),
+}
+
+/// What a part must be, for the error message.
+pub(super) trait Expected {
+    const EXPECTED: &'static str;
+}
+
+impl<'de, T: DeserializeOwned + Expected> Deserialize<'de> for Part<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Ok(match T::deserialize(&value) {
+            Ok(read) => Self::Read(read),
+            Err(_) => Self::Wrong(format!("must be {}, not {}", T::EXPECTED, kind_of(&value))),
+        })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for Part<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// How an error message names a value that is not what it should be.
+fn kind_of(value: &Value) -> String {
+    match value {
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        scalar => scalar.to_string().chars().take(64).collect(),
+    }
+}
+
+/// Keys that the object does not know.
+pub(super) type Unknown = BTreeMap<String, IgnoredAny>;
+
+/// A struct of the document, its keys, and what it must be.
+macro_rules! object {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $key:literal $field:ident: $type:ty,)* }) => {
+        #[derive(Debug, Default, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+        #[serde(default)]
+        $(#[$doc])*
+        pub(super) struct $name {
+            $($(#[$attribute])* #[serde(rename = $key)] pub(super) $field: Part<$type>,)*
+            #[cfg_attr(feature = "schema", schemars(skip))]
+            #[serde(flatten)]
+            pub(super) unknown: Unknown,
+        }
+
+        impl $name {
+            pub(super) const KEYS: &[&str] = &[$($key),*];
+        }
+
+        impl Expected for $name {
+            const EXPECTED: &'static str = "an object";
+        }
+    };
+}
+
+object! {
+    /// What imds-enforcer requires of which EC2 instance.
+    Document {
+        /// The JSON Schema that an editor checks this document against; it has no effect.
+        "$schema" schema: String,
+        /// What is required of every instance. An option that nothing requires is left alone.
+        "baseline" baseline: Options,
+        /// Apply in order; each one that matches overrides, option by option, what came before.
+        "rules" rules: Vec<Part<Rule>>,
+        /// What an instance's own tags may ask for.
+        "instanceTags" instance_tags: InstanceTags,
+    }
+}
+
+object! {
+    /// Requirements, an option each, spelled as the EC2 API spells them.
+    Options {
+        /// `required` is IMDSv2 only.
+        "HttpTokens" http_tokens: HttpTokens,
+        /// Whether IMDS answers at all. Where `disabled` is required and IMDS is on, nothing else is changed.
+        "HttpEndpoint" http_endpoint: Switch,
+        /// How many network hops a token may travel. A range moves a limit outside it to its nearest bound.
+        "HttpPutResponseHopLimit" http_put_response_hop_limit: Hops,
+        /// Whether IMDS answers over IPv6.
+        "HttpProtocolIpv6" http_protocol_ipv6: Switch,
+        /// Whether IMDS shows the instance's tags.
+        "InstanceMetadataTags" instance_metadata_tags: Switch,
+    }
+}
+
+object! {
+    /// A hop limit's bounds, either one or both.
+    #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
+    Range {
+        /// The lowest limit allowed.
+        "atLeast" at_least: HopLimit,
+        /// The highest limit allowed.
+        "atMost" at_most: HopLimit,
+    }
+}
+
+object! {
+    /// Requirements or an exemption for the instances that it matches.
+    #[cfg_attr(feature = "schema", schemars(extend(
+        "required" = ["name"],
+        "oneOf" = [{"required": ["require"]}, {"required": ["exempt"]}]
+    )))]
+    Rule {
+        /// What reports call the rule; no two rules have one name.
+        #[cfg_attr(feature = "schema", schemars(extend("pattern" = "\\S")))]
+        "name" name: String,
+        /// The instances that it matches: those for which all conditions hold. Without it, every instance.
+        "when" when: When,
+        /// What is required of them.
+        #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
+        "require" require: Options,
+        /// Leaves them alone, wherever the rule stands.
+        "exempt" exempt: Exempt,
+    }
+}
+
+object! {
+    /// Conditions; all must hold. `*` and `?` are wildcards, everything else is literal, and case counts.
+    When {
+        /// Tag key to the values that it may have; `*` means that the tag is present.
+        "tags" tags: BTreeMap<String, Part<Patterns>>,
+        /// Account ids.
+        "accounts" accounts: Patterns,
+        /// Region codes.
+        "regions" regions: Patterns,
+    }
+}
+
+object! {
+    /// How long an exemption holds.
+    #[cfg_attr(feature = "schema", schemars(extend("required" = ["until"])))]
+    Exempt {
+        /// The last day on which it holds, in UTC.
+        "until" until: DateText,
+    }
+}
+
+object! {
+    /// What an instance's own tags may ask for, one tag an option: `imds:HttpTokens=required`.
+    #[cfg_attr(feature = "schema", schemars(extend("not" = {
+        "required": ["authority", "exemptions"],
+        "properties": {"authority": {"const": "none"}}
+    })))]
+    InstanceTags {
+        /// What the keys of these tags begin with; `imds:` where it is absent.
+        #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64), extend("pattern" = "^(?![aA][wW][sS]:)")))]
+        "prefix" prefix: String,
+        /// How far a tag is obeyed; `tighten` where it is absent.
+        "authority" authority: Authority,
+        /// Lets a tag `ExemptUntil` under the prefix exempt its instance; without it, no tag does.
+        "exemptions" exemptions: Exemptions,
+    }
+}
+
+object! {
+    /// How far ahead a tag may exempt its instance.
+    #[cfg_attr(feature = "schema", schemars(extend("required" = ["maxDays"])))]
+    Exemptions {
+        /// The most days ahead of now; caps each renewal, not the total.
+        "maxDays" max_days: Days,
+    }
+}
+
+/// A hop limit, or its bounds.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub(super) enum Hops {
+    Exactly(HopLimit),
+    Range(Range),
+}
+
+/// A pattern, or several of which one must match.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub(super) enum Patterns {
+    One(String),
+    Several(#[cfg_attr(feature = "schema", schemars(length(min = 1)))] Vec<String>),
+}
+
+/// A day, as in `2027-03-31`.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(try_from = "String")]
+#[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date", "pattern" = "^\\d{4}-\\d{2}-\\d{2}$")))]
+pub(super) struct DateText(pub(super) time::Date);
+
+impl TryFrom<String> for DateText {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        super::parse_date(&text).map(Self).ok_or(Self::EXPECTED)
+    }
+}
+
+/// A number of days, 1 to 3650.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(try_from = "u16")]
+#[cfg_attr(feature = "schema", schemars(with = "u16", extend("minimum" = 1, "maximum" = 3650)))]
+pub(super) struct Days(pub(super) u16);
+
+impl TryFrom<u16> for Days {
+    type Error = &'static str;
+
+    fn try_from(days: u16) -> Result<Self, Self::Error> {
+        if (1..=3650).contains(&days) { Ok(Self(days)) } else { Err(Self::EXPECTED) }
+    }
+}
+
+macro_rules! expected {
+    ($($type:ty: $expected:expr,)*) => {
+        $(impl Expected for $type {
+            const EXPECTED: &'static str = $expected;
+        })*
+    };
+}
+
+expected! {
+    String: "a text",
+    Vec<Part<Rule>>: "a list of rules",
+    BTreeMap<String, Part<Patterns>>: "an object of tag keys",
+    HttpTokens: "required or optional",
+    Switch: "enabled or disabled",
+    HopLimit: "a whole number from 1 to 64",
+    Hops: "a whole number from 1 to 64, or an object with atLeast, atMost or both",
+    Patterns: "a pattern or a list of patterns",
+    Authority: "none, tighten or loosen",
+    DateText: "a date such as 2027-03-31",
+    Days: "a whole number from 1 to 3650",
+}

@@ -1,0 +1,75 @@
+//! A policy in plain sentences, for `imdsctl policy check`.
+
+use super::pattern::Pattern;
+use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, TagRules};
+
+impl Policy {
+    /// What the policy does, a sentence each, in the order in which it applies.
+    pub fn sentences(&self) -> Vec<String> {
+        let baseline = match self.baseline.is_empty() {
+            true => "Nothing is required of every instance.".to_owned(),
+            false => format!("Every instance must have {}.", requirements(&self.baseline)),
+        };
+        let rules = self.rules.iter().map(rule);
+        [baseline].into_iter().chain(rules).chain(tags(&self.tags)).collect()
+    }
+}
+
+fn rule(rule: &Rule) -> String {
+    let who = conditions(&rule.when);
+    match &rule.effect {
+        Effect::Require(options) => {
+            format!("Rule {:?}: {who} must have {}.", rule.name, requirements(options))
+        }
+        Effect::Exempt { until } => {
+            format!("Rule {:?}: {who} is left alone through {until} (UTC).", rule.name)
+        }
+    }
+}
+
+fn requirements(requirements: &Requirements) -> String {
+    list(requirements.values().map(ToString::to_string).collect(), "and")
+}
+
+fn conditions(when: &Conditions) -> String {
+    let tags = when.tags.iter().map(|(key, patterns)| match &patterns[..] {
+        [pattern] if pattern.as_str() == "*" => format!("with the tag {key:?}"),
+        patterns => format!("whose tag {key:?} is {}", either(patterns)),
+    });
+    let account = when.accounts.iter().map(|patterns| format!("in account {}", either(patterns)));
+    let region = when.regions.iter().map(|patterns| format!("in Region {}", either(patterns)));
+    let all: Vec<String> = tags.chain(account).chain(region).collect();
+    if all.is_empty() { "every instance".to_owned() } else { format!("an instance {}", list(all, "and")) }
+}
+
+fn either(patterns: &[Pattern]) -> String {
+    list(patterns.iter().map(|pattern| format!("{:?}", pattern.as_str())).collect(), "or")
+}
+
+fn tags(tags: &TagRules) -> Vec<String> {
+    let prefix = &tags.prefix;
+    let obeyed = match tags.authority {
+        Authority::None => "Tags of an instance ask for nothing.".to_owned(),
+        Authority::Tighten => format!(
+            "A tag such as {prefix}HttpTokens=required chooses within what is left open, and never loosens; \
+             HttpEndpoint is not taken from tags."
+        ),
+        Authority::Loosen => {
+            format!("A tag such as {prefix}HttpTokens=optional overrides all of it, to loosen as well.")
+        }
+    };
+    let exempted = match tags.max_exempt_days {
+        Some(days) => Some(format!(
+            "A tag such as {prefix}ExemptUntil=2027-01-31 leaves its instance alone through that day (UTC), at \
+             most {days} days ahead."
+        )),
+        None => (tags.authority != Authority::None).then(|| "No tag exempts its instance.".to_owned()),
+    };
+    [obeyed].into_iter().chain(exempted).collect()
+}
+
+/// `a, b and c`.
+fn list(mut items: Vec<String>, word: &str) -> String {
+    let last = items.pop().unwrap_or_default();
+    if items.is_empty() { last } else { format!("{} {word} {last}", items.join(", ")) }
+}

@@ -1,0 +1,226 @@
+//! Documents, good and bad.
+
+use super::*;
+
+#[test]
+fn a_baseline_takes_values_and_hop_limit_ranges() {
+    let policy = Policy::parse(
+        r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": {"atMost": 2}}}"#,
+    );
+    let requirements: Vec<String> = policy.unwrap().baseline.values().map(ToString::to_string).collect();
+    assert_eq!(requirements, ["HttpTokens=required", "HttpPutResponseHopLimit at most 2"]);
+}
+
+#[test]
+fn a_document_without_baseline_requires_nothing() {
+    assert_eq!(Policy::parse("{}").unwrap().baseline, Requirements::new());
+}
+
+#[test]
+fn the_default_is_what_its_documentation_says() {
+    assert_eq!(Policy::parse(r#"{"baseline": {"HttpTokens": "required"}}"#), Ok(Policy::default()));
+}
+
+/// Every error of a document, a line each.
+fn errors(document: &str) -> Vec<String> {
+    Policy::parse(document)
+        .expect_err(document)
+        .0
+        .iter()
+        .map(|e| format!("{}: {}", e.place, e.problem))
+        .collect()
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_the_mend() {
+    let rows = [
+        ("[]", "the document: must be an object, not a list"),
+        ("null", "the document: must be an object, not null"),
+        (r#"{"baseline": "#, "line 1, column 13: not JSON: EOF while parsing a value at line 1 column 13"),
+        (r#"{"baseline": 1}"#, "baseline: must be an object, not 1"),
+        (r#"{"baseline": null}"#, "baseline: must be an object, not null"),
+        (r#"{"Baseline": {}}"#, "Baseline: unknown key; known here: $schema, baseline, rules, instanceTags"),
+        (r#"{"$schema": 1}"#, "$schema: must be a text, not 1"),
+        (
+            r#"{"baseline": {"HttpTokens": "required", "HttpTokens": "optional"}}"#,
+            "baseline.HttpTokens: is there twice: leave one of them",
+        ),
+        (
+            r#"{"baseline": {"httpTokens": "required"}}"#,
+            "baseline.httpTokens: unknown key; known here: HttpTokens, HttpEndpoint, HttpPutResponseHopLimit, \
+             HttpProtocolIpv6, InstanceMetadataTags",
+        ),
+        (
+            r#"{"baseline": {"HttpTokens": "Required"}}"#,
+            r#"baseline.HttpTokens: must be required or optional, not "Required""#,
+        ),
+        (
+            r#"{"baseline": {"HttpEndpoint": true}}"#,
+            "baseline.HttpEndpoint: must be enabled or disabled, not true",
+        ),
+        (
+            r#"{"baseline": {"HttpPutResponseHopLimit": 65}}"#,
+            "baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, or an object with atLeast, atMost \
+             or both, not 65",
+        ),
+        (
+            r#"{"baseline": {"HttpPutResponseHopLimit": {"atLeast": 0}}}"#,
+            "baseline.HttpPutResponseHopLimit.atLeast: must be a whole number from 1 to 64, not 0",
+        ),
+        (
+            r#"{"baseline": {"HttpPutResponseHopLimit": {"atMost": 2.5}}}"#,
+            "baseline.HttpPutResponseHopLimit.atMost: must be a whole number from 1 to 64, not 2.5",
+        ),
+        (
+            r#"{"baseline": {"HttpPutResponseHopLimit": {"atLeast": 3, "atMost": 2}}}"#,
+            "baseline.HttpPutResponseHopLimit: atLeast must not be above atMost",
+        ),
+        (
+            r#"{"baseline": {"HttpPutResponseHopLimit": {}}}"#,
+            "baseline.HttpPutResponseHopLimit: must have atLeast, atMost or both",
+        ),
+        (
+            r#"{"baseline": {"HttpPutResponseHopLimit": {"atmost": 2, "atLeast": 1}}}"#,
+            "baseline.HttpPutResponseHopLimit.atmost: unknown key; known here: atLeast, atMost",
+        ),
+        (r#"{"rules": {}}"#, "rules: must be a list of rules, not an object"),
+        (r#"{"rules": [7]}"#, "rules[0]: must be an object, not 7"),
+        (r#"{"rules": [{"require": {"HttpTokens": "required"}}]}"#, "rules[0].name: is missing"),
+        (
+            r#"{"rules": [{"name": " ", "require": {"HttpTokens": "required"}}]}"#,
+            "rules[0].name: must not be empty",
+        ),
+        (r#"{"rules": [{"name": "a"}]}"#, "rules[0]: must have require or exempt"),
+        (
+            r#"{"rules": [{"name": "a", "require": {"HttpTokens": "required"}, "exempt": {"until": "2027-01-01"}}]}"#,
+            "rules[0]: must have require or exempt, not both",
+        ),
+        (
+            r#"{"rules": [{"name": "a", "require": {}}]}"#,
+            "rules[0].require: must require something: one of HttpTokens, HttpEndpoint, HttpPutResponseHopLimit, \
+             HttpProtocolIpv6, InstanceMetadataTags",
+        ),
+        (r#"{"rules": [{"name": "a", "exempt": {}}]}"#, "rules[0].exempt.until: is missing"),
+        (
+            r#"{"rules": [{"name": "a", "exempt": {"until": "2027-02-30"}}]}"#,
+            r#"rules[0].exempt.until: must be a date such as 2027-03-31, not "2027-02-30""#,
+        ),
+        (
+            r#"{"rules": [{"name": "a", "when": {"tags": {"App": []}}, "exempt": {"until": "2027-01-01"}}]}"#,
+            "rules[0].when.tags.App: an empty list matches nothing: name a pattern, or leave it out",
+        ),
+        (
+            r#"{"rules": [{"name": "a", "when": {"accounts": [1]}, "exempt": {"until": "2027-01-01"}}]}"#,
+            "rules[0].when.accounts: must be a pattern or a list of patterns, not a list",
+        ),
+        (
+            r#"{"rules": [{"name": "a", "when": {"region": "eu-*"}, "exempt": {"until": "2027-01-01"}}]}"#,
+            "rules[0].when.region: unknown key; known here: tags, accounts, regions",
+        ),
+        (r#"{"instanceTags": {"prefix": ""}}"#, "instanceTags.prefix: must have 1 to 64 characters"),
+        (
+            r#"{"instanceTags": {"prefix": "aws:imds:"}}"#,
+            "instanceTags.prefix: must not begin with aws:, which AWS keeps for itself",
+        ),
+        (
+            r#"{"instanceTags": {"authority": "all"}}"#,
+            r#"instanceTags.authority: must be none, tighten or loosen, not "all""#,
+        ),
+        (
+            r#"{"instanceTags": {"authority": "none", "exemptions": {"maxDays": 1}}}"#,
+            r#"instanceTags.exemptions: has no place beside "authority": "none", which reads no tags"#,
+        ),
+        (r#"{"instanceTags": {"exemptions": {}}}"#, "instanceTags.exemptions.maxDays: is missing"),
+        (
+            r#"{"instanceTags": {"exemptions": {"maxDays": 0}}}"#,
+            "instanceTags.exemptions.maxDays: must be a whole number from 1 to 3650, not 0",
+        ),
+    ];
+    for (document, expected) in rows {
+        assert_eq!(errors(document), [expected], "{document}");
+    }
+}
+
+#[test]
+fn two_rules_of_one_name_are_an_error() {
+    let rule = r#"{"name": "a", "require": {"HttpTokens": "required"}}"#;
+    let errors = errors(&format!(r#"{{"rules": [{rule}, {rule}]}}"#));
+    assert_eq!(errors, [r#"rules[1].name: another rule is named "a" already"#]);
+}
+
+#[test]
+fn every_error_is_listed() {
+    let document = r#"{
+        "baseline": {"HttpTokens": "on", "HttpPutResponseHopLimit": {"atLeast": 0, "atMost": "2"}},
+        "rules": [{"when": {"tags": {"App": 1}}, "exempt": {"until": "soon"}}, 5],
+        "instanceTags": {"prefix": "aws:", "Authority": "none"}
+    }"#;
+    let places: Vec<String> = Policy::parse(document).unwrap_err().0.into_iter().map(|e| e.place).collect();
+    let expected = [
+        "baseline.HttpTokens",
+        "baseline.HttpPutResponseHopLimit.atLeast",
+        "baseline.HttpPutResponseHopLimit.atMost",
+        "rules[0].name",
+        "rules[0].when.tags.App",
+        "rules[0].exempt.until",
+        "rules[1]",
+        "instanceTags.Authority",
+        "instanceTags.prefix",
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn dates_are_spelled_in_one_way() {
+    for (text, valid) in [
+        ("2027-03-31", true),
+        ("2028-02-29", true),
+        ("9999-12-31", true),
+        ("2027-02-29", false),
+        ("2027-3-31", false),
+        ("+2027-03-31", false),
+        ("2027-03-31 ", false),
+        ("20270331", false),
+        ("２027-03-31", false),
+        ("", false),
+    ] {
+        assert_eq!(parse_date(text).is_some(), valid, "{text:?}");
+    }
+}
+
+#[test]
+fn a_policy_is_told_in_sentences() {
+    let policy = Policy::parse(
+        r#"{
+          "baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": {"atMost": 2}},
+          "rules": [
+            {"name": "pods", "when": {"tags": {"eks:cluster-name": "*"}}, "require": {"HttpPutResponseHopLimit": 2}},
+            {"name": "payroll", "when": {"tags": {"App": ["payroll-*", "payslip"]}, "accounts": "111122223333",
+             "regions": ["eu-*"]}, "exempt": {"until": "2027-03-31"}},
+            {"name": "all", "require": {"HttpProtocolIpv6": "disabled"}}
+          ],
+          "instanceTags": {"exemptions": {"maxDays": 90}}
+        }"#,
+    );
+    let expected = [
+        "Every instance must have HttpTokens=required and HttpPutResponseHopLimit at most 2.",
+        r#"Rule "pods": an instance with the tag "eks:cluster-name" must have HttpPutResponseHopLimit=2."#,
+        "Rule \"payroll\": an instance whose tag \"App\" is \"payroll-*\" or \"payslip\", in account \
+         \"111122223333\" and in Region \"eu-*\" is left alone through 2027-03-31 (UTC).",
+        r#"Rule "all": every instance must have HttpProtocolIpv6=disabled."#,
+        "A tag such as imds:HttpTokens=required chooses within what is left open, and never loosens; HttpEndpoint is \
+         not taken from tags.",
+        "A tag such as imds:ExemptUntil=2027-01-31 leaves its instance alone through that day (UTC), at most 90 days \
+         ahead.",
+    ];
+    assert_eq!(policy.unwrap().sentences(), expected);
+    let loosen = Policy::parse(r#"{"instanceTags": {"authority": "loosen"}}"#).unwrap().sentences();
+    assert_eq!(
+        loosen,
+        [
+            "Nothing is required of every instance.",
+            "A tag such as imds:HttpTokens=optional overrides all of it, to loosen as well.",
+            "No tag exempts its instance.",
+        ]
+    );
+}

@@ -1,0 +1,306 @@
+//! The laws of the decision, over generated policies, tags and instances.
+//!
+//! Each law's comment says how it was seen to fail: what was broken on purpose in the code that it guards.
+
+use std::collections::BTreeMap;
+
+use imds_core::decide::{Decision, Facts, Reason, Verdict, Warning, decide};
+use imds_core::ids::{AccountId, InstanceId, Region};
+use imds_core::instance::{Instance, InstanceState};
+use imds_core::metadata::{HttpTokens, MetadataOptions, OptionName, OptionValue, Requirement, Switch};
+use imds_core::policy::Policy;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Map, Value, json};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+/// A rule or baseline entry as the test knows it, next to its JSON.
+type Required = BTreeMap<OptionName, Requirement>;
+
+/// What is required, and the document that says so. Conditions are of the simplest kind: tag key and value.
+#[derive(Debug, Clone)]
+struct Given {
+    document: Value,
+    baseline: Required,
+    rules: Vec<(Option<(String, String)>, Required)>,
+}
+
+impl Given {
+    /// What baseline and rules require of an instance with these tags: the oracle.
+    fn required(&self, tags: &BTreeMap<String, String>) -> Required {
+        let mut required = self.baseline.clone();
+        for (when, requirements) in &self.rules {
+            let holds = match when {
+                None => true,
+                Some((key, value)) => tags.get(key).is_some_and(|found| value == "*" || value == found),
+            };
+            if holds {
+                required.extend(requirements.clone());
+            }
+        }
+        required
+    }
+}
+
+fn values(name: OptionName) -> BoxedStrategy<OptionValue> {
+    let texts: Vec<String> = match name {
+        OptionName::HttpTokens => vec!["required".into(), "optional".into()],
+        OptionName::HttpPutResponseHopLimit => (1..=64).map(|hops| hops.to_string()).collect(),
+        _ => vec!["enabled".into(), "disabled".into()],
+    };
+    let texts = if name == OptionName::HttpPutResponseHopLimit {
+        // Small limits mostly, so that they meet.
+        prop_oneof![4 => select(texts[..5].to_vec()), 1 => select(texts)].boxed()
+    } else {
+        select(texts).boxed()
+    };
+    texts.prop_map(move |text| name.parse(&text).expect("a value of the option")).boxed()
+}
+
+fn requirement(name: OptionName) -> BoxedStrategy<(Requirement, Value)> {
+    let exact = values(name).prop_map(|value| (Requirement::Exactly(value), json!(value))).boxed();
+    if name != OptionName::HttpPutResponseHopLimit {
+        return exact;
+    }
+    let bounds =
+        (prop::option::of(1_i64..6), prop::option::of(1_i64..6)).prop_filter_map("bounds", |bounds| {
+            let range = match bounds {
+                (None, None) => return None,
+                (Some(low), Some(high)) if low > high => return None,
+                (Some(low), Some(high)) => json!({"atLeast": low, "atMost": high}),
+                (Some(low), None) => json!({"atLeast": low}),
+                (None, Some(high)) => json!({"atMost": high}),
+            };
+            let limit = |hops| imds_core::metadata::HopLimit::new(hops);
+            let requirement = Requirement::HopLimit {
+                at_least: bounds.0.and_then(limit),
+                at_most: bounds.1.and_then(limit),
+            };
+            Some((requirement, range))
+        });
+    prop_oneof![exact, bounds].boxed()
+}
+
+fn requirements(at_least: usize) -> impl Strategy<Value = (Required, Value)> {
+    subsequence(OptionName::ALL.to_vec(), at_least..=3).prop_flat_map(|names| {
+        let each: Vec<_> = names.iter().map(|name| requirement(*name)).collect();
+        each.prop_map(move |requirements| {
+            let mut document = Map::new();
+            let mut required = Required::new();
+            for (name, (requirement, value)) in names.iter().zip(requirements) {
+                document.insert(name.as_str().to_owned(), value);
+                required.insert(*name, requirement);
+            }
+            (required, Value::Object(document))
+        })
+    })
+}
+
+fn condition() -> impl Strategy<Value = Option<(String, String)>> {
+    prop::option::of((select(vec!["Env", "App"]), select(vec!["*", "prod", "test"])))
+        .prop_map(|condition| condition.map(|(key, value)| (key.to_owned(), value.to_owned())))
+}
+
+/// A policy without exemptions, of this authority.
+fn given(authority: &'static [&'static str]) -> impl Strategy<Value = Given> {
+    let rules = prop::collection::vec((condition(), requirements(1)), 0..4);
+    (requirements(0), rules, select(authority)).prop_map(|((baseline, document), rules, authority)| {
+        let rule =
+            |(number, (when, (_, require))): (usize, &(Option<(String, String)>, (Required, Value)))| {
+                let when = when.as_ref().map_or(json!({}), |(key, value)| json!({"tags": {key: value}}));
+                json!({"name": number.to_string(), "when": when, "require": require})
+            };
+        let documents: Vec<Value> = rules.iter().enumerate().map(rule).collect();
+        Given {
+            document: json!({
+                "baseline": document, "rules": documents, "instanceTags": {"authority": authority},
+            }),
+            baseline,
+            rules: rules.into_iter().map(|(when, (required, _))| (when, required)).collect(),
+        }
+    })
+}
+
+/// Tags that matter, with values good and bad, and tags of any text.
+fn tags() -> impl Strategy<Value = Vec<(String, String)>> {
+    let names = OptionName::ALL.map(OptionName::as_str).to_vec();
+    let asked = select(OptionName::ALL.to_vec())
+        .prop_flat_map(|name| (Just(format!("imds:{name}")), values(name).prop_map(OptionValue::text)));
+    let wrong = (select(names), select(vec!["", "Required", "0", "65", "-1", " 2", "2.0", "２", "on", "*"]))
+        .prop_map(|(name, value)| (format!("imds:{name}"), value.to_owned()));
+    let exempt = select(vec!["2026-03-16", "2026-03-18", "9999-12-31", "soon"])
+        .prop_map(|date| ("imds:ExemptUntil".to_owned(), date.to_owned()));
+    let matched = (select(vec!["Env", "App"]), select(vec!["prod", "test", "other"]))
+        .prop_map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let any = ("(imds:)?\\PC{0,12}", "\\PC{0,12}");
+    let tag = prop_oneof![6 => asked, 2 => wrong, 1 => exempt, 3 => matched, 2 => any];
+    // One key has one value, as in EC2.
+    prop::collection::vec(tag, 0..8)
+        .prop_map(|tags| tags.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
+}
+
+fn options() -> impl Strategy<Value = MetadataOptions> {
+    let each = OptionName::ALL.map(|name| prop::option::weighted(0.95, values(name)));
+    each.prop_map(|values| values.into_iter().flatten().collect())
+}
+
+fn instance(options: MetadataOptions, tags: &[(String, String)]) -> Instance {
+    Instance {
+        id: InstanceId::new("i-0123456789abcdef0").expect("an id"),
+        state: InstanceState::Running,
+        tags: tags.iter().cloned().collect(),
+        options,
+        options_state: None,
+        managed_by: None,
+    }
+}
+
+const NOW: OffsetDateTime = datetime!(2026-03-17 12:00 UTC);
+
+fn decided(policy: &Policy, instance: &Instance, tokens_enforced: Option<bool>) -> Decision {
+    let account = AccountId::new("111122223333").expect("an account");
+    let region = Region::new("us-east-1").expect("a Region");
+    decide(policy, &Facts { account: &account, region: &region, instance, tokens_enforced }, NOW)
+}
+
+fn policy(given: &Given) -> Policy {
+    Policy::parse(&given.document.to_string()).expect("a policy")
+}
+
+/// The instance's options when the decision has been carried out.
+fn result(instance: &Instance, decision: &Decision) -> MetadataOptions {
+    match &decision.verdict {
+        Verdict::Change { change, .. } => instance.options.with(change),
+        _ => instance.options,
+    }
+}
+
+fn is_off(options: &MetadataOptions) -> bool {
+    options.get(OptionName::HttpEndpoint) == Some(OptionValue::HttpEndpoint(Switch::Disabled))
+}
+
+/// The option that a warning says was left out of the change.
+fn left_out(warning: &Warning) -> Option<OptionName> {
+    match warning {
+        Warning::TagKeyForbidsMetadataTags { .. } => Some(OptionName::InstanceMetadataTags),
+        Warning::TokensEnforced => Some(OptionName::HttpTokens),
+        _ => None,
+    }
+}
+
+const ANY: &[&str] = &["none", "tighten", "loosen"];
+const STRICT: &[&str] = &["none", "tighten"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Seen to fail with `nearest` giving one hop more than the bound, and with every demand sent, met or not.
+    #[test]
+    fn deciding_again_on_the_changed_instance_gives_no_change(
+        given in given(ANY), tags in tags(), options in options(), enforced in any::<Option<bool>>(),
+    ) {
+        let policy = policy(&given);
+        let before = instance(options, &tags);
+        let after = instance(result(&before, &decided(&policy, &before, enforced)), &tags);
+        let again = decided(&policy, &after, enforced);
+        prop_assert!(!matches!(again.verdict, Verdict::Change { .. }), "{again:?}");
+    }
+
+    /// Seen to fail with every demand sent, met or not.
+    #[test]
+    fn a_change_names_only_what_does_not_satisfy_its_requirement(
+        given in given(ANY), tags in tags(), options in options(),
+    ) {
+        let before = instance(options, &tags);
+        let decision = decided(&policy(&given), &before, None);
+        if let Verdict::Change { change, reasons } = &decision.verdict {
+            prop_assert_eq!(change.options().iter().count(), reasons.len(), "a reason for each");
+            for (value, reason) in change.options().iter().zip(reasons) {
+                let Reason::Required(demand) = reason else { panic!("{reason}") };
+                prop_assert_eq!(demand.requirement.name(), value.name());
+                prop_assert!(demand.requirement.is_met_by(value), "{} is what was asked for", value);
+                let present = options.get(value.name());
+                prop_assert!(!present.is_some_and(|present| demand.requirement.is_met_by(present)), "{}", reason);
+            }
+        }
+    }
+
+    /// Seen to fail with the room of a tag unlimited (`fits` never asked), with rules applied in reverse, and with
+    /// HttpEndpoint=enabled left out of a change that needs it.
+    #[test]
+    fn whatever_the_tags_the_result_satisfies_the_policy_or_is_no_looser(
+        given in given(STRICT), tags in tags(), options in options(), enforced in any::<Option<bool>>(),
+    ) {
+        let before = instance(options, &tags);
+        let decision = decided(&policy(&given), &before, enforced);
+        let after = result(&before, &decision);
+        let required = given.required(&before.tags);
+        for name in OptionName::ALL {
+            let (was, is) = (options.get(name), after.get(name));
+            let is_moot = is_off(&after) && name != OptionName::HttpEndpoint && was == is;
+            let is_left_out = decision.warnings.iter().any(|warning| left_out(warning) == Some(name)) && was == is;
+            let is_required = is == Some(OptionValue::HttpTokens(HttpTokens::Required));
+            let is_right = match required.get(&name) {
+                Some(requirement) => is.is_some_and(|value| requirement.is_met_by(value)),
+                None => was == is || was.zip(is).is_some_and(|(was, is)| !is.is_looser_than(was)),
+            };
+            prop_assert!(is_moot || is_left_out || is_required || is_right, "{name}: {was:?} -> {is:?}, {required:?}");
+        }
+    }
+
+    /// Seen to fail with HttpEndpoint=enabled added to every change, as others do.
+    #[test]
+    fn the_endpoint_is_never_a_side_effect(given in given(STRICT), tags in tags(), options in options()) {
+        let before = instance(options, &tags);
+        if let Verdict::Change { change, .. } = decided(&policy(&given), &before, None).verdict {
+            let endpoint = change.options().get(OptionName::HttpEndpoint);
+            if let Some(endpoint) = endpoint {
+                let required = given.required(&before.tags);
+                prop_assert_eq!(required.get(&OptionName::HttpEndpoint), Some(&Requirement::Exactly(endpoint)));
+            }
+            if endpoint == Some(OptionValue::HttpEndpoint(Switch::Disabled)) {
+                prop_assert_eq!(change.options().iter().count(), 1, "it goes alone");
+            } else {
+                prop_assert!(endpoint.is_some() || !is_off(&options), "nothing is sent to a disabled endpoint");
+            }
+        }
+    }
+
+    /// Kept by the type of `Instance::tags`, which has no order of its own; this law stands guard over that type.
+    #[test]
+    fn the_order_of_tags_never_matters(
+        given in given(ANY), (tags, shuffled) in tags().prop_flat_map(|tags| (Just(tags.clone()), Just(tags).prop_shuffle())),
+        options in options(),
+    ) {
+        let policy = policy(&given);
+        let decision = decided(&policy, &instance(options, &tags), None);
+        prop_assert_eq!(decision, decided(&policy, &instance(options, &shuffled), None));
+    }
+
+    /// Seen to fail with `<` for `<=` in `holds`, and with the cap on a tag's date left out.
+    #[test]
+    fn an_exemption_never_outlives_its_day_or_its_cap(
+        options in options(), ahead in -400_i64..400, by_tag in any::<bool>(), max_days in 1_i64..200,
+        second in 0_i64..86_400,
+    ) {
+        let now = NOW.replace_time(time::Time::MIDNIGHT) + Duration::seconds(second);
+        let until = (now + Duration::days(ahead)).date().to_string();
+        let mut document = json!({"baseline": {"HttpTokens": "required"},
+            "instanceTags": {"exemptions": {"maxDays": max_days}}});
+        let mut tags = Vec::new();
+        if by_tag {
+            tags.push(("imds:ExemptUntil".to_owned(), until));
+        } else {
+            document["rules"] = json!([{"name": "r", "exempt": {"until": until}}]);
+        }
+        let policy = Policy::parse(&document.to_string()).expect("a policy");
+        let instance = instance(options, &tags);
+        let (account, region) = (AccountId::new("111122223333").unwrap(), Region::new("us-east-1").unwrap());
+        let facts = Facts { account: &account, region: &region, instance: &instance, tokens_enforced: None };
+        let decision = decide(&policy, &facts, now);
+        let is_exempt = matches!(decision.verdict, Verdict::Exempt { .. });
+        prop_assert_eq!(is_exempt, ahead >= 0 && (!by_tag || ahead <= max_days), "{:?}", decision);
+        prop_assert_eq!(decision.warnings.is_empty(), is_exempt, "what does not exempt is warned about");
+    }
+}

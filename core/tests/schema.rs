@@ -1,0 +1,76 @@
+//! The JSON Schema accepts what the parser accepts, and refuses what it refuses.
+
+use imds_core::policy::Policy;
+use serde_json::Value;
+
+const GOOD: &[&str] = &[
+    "{}",
+    r#"{"$schema": "policy.schema.json", "baseline": {}, "rules": [], "instanceTags": {}}"#,
+    r#"{"baseline": {"HttpTokens": "required", "HttpEndpoint": "disabled", "HttpPutResponseHopLimit": 64,
+        "HttpProtocolIpv6": "enabled", "InstanceMetadataTags": "disabled"}}"#,
+    r#"{"baseline": {"HttpPutResponseHopLimit": {"atLeast": 1, "atMost": 64}}}"#,
+    r#"{"rules": [{"name": "a", "require": {"HttpTokens": "optional"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {}, "exempt": {"until": "2027-03-31"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"tags": {"App": ["payroll-*", "x"], "": "*"}, "accounts": "1*",
+        "regions": ["eu-*"]}, "require": {"HttpPutResponseHopLimit": {"atMost": 2}}}]}"#,
+    r#"{"instanceTags": {"prefix": "x", "authority": "loosen", "exemptions": {"maxDays": 3650}}}"#,
+    r#"{"instanceTags": {"authority": "none"}}"#,
+    r#"{"instanceTags": {"exemptions": {"maxDays": 1}}}"#,
+];
+
+const BAD: &[&str] = &[
+    "null",
+    "[]",
+    r#"{"Baseline": {}}"#,
+    r#"{"baseline": null}"#,
+    r#"{"baseline": {"HttpTokens": "Required"}}"#,
+    r#"{"baseline": {"HttpEndpoint": true}}"#,
+    r#"{"baseline": {"HttpPutResponseHopLimit": 0}}"#,
+    r#"{"baseline": {"HttpPutResponseHopLimit": 65}}"#,
+    r#"{"baseline": {"HttpPutResponseHopLimit": "2"}}"#,
+    r#"{"baseline": {"HttpPutResponseHopLimit": {}}}"#,
+    r#"{"baseline": {"HttpPutResponseHopLimit": {"atMost": 65}}}"#,
+    r#"{"baseline": {"HttpPutResponseHopLimit": {"atmost": 2}}}"#,
+    r#"{"rules": {}}"#,
+    r#"{"rules": [7]}"#,
+    r#"{"rules": [{"require": {"HttpTokens": "required"}}]}"#,
+    r#"{"rules": [{"name": " ", "require": {"HttpTokens": "required"}}]}"#,
+    r#"{"rules": [{"name": "a"}]}"#,
+    r#"{"rules": [{"name": "a", "require": {}}]}"#,
+    r#"{"rules": [{"name": "a", "require": {"HttpTokens": "required"}, "exempt": {"until": "2027-01-01"}}]}"#,
+    r#"{"rules": [{"name": "a", "exempt": {}}]}"#,
+    r#"{"rules": [{"name": "a", "exempt": {"until": "soon"}}]}"#,
+    r#"{"rules": [{"name": "a", "exempt": {"until": "2027-1-1"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"accounts": []}, "exempt": {"until": "2027-01-01"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"tags": {"App": 1}}, "exempt": {"until": "2027-01-01"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"region": "x"}, "exempt": {"until": "2027-01-01"}}]}"#,
+    r#"{"instanceTags": {"prefix": ""}}"#,
+    r#"{"instanceTags": {"prefix": "AWS:x"}}"#,
+    r#"{"instanceTags": {"authority": "all"}}"#,
+    r#"{"instanceTags": {"authority": "none", "exemptions": {"maxDays": 1}}}"#,
+    r#"{"instanceTags": {"exemptions": {"maxDays": 0}}}"#,
+    r#"{"instanceTags": {"exemptions": {"maxDays": 3651}}}"#,
+];
+
+/// A schema cannot compare two values, and knows neither the calendar (formats are but notes to it) nor that a key
+/// is there twice.
+const BAD_FOR_THE_PARSER_ALONE: &[&str] = &[
+    r#"{"baseline": {"HttpPutResponseHopLimit": {"atLeast": 3, "atMost": 2}}}"#,
+    r#"{"rules": [{"name": "a", "exempt": {"until": "2027-02-30"}}]}"#,
+    r#"{"rules": [{"name": "a", "exempt": {"until": "2027-01-01"}}, {"name": "a", "exempt": {"until": "2027-01-02"}}]}"#,
+    r#"{"baseline": {}, "baseline": {}}"#,
+];
+
+#[test]
+fn schema_and_parser_agree() {
+    let schema = jsonschema::draft202012::new(&Policy::schema()).unwrap();
+    let rows = GOOD.iter().map(|document| (document, true, true));
+    let rows = rows.chain(BAD.iter().map(|document| (document, false, false)));
+    for (document, by_schema, by_parser) in
+        rows.chain(BAD_FOR_THE_PARSER_ALONE.iter().map(|d| (d, true, false)))
+    {
+        let value: Value = serde_json::from_str(document).unwrap();
+        assert_eq!(schema.is_valid(&value), by_schema, "the schema on {document}");
+        assert_eq!(Policy::parse(document).is_ok(), by_parser, "the parser on {document}");
+    }
+}

@@ -1,0 +1,85 @@
+//! CreateTags and DeleteTags.
+
+use super::{Answer, Context};
+use crate::error::ApiError;
+use crate::events;
+use crate::xml::Xml;
+
+pub fn create(context: &mut Context<'_>) -> Answer {
+    let (ids, tags) = read(context)?;
+    let tags: Vec<(String, String)> =
+        tags.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect();
+    for id in &ids {
+        let instance = context.account().find_mut(id);
+        instance.map_or(Ok(()), |instance| instance.clone().tag(&tags))?;
+    }
+    context.end_if_dry_run()?;
+    for id in &ids {
+        if let Some(instance) = context.account().find_mut(id) {
+            let before = instance.tags.clone();
+            instance.tag(&tags)?;
+            let changed = tags.iter().filter(|(key, value)| before.get(key) != Some(value));
+            let changed: Vec<String> = changed.map(|(key, _)| key.clone()).collect();
+            tell(context, id, &changed);
+        }
+    }
+    Ok(Xml::Node(vec![("return", Xml::text(true))]))
+}
+
+pub fn delete(context: &mut Context<'_>) -> Answer {
+    let (ids, tags) = read(context)?;
+    context.end_if_dry_run()?;
+    for id in &ids {
+        if let Some(instance) = context.account().find_mut(id) {
+            // With a value, only a tag of that value is deleted.
+            let is_meant = |key: &String, found: &String| {
+                tags.iter().any(|(k, v)| k == key && v.as_ref().is_none_or(|value| value == found))
+            };
+            let deleted: Vec<String> = instance
+                .tags
+                .iter()
+                .filter(|(key, value)| is_meant(key, value))
+                .map(|(key, _)| key.clone())
+                .collect();
+            instance.tags.retain(|key, _| !deleted.contains(key));
+            tell(context, id, &deleted);
+        }
+    }
+    Ok(Xml::Node(vec![("return", Xml::text(true))]))
+}
+
+type Tags = Vec<(String, Option<String>)>;
+
+fn read(context: &mut Context<'_>) -> Result<(Vec<String>, Tags), ApiError> {
+    let request = context.request;
+    let ids = request.list("ResourceId");
+    if ids.is_empty() {
+        return Err(ApiError::missing("ResourceId"));
+    }
+    let tag = |member: &String| {
+        let key = request.needed(&format!("{member}.Key"))?;
+        let value = request.get(&format!("{member}.Value")).map(str::to_owned);
+        Ok((key.to_owned(), value))
+    };
+    let tags = request.members("Tag").iter().map(tag).collect::<Result<Tags, ApiError>>()?;
+    if tags.is_empty() {
+        return Err(ApiError::missing("Tag"));
+    }
+    if let Some((key, _)) = tags.iter().find(|(key, _)| key.to_ascii_lowercase().starts_with("aws:")) {
+        return Err(reserved(key));
+    }
+    context.check_ids(&ids)?;
+    Ok((ids, tags))
+}
+
+pub fn reserved(key: &str) -> ApiError {
+    ApiError::invalid_value(key, "Tag.Key", "Tag keys starting with 'aws:' are reserved for internal use.")
+}
+
+fn tell(context: &mut Context<'_>, id: &str, changed: &[String]) {
+    let (key, time) = (context.key.clone(), context.now.time);
+    let event = context.account().find(id).map(|instance| events::tag_change(&key, instance, changed, time));
+    if let Some(event) = event.filter(|_| !changed.is_empty()) {
+        context.world.emit(event);
+    }
+}

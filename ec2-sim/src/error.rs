@@ -1,0 +1,65 @@
+//! EC2's error codes with their HTTP statuses, from the EC2 API reference, "Error codes".
+
+/// What a call is refused with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ApiError {
+    pub status: u16,
+    pub code: String,
+    pub message: String,
+}
+
+impl ApiError {
+    pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), message: message.into() }
+    }
+
+    pub fn invalid_value(value: &str, parameter: &str, expected: &str) -> Self {
+        let message = format!("Value ({value}) for parameter {parameter} is invalid. {expected}");
+        Self::new(400, "InvalidParameterValue", message)
+    }
+
+    pub fn combination(message: &str) -> Self {
+        Self::new(400, "InvalidParameterCombination", message)
+    }
+
+    pub fn missing(parameter: &str) -> Self {
+        let message = format!("The request must contain the parameter {parameter}");
+        Self::new(400, "MissingParameter", message)
+    }
+
+    pub fn not_found(ids: &[String]) -> Self {
+        let message = match ids {
+            [id] => format!("The instance ID '{id}' does not exist"),
+            ids => format!("The instance IDs '{}' do not exist", ids.join(", ")),
+        };
+        Self::new(400, "InvalidInstanceID.NotFound", message)
+    }
+
+    pub fn malformed_id(id: &str) -> Self {
+        Self::new(400, "InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\""))
+    }
+
+    pub fn wrong_state(id: &str, action: &str, state: &str) -> Self {
+        let message =
+            format!("The instance '{id}' is not in a state from which {action} is possible: {state}");
+        Self::new(400, "IncorrectInstanceState", message)
+    }
+
+    pub fn unauthorized() -> Self {
+        Self::new(403, "UnauthorizedOperation", "You are not authorized to perform this operation.")
+    }
+
+    pub fn throttled() -> Self {
+        Self::new(503, "RequestLimitExceeded", "Request limit exceeded.")
+    }
+
+    pub fn internal() -> Self {
+        Self::new(500, "InternalError", "An internal error has occurred")
+    }
+
+    pub fn dry_run() -> Self {
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        Self::new(412, "DryRunOperation", message)
+    }
+}

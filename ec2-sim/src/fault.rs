@@ -1,0 +1,141 @@
+//! Faults on demand.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::request::Request;
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum FaultKind {
+    /// `RequestLimitExceeded`, 503.
+    Throttle,
+    /// `UnauthorizedOperation`, 403; for a dry run as well.
+    Deny,
+    /// `InternalError`, 500. The call has no effect.
+    ServerError,
+    /// No answer for so many milliseconds, or ever. The call has no effect.
+    Hang(#[serde(default, deserialize_with = "milliseconds")] Option<Duration>),
+    /// The connection is reset. The call has no effect.
+    Reset,
+    /// The answer is XML that ends too soon. The call has its effect.
+    Malformed,
+    /// The instances are not shown, and unknown to changes.
+    NotVisible,
+    /// The instances are terminated just before the call is carried out.
+    Terminate,
+    /// The instances are stopped just before the call is carried out.
+    Stop,
+    /// This error. The call has no effect.
+    Error {
+        /// EC2's error code.
+        code: String,
+        /// The HTTP status.
+        status: u16,
+        /// The message.
+        message: String,
+    },
+}
+
+fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+}
+
+/// How often a fault happens to the calls that it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// Always.
+    Always,
+    /// So many times.
+    Times(u32),
+    /// With this probability, 0 to 1.
+    Probability(f64),
+}
+
+/// Something that goes wrong with the calls that match.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fault {
+    /// What goes wrong.
+    pub kind: FaultKind,
+    /// The action that it happens to; any where it is absent.
+    pub action: Option<String>,
+    /// An instance that the call must name; any where it is absent.
+    pub instance: Option<String>,
+    /// The caller's account; any where it is absent.
+    pub account: Option<String>,
+    /// The Region; any where it is absent.
+    pub region: Option<String>,
+    /// How often.
+    #[serde(default = "always")]
+    pub when: When,
+}
+
+fn always() -> When {
+    When::Always
+}
+
+impl Fault {
+    /// A fault that happens to every call.
+    pub fn new(kind: FaultKind) -> Self {
+        Self { kind, action: None, instance: None, account: None, region: None, when: When::Always }
+    }
+
+    /// Only to calls of this action.
+    pub fn on(self, action: &str) -> Self {
+        Self { action: Some(action.to_owned()), ..self }
+    }
+
+    /// Only to calls that name this instance.
+    pub fn of(self, instance: &str) -> Self {
+        Self { instance: Some(instance.to_owned()), ..self }
+    }
+
+    /// Only in this account and Region.
+    pub fn at(self, account: &str, region: &str) -> Self {
+        Self { account: Some(account.to_owned()), region: Some(region.to_owned()), ..self }
+    }
+
+    /// Only so many times.
+    pub fn times(self, times: u32) -> Self {
+        Self { when: When::Times(times), ..self }
+    }
+
+    /// Only with this probability, 0 to 1.
+    pub fn with_probability(self, probability: f64) -> Self {
+        Self { when: When::Probability(probability), ..self }
+    }
+
+    fn matches(&self, request: &Request, ids: &[String]) -> bool {
+        let is =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        is(&self.action, &request.action)
+            && is(&self.account, &request.account)
+            && is(&self.region, &request.region)
+            && self.instance.as_ref().is_none_or(|instance| ids.contains(instance))
+    }
+
+    /// Whether it happens to this call; counts it if so.
+    pub(crate) fn happens(&mut self, request: &Request, ids: &[String], chance: &mut fastrand::Rng) -> bool {
+        if !self.matches(request, ids) {
+            return false;
+        }
+        match &mut self.when {
+            When::Always => true,
+            When::Times(0) => false,
+            When::Times(left) => {
+                *left -= 1;
+                true
+            }
+            When::Probability(probability) => chance.f64() < *probability,
+        }
+    }
+
+    /// The instances of the call that it happens to.
+    pub(crate) fn victims<'i>(&'i self, ids: &'i [String]) -> &'i [String] {
+        self.instance.as_ref().map_or(ids, std::slice::from_ref)
+    }
+}

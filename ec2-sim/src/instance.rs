@@ -1,0 +1,193 @@
+//! An instance and its metadata options.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use time::OffsetDateTime;
+
+use crate::error::ApiError;
+use crate::xml::Xml;
+
+/// Options by name, as the API spells both; a hop limit is digits.
+pub type Options = BTreeMap<String, String>;
+
+/// The five options, with their names in answers, and their values when IMDSv1 was the default.
+pub const OPTIONS: [(&str, &str, &str); 5] = [
+    ("HttpTokens", "httpTokens", "optional"),
+    ("HttpPutResponseHopLimit", "httpPutResponseHopLimit", "1"),
+    ("HttpEndpoint", "httpEndpoint", "enabled"),
+    ("HttpProtocolIpv6", "httpProtocolIpv6", "disabled"),
+    ("InstanceMetadataTags", "instanceMetadataTags", "disabled"),
+];
+
+/// The most tags that a resource has.
+const MOST_TAGS: usize = 50;
+
+/// Where an instance is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    Pending,
+    Running,
+    Stopping,
+    Stopped,
+    ShuttingDown,
+    Terminated,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        use State::*;
+        [Pending, Running, Stopping, Stopped, ShuttingDown, Terminated].into_iter().find(|s| s.name() == name)
+    }
+
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Pending => 0,
+            Self::Running => 16,
+            Self::ShuttingDown => 32,
+            Self::Terminated => 48,
+            Self::Stopping => 64,
+            Self::Stopped => 80,
+        }
+    }
+
+    /// The state that follows by itself.
+    pub fn next(self) -> Option<Self> {
+        match self {
+            Self::Pending => Some(Self::Running),
+            Self::Stopping => Some(Self::Stopped),
+            Self::ShuttingDown => Some(Self::Terminated),
+            Self::Running | Self::Stopped | Self::Terminated => None,
+        }
+    }
+
+    pub fn xml(self) -> Xml {
+        Xml::Node(vec![("code", Xml::text(self.code())), ("name", Xml::text(self.name()))])
+    }
+}
+
+/// An instance.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    pub id: String,
+    pub reservation: String,
+    pub index: usize,
+    pub image: String,
+    pub instance_type: String,
+    pub zone: String,
+    pub client_token: String,
+    pub launch_time: OffsetDateTime,
+    /// From when on describes and changes find it.
+    pub visible_from: Instant,
+    pub state: State,
+    /// When it enters the next state by itself.
+    pub state_due: Option<Instant>,
+    pub options: Options,
+    /// Whether the options are in force on the instance.
+    pub applied: bool,
+    /// When they are, if the instance goes on running.
+    pub applied_due: Option<Instant>,
+    pub tags: BTreeMap<String, String>,
+    /// The principal of the service that manages it.
+    pub operator: Option<String>,
+}
+
+impl Instance {
+    /// The options as answers show them.
+    pub fn options_xml(&self) -> Xml {
+        let mut children = vec![("state", Xml::text(self.options_state()))];
+        children.extend(OPTIONS.map(|(name, element, _)| {
+            (element, Xml::text(self.options.get(name).map_or("", String::as_str)))
+        }));
+        children.insert(4, ("httpProtocolIpv4", Xml::text("enabled")));
+        Xml::Node(children)
+    }
+
+    pub fn options_state(&self) -> &'static str {
+        if self.applied { "applied" } else { "pending" }
+    }
+
+    /// Puts tags on it, all or none.
+    pub fn tag(&mut self, tags: &[(String, String)]) -> Result<(), ApiError> {
+        let mut all = self.tags.clone();
+        all.extend(tags.iter().cloned());
+        check_tags(&all, &self.options)?;
+        self.tags = all;
+        Ok(())
+    }
+
+    /// Changes options, all or none; those that are not among `changes` keep their values.
+    pub fn change(&mut self, changes: &Options) -> Result<(), ApiError> {
+        let mut options = self.options.clone();
+        options.extend(changes.clone());
+        let is_off = options.get("HttpEndpoint").is_some_and(|value| value == "disabled");
+        if is_off && changes.keys().any(|name| name != "HttpEndpoint") {
+            return Err(ApiError::combination(
+                "Options beside HttpEndpoint are not allowed unless it is enabled.",
+            ));
+        }
+        check_tags(&self.tags, &options)?;
+        self.options = options;
+        Ok(())
+    }
+}
+
+/// Checks a value of an option.
+pub fn check_option(name: &str, value: &str) -> Result<(), ApiError> {
+    let (is_valid, expected) = match name {
+        "HttpTokens" => (matches!(value, "optional" | "required"), "Valid values: optional, required."),
+        "HttpPutResponseHopLimit" => {
+            (value.parse().is_ok_and(|hops: i64| (1..=64).contains(&hops)), "Valid values: 1 to 64.")
+        }
+        _ => (matches!(value, "enabled" | "disabled"), "Valid values: enabled, disabled."),
+    };
+    if is_valid { Ok(()) } else { Err(ApiError::invalid_value(value, name, expected)) }
+}
+
+/// Checks the tags of an instance with these options.
+pub fn check_tags(tags: &BTreeMap<String, String>, options: &Options) -> Result<(), ApiError> {
+    let in_metadata = options.get("InstanceMetadataTags").is_some_and(|value| value == "enabled");
+    for (key, value) in tags {
+        if key.is_empty() || key.chars().count() > 128 {
+            return Err(ApiError::invalid_value(key, "Tag.Key", "Tag keys have 1 to 128 characters."));
+        }
+        if value.chars().count() > 256 {
+            return Err(ApiError::invalid_value(
+                value,
+                "Tag.Value",
+                "Tag values have at most 256 characters.",
+            ));
+        }
+        if in_metadata && !metadata_can_carry(key) {
+            let expected = "Tag keys in instance metadata match [0-9a-zA-Z\\-_+=,.@:]{1,255} and are not '.', '..' or \
+                            '_index'.";
+            return Err(ApiError::invalid_value(key, "Tag.Key", expected));
+        }
+    }
+    // EC2's own tags do not count.
+    let counted = tags.keys().filter(|key| !key.starts_with("aws:")).count();
+    if counted > MOST_TAGS {
+        return Err(ApiError::new(
+            400,
+            "TagLimitExceeded",
+            format!("More than {MOST_TAGS} tags on a resource"),
+        ));
+    }
+    Ok(())
+}
+
+fn metadata_can_carry(key: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_+=,.@:".contains(&b);
+    key.bytes().all(allowed) && !matches!(key, "." | ".." | "_index")
+}

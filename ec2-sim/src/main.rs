@@ -1,0 +1,83 @@
+//! `ec2-sim`: the embedded EC2 as a program.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use ec2_sim::{Buckets, Ec2Sim, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// An embedded EC2 endpoint: instances, their metadata options, and the events of both.
+///
+/// Any EC2 client works with it:
+///
+///     ec2-sim --listen 127.0.0.1:4566 &
+///     export AWS_ENDPOINT_URL_EC2=http://127.0.0.1:4566 AWS_DEFAULT_REGION=us-east-1
+///     export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=anything
+///     aws ec2 run-instances --image-id ami-12345678 --count 2
+///
+/// The access key is taken for the account where it is an account id. Nobody is authenticated.
+#[derive(Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Arguments {
+    /// Where to listen; port 0 is a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Post every event to this URL, such as the invoke URL of a Lambda runtime emulator.
+    #[arg(long, value_name = "URL")]
+    deliver_to: Option<String>,
+    /// From a change of options to `applied`.
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    apply_delay: u64,
+    /// From `pending` to `running`.
+    #[arg(long, value_name = "MS", default_value_t = 200)]
+    start_delay: u64,
+    /// From `stopping` to `stopped`, and from `shutting-down` to `terminated`.
+    #[arg(long, value_name = "MS", default_value_t = 200)]
+    state_delay: u64,
+    /// Throttle as EC2 does.
+    #[arg(long)]
+    buckets: bool,
+    /// What the randomness of ids and faults begins with.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ec2-sim: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> std::io::Result<()> {
+    if !arguments.listen.ip().is_loopback() {
+        eprintln!(
+            "ec2-sim: warning: {} is no loopback address, and nobody is authenticated",
+            arguments.listen
+        );
+    }
+    let sim = Ec2Sim::start(Settings {
+        listen: arguments.listen,
+        apply_delay: Duration::from_millis(arguments.apply_delay),
+        start_delay: Duration::from_millis(arguments.start_delay),
+        state_delay: Duration::from_millis(arguments.state_delay),
+        buckets: arguments.buckets.then(Buckets::default),
+        deliver_to: arguments.deliver_to,
+        seed: arguments.seed,
+        ..Settings::default()
+    })
+    .await?;
+    println!("ec2-sim listens on {}", sim.endpoint());
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! One account in one Region, for tests and demos in the same process.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use crate::actions::{self, Context, Launched};
+use crate::clock::Now;
+use crate::events;
+use crate::instance::{Instance, State};
+use crate::request::Request;
+use crate::server::{Shared, lock};
+use crate::world::{Key, Transition, World};
+
+/// One account in one Region. Nothing that is done through it is recorded as a call, is throttled or meets faults;
+/// its events are sent.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub(crate) world: Shared,
+    pub(crate) key: Key,
+}
+
+/// What to launch: one instance as of IMDSv1's days, running, its options applied.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// How many.
+    pub count: usize,
+    /// Their tags; keys may begin with `aws:`, as those that AWS writes.
+    pub tags: Vec<(String, String)>,
+    /// Their metadata options where they differ from the account's defaults, spelled as the API spells them.
+    pub options: Vec<(String, String)>,
+    /// The client token of the launch.
+    pub client_token: Option<String>,
+    /// The principal of the service that manages them.
+    pub operator: Option<String>,
+    /// Whether they are running at once with their options applied; else they begin as `pending`.
+    pub settled: bool,
+    /// The state in which they are settled, where it is not `running`.
+    pub state: Option<String>,
+    /// When they were launched, where it was not now.
+    pub launch_time: Option<OffsetDateTime>,
+}
+
+impl Default for Launch {
+    fn default() -> Self {
+        Self {
+            count: 1,
+            tags: Vec::new(),
+            options: Vec::new(),
+            client_token: None,
+            operator: None,
+            settled: true,
+            state: None,
+            launch_time: None,
+        }
+    }
+}
+
+/// An instance as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceView {
+    /// Its id.
+    pub id: String,
+    /// Its state, such as `running`.
+    pub state: String,
+    /// Its metadata options, spelled as the API spells them.
+    pub options: BTreeMap<String, String>,
+    /// `pending` or `applied`.
+    pub options_state: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl From<&Instance> for InstanceView {
+    fn from(instance: &Instance) -> Self {
+        Self {
+            id: instance.id.clone(),
+            state: instance.state.name().to_owned(),
+            options: instance.options.clone(),
+            options_state: instance.options_state().to_owned(),
+            tags: instance.tags.clone(),
+        }
+    }
+}
+
+impl Place {
+    /// Launches instances, and returns their ids.
+    ///
+    /// # Panics
+    /// If `launch.state` is none of EC2's.
+    pub fn launch(&self, launch: Launch) -> Vec<String> {
+        let state = launch.state.as_deref().map(|name| State::from_name(name).expect("a state of EC2's"));
+        let launched = Launched {
+            count: launch.count,
+            image: "ami-12345678".to_owned(),
+            instance_type: "m1.small".to_owned(),
+            client_token: launch.client_token.clone().unwrap_or_default(),
+            options: launch.options.iter().cloned().collect(),
+            tags: launch.tags.iter().cloned().collect(),
+            operator: launch.operator.clone(),
+            launch_time: launch.launch_time,
+        };
+        self.with(|world, now| {
+            let instances = actions::launch(world, &self.key, &launched, now);
+            let request = self.request("RunInstances", &[("ClientToken", &launched.client_token)]);
+            let cut_off = world.settings.cloudtrail_cut_off;
+            let event = events::run_instances(&request, Ok(&instances), cut_off, now.time);
+            world.emit(event);
+            for Instance { id, .. } in &instances {
+                if launch.settled {
+                    self.settle(world, id, state.unwrap_or(State::Running), now);
+                } else {
+                    world.enter(&self.key, id, state.unwrap_or(State::Pending), now);
+                }
+            }
+            instances.into_iter().map(|instance| instance.id).collect()
+        })
+    }
+
+    fn settle(&self, world: &mut World, id: &str, state: State, now: Now) {
+        if let Some(instance) = world.account(&self.key).find_mut(id) {
+            (instance.state, instance.applied) = (state, true);
+            let event = events::state_change(&self.key, id, state, now.time);
+            world.emit(event);
+        }
+    }
+
+    /// Starts a stopped instance.
+    ///
+    /// # Panics
+    /// As all methods here that change something: if EC2 would refuse it.
+    pub fn start(&self, id: &str) {
+        self.transit(id, Transition::Start);
+    }
+
+    /// Stops a running instance.
+    pub fn stop(&self, id: &str) {
+        self.transit(id, Transition::Stop);
+    }
+
+    /// Terminates an instance.
+    pub fn terminate(&self, id: &str) {
+        self.transit(id, Transition::Terminate);
+    }
+
+    fn transit(&self, id: &str, transition: Transition) {
+        let result = self.with(|world, now| world.transit(&self.key, id, transition, now));
+        result.unwrap_or_else(|error| panic!("{transition:?} of {id}: {error}"));
+    }
+
+    /// Puts a tag on an instance.
+    pub fn tag(&self, id: &str, key: &str, value: &str) {
+        self.call("CreateTags", &[("ResourceId.1", id), ("Tag.1.Key", key), ("Tag.1.Value", value)]);
+    }
+
+    /// Takes a tag off an instance.
+    pub fn untag(&self, id: &str, key: &str) {
+        self.call("DeleteTags", &[("ResourceId.1", id), ("Tag.1.Key", key)]);
+    }
+
+    /// Changes metadata options, as someone else would.
+    pub fn modify(&self, id: &str, options: &[(&str, &str)]) {
+        let parameters: Vec<_> = [("InstanceId", id)].into_iter().chain(options.iter().copied()).collect();
+        self.call("ModifyInstanceMetadataOptions", &parameters);
+    }
+
+    /// Sets whether the account's defaults enforce tokens.
+    pub fn set_tokens_enforced(&self, enforced: bool) {
+        let value = if enforced { "enabled" } else { "disabled" };
+        self.call("ModifyInstanceMetadataDefaults", &[("HttpTokensEnforced", value)]);
+    }
+
+    /// The instance, if it is there.
+    pub fn instance(&self, id: &str) -> Option<InstanceView> {
+        self.with(|world, _| world.account(&self.key).find(id).map(InstanceView::from))
+    }
+
+    /// Every instance, in the order of their launch.
+    pub fn instances(&self) -> Vec<InstanceView> {
+        self.with(|world, _| world.account(&self.key).instances.iter().map(InstanceView::from).collect())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut World, Now) -> T) -> T {
+        let (mut world, now) = (lock(&self.world), Now::read());
+        world.advance(now);
+        work(&mut world, now)
+    }
+
+    fn request(&self, action: &str, parameters: &[(&str, &str)]) -> Request {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (account, region) = self.key.clone();
+        Request { action: action.to_owned(), account, region, parameters: parameters.collect() }
+    }
+
+    fn call(&self, action: &str, parameters: &[(&str, &str)]) {
+        let request = self.request(action, parameters);
+        let key = self.key.clone();
+        let answer = self.with(|world, now| {
+            actions::answer(&mut Context { world, request: &request, key, now, hidden: &[] })
+        });
+        answer.unwrap_or_else(|error| panic!("{action} with {parameters:?}: {error}"));
+    }
+}

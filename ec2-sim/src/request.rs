@@ -1,0 +1,128 @@
+//! A call of EC2's Query API: form-encoded parameters, and who calls where.
+
+use std::collections::BTreeMap;
+
+use crate::error::ApiError;
+
+/// The account of callers whose access key is not an account id.
+pub const DEFAULT_ACCOUNT: &str = "111122223333";
+
+/// A call.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub action: String,
+    pub account: String,
+    pub region: String,
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// Reads a call. Account and Region are those of the signature's credential scope, which is not verified.
+    pub fn read(authorization: Option<&str>, body: &[u8]) -> Result<Self, ApiError> {
+        let parameters: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
+        let Some(scope) = authorization.and_then(scope) else {
+            let message = "AWS was not able to validate the provided access credentials";
+            return Err(ApiError::new(401, "AuthFailure", message));
+        };
+        let is_account = scope.0.len() == 12 && scope.0.bytes().all(|b| b.is_ascii_digit());
+        let account = if is_account { scope.0 } else { DEFAULT_ACCOUNT };
+        let action = parameters.get("Action").cloned().ok_or_else(|| {
+            ApiError::new(400, "MissingAction", "The request is missing an action or a required parameter")
+        })?;
+        Ok(Self { action, account: account.to_owned(), region: scope.1.to_owned(), parameters })
+    }
+
+    /// The parameter, if it is there.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+
+    /// The parameter, which must be there and not empty.
+    pub fn needed(&self, name: &str) -> Result<&str, ApiError> {
+        self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| ApiError::missing(name))
+    }
+
+    /// The whole number of the parameter, if it is there.
+    pub fn number(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| ApiError::invalid_value(text, name, "Expected a whole number."))
+    }
+
+    /// Whether the parameter is `true`.
+    pub fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// The values of `NAME.1`, `NAME.2` and so on.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        (1..).map_while(|number| self.get(&format!("{name}.{number}")).map(str::to_owned)).collect()
+    }
+
+    /// The numbers N for which some `NAME.N.…` is there.
+    pub fn members(&self, name: &str) -> Vec<String> {
+        let has = |prefix: &str| {
+            self.parameters.range(prefix.to_owned()..).next().is_some_and(|(k, _)| k.starts_with(prefix))
+        };
+        (1..)
+            .map(|number| format!("{name}.{number}"))
+            .take_while(|member| has(&format!("{member}.")))
+            .collect()
+    }
+
+    /// The instance ids that the call names, in any of the ways there are.
+    pub fn instance_ids(&self) -> Vec<String> {
+        let mut ids = self.list("InstanceId");
+        ids.extend(self.get("InstanceId").map(str::to_owned));
+        ids.extend(self.list("ResourceId"));
+        for filter in self.members("Filter") {
+            if self.get(&format!("{filter}.Name")) == Some("instance-id") {
+                ids.extend(self.list(&format!("{filter}.Value")));
+            }
+        }
+        ids
+    }
+}
+
+/// Access key and Region of `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/ec2/aws4_request, …`.
+fn scope(authorization: &str) -> Option<(&str, &str)> {
+    let credential = authorization.split_once("Credential=")?.1.split(',').next()?;
+    let mut parts = credential.trim().split('/');
+    let (key, _date, region) = (parts.next()?, parts.next()?, parts.next()?);
+    (!key.is_empty() && !region.is_empty()).then_some((key, region))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=444455556666/20260317/eu-west-1/ec2/aws4_request, SignedHeaders=host, Signature=0";
+
+    #[test]
+    fn the_scope_says_who_calls_where() {
+        let request = Request::read(Some(AUTHORIZATION), b"Action=X&InstanceId.1=a&InstanceId.2=b").unwrap();
+        assert_eq!((&*request.account, &*request.region), ("444455556666", "eu-west-1"));
+        assert_eq!(request.instance_ids(), ["a", "b"]);
+        let other = AUTHORIZATION.replace("444455556666", "AKIDEXAMPLE");
+        assert_eq!(Request::read(Some(&other), b"Action=X").unwrap().account, DEFAULT_ACCOUNT);
+    }
+
+    #[test]
+    fn what_is_no_signed_call_is_refused() {
+        for (authorization, body, code) in [
+            (None, &b"Action=X"[..], "AuthFailure"),
+            (Some(""), b"Action=X", "AuthFailure"),
+            (Some("Credential=/"), b"Action=X", "AuthFailure"),
+            (Some(AUTHORIZATION), b"", "MissingAction"),
+            (Some(AUTHORIZATION), b"\xff\xfe=%zz", "MissingAction"),
+        ] {
+            let error = Request::read(authorization, body).unwrap_err();
+            assert_eq!(error.code, code, "{authorization:?} {body:?}");
+        }
+    }
+
+    #[test]
+    fn filters_name_instances_too() {
+        let body = b"Action=X&Filter.1.Name=tag-key&Filter.1.Value.1=a&Filter.2.Name=instance-id&Filter.2.Value.1=i-1";
+        assert_eq!(Request::read(Some(AUTHORIZATION), body).unwrap().instance_ids(), ["i-1"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! HTTP: EC2's Query API at `/`, and the simulator's own controls under `/_sim/`.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::call::{Reply, call};
+use crate::control;
+use crate::world::World;
+
+/// The state, shared between connections.
+pub type Shared = Arc<Mutex<World>>;
+
+/// The longest body of a request.
+const LONGEST_BODY: usize = 1 << 20;
+
+pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves connections until it is dropped.
+pub async fn serve(listener: TcpListener, world: Shared) {
+    let mut connections = JoinSet::new();
+    loop {
+        // What fails to be accepted has gone away again; running out of files passes.
+        match listener.accept().await {
+            Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&world)))),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(stream: TcpStream, world: Shared) {
+    let Ok((stream, reset)) = resettable(stream) else { return };
+    let service = service_fn(|request| answer(request, Arc::clone(&world)));
+    let served =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    if served.is_err_and(|error| error.is_user()) {
+        // With nothing to linger for, closing the last handle is a reset.
+        let _ = socket2::SockRef::from(&reset).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// The stream, and a second handle that keeps it open until it is dropped.
+fn resettable(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
+    stream.set_nodelay(true)?;
+    let stream = stream.into_std()?;
+    let handle = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, handle))
+}
+
+/// That the connection is to be reset.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is to be reset")]
+struct Reset;
+
+type Body = Full<Bytes>;
+
+async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Body>, Reset> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, LONGEST_BODY).collect().await else {
+        return Ok(response(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", Vec::new()));
+    };
+    let body = body.to_bytes();
+    if parts.uri.path().starts_with("/_sim/") {
+        let (status, json) = control::answer(&mut lock(&world), &parts.method, parts.uri.path(), &body);
+        return Ok(response(status, "application/json", json));
+    }
+    // Everything that EC2's clients send is in the body; a GET has it in the query.
+    let query = parts.uri.query().unwrap_or_default().as_bytes();
+    let parameters = if parts.method == Method::GET { query } else { &body };
+    let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let reply = call(&mut lock(&world), authorization, parameters);
+    match reply {
+        Reply::Answer(status, xml) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            Ok(response(status, "text/xml;charset=UTF-8", xml))
+        }
+        Reply::Reset => Err(Reset),
+        Reply::Hang(duration) => {
+            tokio::time::sleep(duration.unwrap_or(Duration::from_secs(3600))).await;
+            Err(Reset)
+        }
+    }
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+}
+
+/// Lets happen what is due, when it is due, until it is dropped.
+pub async fn keep_time(world: Shared) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    loop {
+        ticks.tick().await;
+        lock(&world).advance(crate::clock::Now::read());
+    }
+}

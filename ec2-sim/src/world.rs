@@ -1,0 +1,252 @@
+//! The state of the simulator: instances by account and Region, timers, faults, and what was recorded.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::bucket::Levels;
+use crate::clock::Now;
+use crate::error::ApiError;
+use crate::events;
+use crate::fault::Fault;
+use crate::instance::{Instance, OPTIONS, Options, State};
+use crate::settings::Settings;
+
+/// Account and Region.
+pub type Key = (String, String);
+
+/// A call as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedCall {
+    /// The action.
+    pub action: String,
+    /// The caller's account.
+    pub account: String,
+    /// The Region.
+    pub region: String,
+    /// The instances that the call named.
+    pub instance_ids: Vec<String>,
+    /// All its parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// The HTTP status of the answer; `None` where there was none.
+    pub status: Option<u16>,
+    /// The error code of the answer.
+    pub code: Option<String>,
+}
+
+/// What happens by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    State(State),
+    Applied,
+}
+
+/// One account in one Region.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// In the order of their launch.
+    pub instances: Vec<Instance>,
+    by_id: HashMap<String, usize>,
+    pub defaults: BTreeMap<String, String>,
+    pub levels: Levels,
+}
+
+impl Account {
+    pub fn find(&self, id: &str) -> Option<&Instance> {
+        self.by_id.get(id).map(|&index| &self.instances[index])
+    }
+
+    pub fn find_mut(&mut self, id: &str) -> Option<&mut Instance> {
+        self.by_id.get(id).map(|&index| &mut self.instances[index])
+    }
+
+    pub fn add(&mut self, instance: Instance) {
+        self.by_id.insert(instance.id.clone(), self.instances.len());
+        self.instances.push(instance);
+    }
+
+    /// What instances get where their launch does not say.
+    pub fn default_options(&self) -> Options {
+        let value = |(name, _, old): (&str, _, &str)| {
+            let default = self.defaults.get(name).filter(|value| *value != "no-preference" && *value != "-1");
+            (name.to_owned(), default.cloned().unwrap_or(old.to_owned()))
+        };
+        OPTIONS.into_iter().map(value).collect()
+    }
+
+    pub fn enforces_tokens(&self) -> bool {
+        self.defaults.get("HttpTokensEnforced").is_some_and(|value| value == "enabled")
+    }
+}
+
+/// The state of the simulator.
+#[derive(Debug)]
+pub struct World {
+    pub settings: Settings,
+    pub accounts: BTreeMap<Key, Account>,
+    pub calls: Vec<RecordedCall>,
+    pub faults: Vec<Fault>,
+    pub chance: fastrand::Rng,
+    events: Vec<Value>,
+    deliveries: Option<UnboundedSender<Value>>,
+    timers: BTreeSet<(Instant, u64, Key, String, Due)>,
+    sequence: u64,
+}
+
+impl World {
+    pub fn new(settings: Settings, deliveries: Option<UnboundedSender<Value>>) -> Self {
+        Self {
+            chance: fastrand::Rng::with_seed(settings.seed),
+            settings,
+            accounts: BTreeMap::new(),
+            calls: Vec::new(),
+            faults: Vec::new(),
+            events: Vec::new(),
+            deliveries,
+            timers: BTreeSet::new(),
+            sequence: 0,
+        }
+    }
+
+    /// Forgets everything but the settings.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.settings.clone(), self.deliveries.take());
+    }
+
+    pub fn account(&mut self, key: &Key) -> &mut Account {
+        self.accounts.entry(key.clone()).or_default()
+    }
+
+    /// A number that no other call returned.
+    pub fn next(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// 17 hexadecimal digits that no other call returned, and that look like EC2's.
+    pub fn next_hex(&mut self) -> String {
+        let sequence = self.next();
+        format!("{:09x}{:08x}", self.chance.u64(..) & 0xf_ffff_ffff, sequence)
+    }
+
+    pub fn emit(&mut self, event: Value) {
+        if let Some(deliveries) = &self.deliveries {
+            // The receiver is gone only while the simulator stops.
+            let _ = deliveries.send(event.clone());
+        }
+        self.events.push(event);
+    }
+
+    pub fn events(&self) -> &[Value] {
+        &self.events
+    }
+
+    pub fn take_events(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Puts an instance in a state, with its event, and sets the timers of what follows by itself.
+    pub fn enter(&mut self, key: &Key, id: &str, state: State, now: Now) {
+        let Some(instance) = self.account(key).find_mut(id) else { return };
+        instance.state = state;
+        instance.state_due = None;
+        self.emit(events::state_change(key, id, state, now.time));
+        let delay = match state {
+            State::Pending => self.settings.start_delay,
+            _ => self.settings.state_delay,
+        };
+        if let Some(next) = state.next() {
+            self.set_timer(now.instant + delay, key, id, Due::State(next));
+        }
+        if state == State::Running {
+            self.await_applied(key, id, now);
+        }
+        self.advance(now);
+    }
+
+    /// Lets the options that an instance has come into force, if it runs, after the delay.
+    pub fn await_applied(&mut self, key: &Key, id: &str, now: Now) {
+        let is_awaited = self
+            .account(key)
+            .find(id)
+            .is_some_and(|instance| instance.state == State::Running && !instance.applied);
+        if is_awaited {
+            self.set_timer(now.instant + self.settings.apply_delay, key, id, Due::Applied);
+        }
+    }
+
+    /// Sets a timer; one of the same kind that was set before is void.
+    fn set_timer(&mut self, at: Instant, key: &Key, id: &str, due: Due) {
+        let Some(instance) = self.account(key).find_mut(id) else { return };
+        match due {
+            Due::State(_) => instance.state_due = Some(at),
+            Due::Applied => instance.applied_due = Some(at),
+        }
+        let sequence = self.next();
+        self.timers.insert((at, sequence, key.clone(), id.to_owned(), due));
+    }
+
+    /// Lets happen what is due.
+    pub fn advance(&mut self, now: Now) {
+        while self.timers.first().is_some_and(|timer| timer.0 <= now.instant) {
+            let Some((at, _, key, id, due)) = self.timers.pop_first() else { return };
+            let Some(instance) = self.account(&key).find_mut(&id) else { continue };
+            match due {
+                Due::State(state) if instance.state_due == Some(at) => self.enter(&key, &id, state, now),
+                Due::Applied if instance.applied_due == Some(at) => {
+                    instance.applied |= instance.state == State::Running;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Starts, stops or terminates an instance, as far as its state allows. Returns the state before.
+    pub fn transit(&mut self, key: &Key, id: &str, action: Transition, now: Now) -> Result<State, ApiError> {
+        let before = self.account(key).find(id).ok_or_else(|| ApiError::not_found(&[id.to_owned()]))?.state;
+        match action.entered_from(before) {
+            None => Err(ApiError::wrong_state(id, action.name(), before.name())),
+            Some(None) => Ok(before),
+            Some(Some(state)) => {
+                self.enter(key, id, state, now);
+                Ok(before)
+            }
+        }
+    }
+}
+
+/// What a caller can do to an instance's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    Start,
+    Stop,
+    Terminate,
+}
+
+impl Transition {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "StartInstances",
+            Self::Stop => "StopInstances",
+            Self::Terminate => "TerminateInstances",
+        }
+    }
+
+    /// The state that it leads to: none where it is not possible, an inner none where nothing is to be done.
+    fn entered_from(self, state: State) -> Option<Option<State>> {
+        use State::*;
+        match (self, state) {
+            (Self::Start, Stopped) => Some(Some(Pending)),
+            (Self::Start, Pending | Running) => Some(None),
+            (Self::Stop, Running | Pending) => Some(Some(Stopping)),
+            (Self::Stop, Stopping | Stopped) => Some(None),
+            (Self::Terminate, ShuttingDown | Terminated) => Some(None),
+            (Self::Terminate, _) => Some(Some(ShuttingDown)),
+            _ => None,
+        }
+    }
+}

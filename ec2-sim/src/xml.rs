@@ -1,0 +1,70 @@
+//! Answers as EC2 writes them.
+
+use std::io;
+
+use quick_xml::Writer;
+use quick_xml::events::BytesText;
+
+use crate::error::ApiError;
+
+const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
+
+/// The content of an element.
+#[derive(Debug, Clone)]
+pub enum Xml {
+    Text(String),
+    /// Named elements, in order.
+    Node(Vec<(&'static str, Xml)>),
+    /// Elements named `item`.
+    Items(Vec<Xml>),
+}
+
+impl Xml {
+    pub fn text(text: impl ToString) -> Self {
+        Self::Text(text.to_string())
+    }
+
+    fn write(&self, name: &str, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {
+        let element = writer.create_element(name);
+        match self {
+            Self::Text(text) => drop(element.write_text_content(BytesText::new(text))?),
+            Self::Node(children) => drop(element.write_inner_content(|writer| {
+                children.iter().try_for_each(|(name, child)| child.write(name, writer))
+            })?),
+            Self::Items(items) => drop(element.write_inner_content(|writer| {
+                items.iter().try_for_each(|item| item.write("item", writer))
+            })?),
+        }
+        Ok(())
+    }
+}
+
+/// The document that answers `action`.
+pub fn response(action: &str, request_id: &str, content: &Xml) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    let root = format!("{action}Response");
+    let written =
+        writer.create_element(&root).with_attribute(("xmlns", NAMESPACE)).write_inner_content(|writer| {
+            Xml::text(request_id).write("requestId", writer)?;
+            match content {
+                Xml::Node(children) => {
+                    children.iter().try_for_each(|(name, child)| child.write(name, writer))
+                }
+                other => other.write("return", writer),
+            }
+        });
+    debug_assert!(written.is_ok(), "writing to memory does not fail");
+    drop(written);
+    writer.into_inner()
+}
+
+/// The document that says `error`.
+pub fn error(error: &ApiError, request_id: &str) -> Vec<u8> {
+    let content = Xml::Node(vec![("Code", Xml::text(&error.code)), ("Message", Xml::text(&error.message))]);
+    let errors = Xml::Node(vec![("Error", content)]);
+    let document = Xml::Node(vec![("Errors", errors), ("RequestID", Xml::text(request_id))]);
+    let mut writer = Writer::new(Vec::new());
+    let written = document.write("Response", &mut writer);
+    debug_assert!(written.is_ok(), "writing to memory does not fail");
+    writer.into_inner()
+}

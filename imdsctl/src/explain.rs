@@ -1,0 +1,86 @@
+//! `imdsctl explain`: decide offline.
+
+mod print;
+mod read;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use imds_core::decide::{Decision, Facts, Verdict, decide};
+use imds_core::ids::{AccountId, Region};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::exit::Exit;
+use crate::policy;
+use read::Described;
+
+/// Say what a policy would do to instances, and why, without asking AWS.
+///
+/// Reads what `aws ec2 describe-instances` prints, or a list of instances:
+///
+///     aws ec2 describe-instances | imdsctl explain --policy policy.json
+///
+/// Exit codes: 0 all are compliant, exempt or out of scope; 1 something would change or is blocked; 2 error.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// The policy's file.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// Decide as if it were this time, such as 2027-03-31T12:00:00Z; now where it is left out.
+    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
+    now: Option<OffsetDateTime>,
+    /// The account that owns the instances; their reservation's OwnerId where it is left out.
+    #[arg(long, value_name = "ID", value_parser = AccountId::new)]
+    account: Option<AccountId>,
+    /// The Region of the instances; that of their Availability Zone where it is left out.
+    #[arg(long, value_name = "NAME", value_parser = Region::new)]
+    region: Option<Region>,
+    /// Print a JSON list of {instanceId, decision, change, reasons, warnings}.
+    #[arg(long)]
+    json: bool,
+    /// The instances' file; standard input where it is left out, or -.
+    #[arg(value_name = "INSTANCES.json")]
+    instances: Option<PathBuf>,
+}
+
+fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "it must be a time such as 2027-03-31T12:00:00Z".to_owned())
+}
+
+/// An instance and what was decided on it.
+struct Explained {
+    described: Described,
+    decision: Decision,
+}
+
+/// Runs `imdsctl explain`.
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
+    let policy = policy::read(&arguments.policy)?;
+    let now = arguments.now.unwrap_or_else(now);
+    let mut explained = Vec::new();
+    for described in read::read(arguments.instances.as_deref())? {
+        let place = &described.place;
+        let Some(account) = arguments.account.as_ref().or(described.account.as_ref()) else {
+            bail!("{place}: the account is not known, as there is no OwnerId: name it with --account");
+        };
+        let Some(region) = arguments.region.as_ref().or(described.region.as_ref()) else {
+            bail!("{place}: the Region is not known, as there is no Availability Zone: name it with --region");
+        };
+        let facts = Facts { account, region, instance: &described.instance, tokens_enforced: None };
+        let decision = decide(&policy, &facts, now);
+        explained.push(Explained { described, decision });
+    }
+    if arguments.json { print::json(&explained, out)? } else { print::text(&explained, out)? }
+    let is_finding =
+        |e: &Explained| matches!(e.decision.verdict, Verdict::Change { .. } | Verdict::Blocked { .. });
+    Ok(if explained.iter().any(is_finding) { Exit::Findings } else { Exit::Compliant })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line is the edge")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}

@@ -1,0 +1,174 @@
+//! What `aws ec2 describe-instances` prints → instances.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use imds_core::ids::{AccountId, InstanceId, Region};
+use imds_core::instance::{Instance, InstanceState, OptionsState};
+use imds_core::metadata::{MetadataOptions, OptionName};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// An instance as it was described.
+pub struct Described {
+    /// Where it stands: the file and the path in it.
+    pub place: String,
+    /// What was said of it.
+    pub instance: Instance,
+    /// Its owner, where it was named.
+    pub account: Option<AccountId>,
+    /// The Region of its Availability Zone, where that was named.
+    pub region: Option<Region>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawInstance {
+    instance_id: String,
+    state: Option<RawState>,
+    #[serde(default)]
+    tags: Vec<RawTag>,
+    metadata_options: Option<Value>,
+    placement: Option<RawPlacement>,
+    operator: Option<RawOperator>,
+    #[serde(default)]
+    network_interfaces: Vec<RawInterface>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawState {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawTag {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawPlacement {
+    availability_zone: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawOperator {
+    #[serde(default)]
+    managed: bool,
+    principal: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawInterface {
+    owner_id: Option<String>,
+}
+
+/// Reads the instances in `file`, or on standard input.
+pub fn read(file: Option<&Path>) -> Result<Vec<Described>> {
+    let (name, text) = match file.filter(|file| *file != Path::new("-")) {
+        None => ("standard input".to_owned(), io::read_to_string(io::stdin())),
+        Some(path) => (path.display().to_string(), read_file(path)),
+    };
+    let text = text.with_context(|| format!("{name} cannot be read"))?;
+    let value = serde_json::from_str(&text).map_err(|error| anyhow!("{name} is not JSON: {error}"))?;
+    instances(&value).with_context(|| name.clone())
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn instances(value: &Value) -> Result<Vec<Described>> {
+    if let Some(list) = value.as_array() {
+        return list.iter().enumerate().map(|(i, value)| instance(value, format!("[{i}]"), None)).collect();
+    }
+    let Some(reservations) = value.get("Reservations").and_then(Value::as_array) else {
+        bail!("it must be what `aws ec2 describe-instances` prints, or a list of instances");
+    };
+    let mut all = Vec::new();
+    for (r, reservation) in reservations.iter().enumerate() {
+        let owner = reservation.get("OwnerId").and_then(Value::as_str);
+        let list = reservation.get("Instances").and_then(Value::as_array);
+        for (i, value) in list.into_iter().flatten().enumerate() {
+            all.push(instance(value, format!("Reservations[{r}].Instances[{i}]"), owner)?);
+        }
+    }
+    Ok(all)
+}
+
+fn instance(value: &Value, place: String, owner: Option<&str>) -> Result<Described> {
+    let raw = RawInstance::deserialize(value).map_err(|error| anyhow!("{place}: {error}"))?;
+    let id = InstanceId::new(&raw.instance_id).with_context(|| format!("{place}.InstanceId"))?;
+    let owner = owner.or_else(|| raw.network_interfaces.iter().find_map(|i| i.owner_id.as_deref()));
+    let account = owner.map(AccountId::new).transpose().with_context(|| format!("{place}: its owner"))?;
+    let zone = raw.placement.and_then(|placement| placement.availability_zone);
+    let operator = raw.operator.filter(|operator| operator.managed);
+    let options = raw.metadata_options.unwrap_or_default();
+    Ok(Described {
+        instance: Instance {
+            id,
+            state: raw
+                .state
+                .and_then(|state| InstanceState::from_name(&state.name))
+                .unwrap_or(InstanceState::Pending),
+            tags: raw.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+            options: read_options(&options),
+            options_state: match options.get("State").and_then(Value::as_str) {
+                Some("applied") => Some(OptionsState::Applied),
+                Some("pending") => Some(OptionsState::Pending),
+                _ => None,
+            },
+                managed_by: operator.map(|operator| operator.principal.unwrap_or("another operator".to_owned())),
+        },
+        place,
+        account,
+        region: zone.as_deref().and_then(region_of),
+    })
+}
+
+/// The options with a value that is known here.
+fn read_options(options: &Value) -> MetadataOptions {
+    let value = |name: OptionName| {
+        let value = options.get(name.as_str())?;
+        name.parse(value.as_str().unwrap_or(&value.to_string()))
+    };
+    OptionName::ALL.into_iter().filter_map(value).collect()
+}
+
+/// The Region of a zone: `us-east-1` of `us-east-1a`, `us-west-2` of the local zone `us-west-2-lax-1a`.
+fn region_of(zone: &str) -> Option<Region> {
+    let number = zone.find(|c: char| c.is_ascii_digit())?;
+    let end = zone[number..].find(|c: char| !c.is_ascii_digit()).map_or(zone.len(), |length| number + length);
+    Region::new(&zone[..end]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_in_a_region() {
+        let rows = [
+            ("us-east-1a", Some("us-east-1")),
+            ("us-gov-west-1b", Some("us-gov-west-1")),
+            ("us-west-2-lax-1a", Some("us-west-2")),
+            ("us-east-1-wl1-bos-wlz-1", Some("us-east-1")),
+            ("ap-southeast-12c", Some("ap-southeast-12")),
+            ("", None),
+            ("nowhere", None),
+        ];
+        for (zone, region) in rows {
+            assert_eq!(region_of(zone).as_ref().map(Region::as_str), region, "{zone:?}");
+        }
+    }
+}

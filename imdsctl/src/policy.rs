@@ -1,0 +1,46 @@
+//! `imdsctl policy`: check a policy before it is deployed.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Subcommand;
+use imds_core::policy::Policy;
+
+use crate::exit::Exit;
+
+/// What to do with policies.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Say what a policy does in plain sentences, or list every error with its place.
+    ///
+    /// Exit codes: 0 the policy is right, 2 it is not.
+    Check {
+        /// The policy's file.
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of policies, for editors and other checkers.
+    Schema,
+}
+
+/// Runs `imdsctl policy`.
+pub fn run(command: &Command, out: &mut impl Write) -> Result<Exit> {
+    match command {
+        Command::Check { file } => {
+            for sentence in read(file)?.sentences() {
+                writeln!(out, "{sentence}")?;
+            }
+        }
+        Command::Schema => writeln!(out, "{:#}", Policy::schema())?,
+    }
+    Ok(Exit::Compliant)
+}
+
+/// Reads the policy in `file`; the error has a line for everything that is wrong with it.
+pub fn read(file: &Path) -> Result<Policy> {
+    let document = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    Policy::parse(&document).map_err(|errors| {
+        let lines = errors.0.iter().map(|error| format!("{}: {}: {}", file.display(), error.place, error.problem));
+        anyhow!("the policy is wrong:\n{}", lines.collect::<Vec<_>>().join("\n"))
+    })
+}
