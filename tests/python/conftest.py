@@ -79,8 +79,8 @@ def start(tmp_path):
 
 @pytest.fixture
 def sim(start) -> Ec2Sim:
-    """An EC2 in which everything happens at once, but for the options, which take a moment to be applied."""
-    return start(Ec2Sim, "--apply-delay", "300", "--start-delay", "0", "--state-delay", "0")
+    """An EC2 in which nothing takes long, but long enough to be seen."""
+    return start(Ec2Sim, "--apply-delay", "300", "--start-delay", "50", "--state-delay", "50")
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ class Ec2Sim(Running):
 
     def calls(self, action: str | None = None) -> list[dict]:
         """The calls so far, or those of one action."""
-        calls = self.control("GET", "calls")["calls"]
+        calls = self.control("GET", "calls")
         return [call for call in calls if action in (None, call["action"])]
 
     def forget_calls(self):
@@ -124,7 +124,7 @@ class Ec2Sim(Running):
         self.control("POST", "faults", fault)
 
     def events(self) -> list[dict]:
-        return self.control("GET", "events")["events"]
+        return self.control("GET", "events")
 
     def control(self, method: str, what: str, body: dict | None = None):
         answer = requests.request(method, f"{self.url}/_sim/{what}", json=body, timeout=10)

@@ -26,7 +26,7 @@ def test_a_launched_instance_is_required_within_seconds(start):
     assert all(instance["MetadataOptions"]["HttpTokens"] == "optional" for instance in answer["Instances"])
     until("all enforced", lambda: all(is_enforced(ec2, instance_id) for instance_id in ids), within=15)
     # One change each, though a launch and three state changes told of them.
-    changed = sorted(dict(call["parameters"])["InstanceId"] for call in sim.calls("ModifyInstanceMetadataOptions"))
+    changed = sorted(call["parameters"]["InstanceId"] for call in sim.calls("ModifyInstanceMetadataOptions"))
     assert changed == sorted(ids)
 
 

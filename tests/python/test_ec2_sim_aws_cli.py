@@ -94,8 +94,10 @@ def test_pages(aws, ec2):
     ids = launch(ec2, 12)
     answer = aws("describe-instances", "--page-size", "5")
     assert sorted(instance["InstanceId"] for instance in instances(answer)) == sorted(ids)
-    first = aws("describe-instances", "--max-items", "5")
-    assert len(instances(first)) == 5 and first["NextToken"]
+    first = aws("describe-instances", "--max-results", "5")
+    assert len(instances(first)) == 5
+    rest = aws("describe-instances", "--max-results", "1000", "--next-token", first["NextToken"])
+    assert sorted(instance["InstanceId"] for instance in instances(first) + instances(rest)) == sorted(ids)
 
 
 def test_account_defaults(aws):

