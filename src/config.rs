@@ -132,7 +132,7 @@ mod tests {
         for expected in [
             "IMDS_MODE must be enforce or dry-run, not \"audit\"",
             "IMDS_POLICY: baseline.HttpTokens: must be required or optional",
-            "IMDS_POLICY: baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, not 0",
+            "IMDS_POLICY: baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, or an object",
             "IMDS_VERIFY_SECONDS must be a whole number of seconds from 0 to 600",
         ] {
             assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");
