@@ -30,6 +30,16 @@ def test_a_launched_instance_is_required_within_seconds(start):
     assert changed == sorted(ids)
 
 
+def test_a_launch_that_cloudtrail_cuts_off_is_enforced_whole(start):
+    sim, function = loop(start, "--apply-delay", "200", "--start-delay", "200", "--state-delay", "100")
+    ec2 = ec2_client(sim.url)
+    ids = launch(ec2, 45, options={"HttpTokens": "optional"})
+    assert sim.events()[0]["detail"]["responseElements"] == {"omitted": True}
+    until("all enforced", lambda: all(is_enforced(ec2, instance_id) for instance_id in ids), within=30)
+    first = until("the first report", lambda: [line for line in function.log_lines() if "counts" in line])[0]
+    assert first["counts"] == {"enforced": 45}, "found by the launch's client token"
+
+
 def test_a_change_on_a_stopped_instance_is_applied_at_its_start(start):
     sim, function = loop(start, "--apply-delay", "200", "--start-delay", "200", "--state-delay", "100")
     ec2 = ec2_client(sim.url)

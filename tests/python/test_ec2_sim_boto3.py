@@ -49,6 +49,10 @@ def loose(sim):
     return ec2_client(sim.url, parameter_validation=False)
 
 
+def deny(sim, action: str):
+    sim.fault(action=action, kind="deny")
+
+
 # ---- ModifyInstanceMetadataOptions ----
 
 
@@ -193,10 +197,6 @@ def test_a_dry_run_answers_and_changes_nothing(sim, ec2):
         ec2.modify_instance_metadata_options(**request)
     assert options(ec2, instance_id) == DEFAULTS
     assert options_state(ec2, instance_id) == "applied"
-
-
-def deny(sim, action: str):
-    sim.fault(action=action, kind="deny")
 
 
 # ---- RunInstances ----
