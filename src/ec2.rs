@@ -80,6 +80,17 @@ impl Ec2 {
             request.send().await.map_err(|error| refusal(Call::ModifyInstanceMetadataOptions, &error))?;
         Ok(answer.instance_metadata_options.as_ref().and_then(read_state))
     }
+
+    /// Whether the account's defaults enforce tokens here, so that EC2 refuses `HttpTokens=optional`.
+    ///
+    /// # Errors
+    /// What EC2 answered, or that it did not.
+    pub async fn tokens_enforced(&self) -> Result<bool, Refusal> {
+        let answer = self.client.get_instance_metadata_defaults().send().await;
+        let answer = answer.map_err(|error| refusal(Call::GetInstanceMetadataDefaults, &error))?;
+        let enforced = answer.account_level.and_then(|defaults| defaults.http_tokens_enforced);
+        Ok(enforced == Some(sdk::HttpTokensEnforcedState::Enabled))
+    }
 }
 
 /// The filter that selects the instances.

@@ -1,4 +1,5 @@
 //! What the function does about an event, shown with EC2's record of its calls.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -32,7 +33,11 @@ async fn a_launch_of_20_costs_one_describe_20_changes_and_at_most_two_looks() {
     assert_eq!(scene.sim.calls().len(), 20 + describes, "no other call");
     for id in ids {
         let instance = scene.instance(&id);
-        assert_eq!((&*instance.options["HttpTokens"], &*instance.options_state), ("required", "applied"), "{id}");
+        assert_eq!(
+            (&*instance.options["HttpTokens"], &*instance.options_state),
+            ("required", "applied"),
+            "{id}"
+        );
     }
 }
 
@@ -82,7 +87,8 @@ async fn an_ignored_event_causes_no_call() {
 #[tokio::test]
 async fn only_what_is_required_and_differs_is_sent() {
     const TOKENS: &str = r#"{"baseline": {"HttpTokens": "required"}}"#;
-    const HOPS: &str = r#"{"baseline": {"HttpPutResponseHopLimit": {"atMost": 2}, "HttpTokens": "required"}}"#;
+    const HOPS: &str =
+        r#"{"baseline": {"HttpPutResponseHopLimit": {"atMost": 2}, "HttpTokens": "required"}}"#;
     type Options = &'static [(&'static str, &'static str)];
     let rows: [(&str, &str, Options, Options); 6] = [
         ("disabled endpoint", TOKENS, &[("HttpEndpoint", "disabled")], &[]),
@@ -134,7 +140,8 @@ async fn only_what_is_required_and_differs_is_sent() {
         let mut expected = before;
         expected.extend(sent.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         assert_eq!(scene.instance(&ids[0]).options, expected, "{name}: the options afterwards");
-        let requests: Vec<Vec<(String, String)>> = scene.calls(MODIFY).into_iter().map(only_options).collect();
+        let requests: Vec<Vec<(String, String)>> =
+            scene.calls(MODIFY).into_iter().map(only_options).collect();
         let mut sent: Vec<_> = sent.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         sent.sort();
         let expected = if sent.is_empty() { vec![] } else { vec![sent] };
@@ -172,7 +179,10 @@ async fn three_that_fail_do_not_keep_seventeen_from_being_enforced() {
     assert_eq!(failures(&answer), ["m7"], "only what a retry can mend is delivered again");
     let denied = answer.report.outcomes.iter().find(|report| report.instance_id.as_str() == ids[11]).unwrap();
     let reason = denied.reasons.last().unwrap();
-    assert!(reason.starts_with("ec2:ModifyInstanceMetadataOptions was answered UnauthorizedOperation"), "{reason}");
+    assert!(
+        reason.starts_with("ec2:ModifyInstanceMetadataOptions was answered UnauthorizedOperation"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +201,11 @@ async fn bad_records_neither_panic_nor_fail_the_others() {
         running_event(&ids[0], now()).to_string(),
     ];
     let answer = scene.answer(batch(&bodies, 1)).await;
-    assert_eq!(failures(&answer), ["m0", "m5", "m6"], "what is not JSON goes to the dead-letter queue in the end");
+    assert_eq!(
+        failures(&answer),
+        ["m0", "m5", "m6"],
+        "what is not JSON goes to the dead-letter queue in the end"
+    );
     assert_eq!(outcomes(&answer), [(ids[0].clone(), "enforced")]);
     assert_eq!(answer.report.ignored.len(), 4, "{:?}", answer.report.ignored);
     assert!(answer.report.ignored.iter().all(|why| why.len() < 300), "foreign text is cut short");
@@ -206,7 +220,8 @@ async fn bad_records_neither_panic_nor_fail_the_others() {
 #[tokio::test]
 async fn a_batch_that_sqs_did_not_make_fails_as_a_whole() {
     let scene = Scene::new(&[]).await;
-    for records in [json!([{"eventSource": "aws:sqs", "body": "{}"}]), json!([{"eventSource": "aws:sqs"}, 1])] {
+    for records in [json!([{"eventSource": "aws:sqs", "body": "{}"}]), json!([{"eventSource": "aws:sqs"}, 1])]
+    {
         let answer = scene.answer(json!({"Records": records})).await;
         let error = answer.response.expect_err(&records.to_string()).to_string();
         assert!(error.starts_with("not an SQS batch"), "{error}");
@@ -285,7 +300,8 @@ async fn an_unknown_instance_is_not_ready_first_and_gone_a_quarter_of_an_hour_la
         assert_eq!(failures(&answer).is_empty(), expected == "gone", "{age} old, received {receives} times");
     }
     let answer = scene.answer(running_event("i-0123456789abcdef0", now())).await;
-    let error = answer.response.expect_err("a direct invocation fails, so that Lambda retries it").to_string();
+    let error =
+        answer.response.expect_err("a direct invocation fails, so that Lambda retries it").to_string();
     assert!(error.contains("i-0123456789abcdef0 is not-ready (EC2 does not show the instance)"), "{error}");
 }
 
@@ -310,8 +326,12 @@ async fn a_launch_whose_record_was_cut_off_is_found_by_token_else_by_time() {
     let answer = scene.answer(cut_off(json!({"omitted": true}))).await;
     assert_eq!(answer.report.counts, [("compliant", 45), ("enforced", 1)].into());
     let answer = scene.answer(cut_off(json!({"clientToken": "unknown"}))).await;
-    let error = answer.response.expect_err("there is nothing to report on, and the event is not lost").to_string();
-    assert!(error.contains("the launch with client token \"unknown\": EC2 shows no such instance"), "{error}");
+    let error =
+        answer.response.expect_err("there is nothing to report on, and the event is not lost").to_string();
+    assert!(
+        error.contains("the launch with client token \"unknown\": EC2 shows no such instance"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -354,4 +374,53 @@ async fn when_describing_is_denied_every_instance_says_so() {
     let answer = scene.answer(launch_event(&ids)).await;
     assert_eq!(answer.report.counts, [("denied", 3)].into());
     assert!(answer.report.outcomes[0].reasons[0].starts_with("ec2:DescribeInstances was answered"));
+}
+
+#[tokio::test]
+async fn where_the_account_enforces_tokens_optional_is_left_out_and_the_rest_is_sent() {
+    const LOOSEN: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2}}"#;
+    for (enforced, sent) in [(true, "required"), (false, "optional")] {
+        let scene = Scene::new(&[("IMDS_POLICY", LOOSEN)]).await;
+        let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+        scene.place.set_tokens_enforced(enforced);
+        let answer = scene.answer(launch_event(&ids)).await;
+        assert_eq!(answer.report.counts, [("enforced", 1)].into(), "enforced: {enforced}");
+        let options = scene.instance(&ids[0]).options;
+        assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), (sent, "2"));
+        assert_eq!(answer.report.outcomes[0].warnings.len(), usize::from(enforced));
+        assert_eq!(scene.calls("GetInstanceMetadataDefaults").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn rules_tags_and_exemptions_decide_in_the_function_too() {
+    const POLICY: &str = r#"{
+        "baseline": {"HttpTokens": "required"},
+        "rules": [
+            {"name": "off", "when": {"tags": {"Imds": "off"}}, "require": {"HttpEndpoint": "disabled"}},
+            {"name": "later", "when": {"tags": {"App": "payroll-*"}}, "exempt": {"until": "9999-12-31"}}
+        ],
+        "instanceTags": {"exemptions": {"maxDays": 30}}}"#;
+    let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
+    let tagged = |key: &str, value: &str| {
+        scene.launch(Launch { tags: vec![(key.to_owned(), value.to_owned())], ..imdsv1(1) }).remove(0)
+    };
+    let until = (now() + time::Duration::days(30)).date().to_string();
+    let rows = [
+        (tagged("Imds", "off"), "enforced", ("disabled", "optional", "1")),
+        (tagged("App", "payroll-7"), "exempt", ("enabled", "optional", "1")),
+        (tagged("imds:ExemptUntil", &until), "exempt", ("enabled", "optional", "1")),
+        (tagged("imds:ExemptUntil", "9999-12-31"), "enforced", ("enabled", "required", "1")),
+        (tagged("imds:HttpEndpoint", "disabled"), "enforced", ("enabled", "required", "1")),
+        (tagged("imds:HttpPutResponseHopLimit", "64"), "enforced", ("enabled", "required", "1")),
+    ];
+    let ids: Vec<String> = rows.iter().map(|(id, _, _)| id.clone()).collect();
+    let answer = scene.answer(launch_event(&ids)).await;
+    for (id, outcome, options) in &rows {
+        assert!(outcomes(&answer).contains(&(id.clone(), outcome)), "{id} is {outcome}");
+        let found = scene.instance(id).options;
+        let found = (&*found["HttpEndpoint"], &*found["HttpTokens"], &*found["HttpPutResponseHopLimit"]);
+        assert_eq!(found, *options, "{id}");
+    }
+    assert!(scene.calls("GetInstanceMetadataDefaults").is_empty(), "nothing would be loosened");
 }

@@ -1,4 +1,5 @@
 //! Every file of events/ is read as the function reads it; what it must name stands here.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +44,8 @@ fn every_sample_event_names_what_it_should() {
         let path = file.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let event: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let start = expected.remove(&*name).unwrap_or_else(|| panic!("{name}.json: say in EXPECTED what it names"));
+        let start =
+            expected.remove(&*name).unwrap_or_else(|| panic!("{name}.json: say in EXPECTED what it names"));
         let summary = summary(&event);
         assert!(summary.starts_with(start), "{name}.json: {summary}, not {start}");
     }

@@ -87,6 +87,8 @@ pub enum Call {
     DescribeInstances,
     /// `ec2:ModifyInstanceMetadataOptions`.
     ModifyInstanceMetadataOptions,
+    /// `ec2:GetInstanceMetadataDefaults`.
+    GetInstanceMetadataDefaults,
 }
 
 impl fmt::Display for Call {
@@ -94,6 +96,7 @@ impl fmt::Display for Call {
         f.write_str(match self {
             Self::DescribeInstances => "ec2:DescribeInstances",
             Self::ModifyInstanceMetadataOptions => "ec2:ModifyInstanceMetadataOptions",
+            Self::GetInstanceMetadataDefaults => "ec2:GetInstanceMetadataDefaults",
         })
     }
 }
@@ -143,7 +146,7 @@ impl Refusal {
             Some("RequestExpired" | "ExpiredToken" | "ExpiredTokenException") => {
                 Outcome::Failed { retry: true }
             }
-            _ => Outcome::Failed { retry: self.status.is_none_or(|status| status >= 500 || status < 300) },
+            _ => Outcome::Failed { retry: self.status.is_none_or(|status| !(300..500).contains(&status)) },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The laws of the decision, over generated policies, tags and instances.
 //!
 //! Each law's comment says how it was seen to fail: what was broken on purpose in the code that it guards.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -18,12 +19,15 @@ use time::{Duration, OffsetDateTime};
 /// A rule or baseline entry as the test knows it, next to its JSON.
 type Required = BTreeMap<OptionName, Requirement>;
 
+/// A tag key and a value, or none.
+type Condition = Option<(String, String)>;
+
 /// What is required, and the document that says so. Conditions are of the simplest kind: tag key and value.
 #[derive(Debug, Clone)]
 struct Given {
     document: Value,
     baseline: Required,
-    rules: Vec<(Option<(String, String)>, Required)>,
+    rules: Vec<(Condition, Required)>,
 }
 
 impl Given {
@@ -97,7 +101,7 @@ fn requirements(at_least: usize) -> impl Strategy<Value = (Required, Value)> {
     })
 }
 
-fn condition() -> impl Strategy<Value = Option<(String, String)>> {
+fn condition() -> impl Strategy<Value = Condition> {
     prop::option::of((select(vec!["Env", "App"]), select(vec!["*", "prod", "test"])))
         .prop_map(|condition| condition.map(|(key, value)| (key.to_owned(), value.to_owned())))
 }
@@ -106,11 +110,10 @@ fn condition() -> impl Strategy<Value = Option<(String, String)>> {
 fn given(authority: &'static [&'static str]) -> impl Strategy<Value = Given> {
     let rules = prop::collection::vec((condition(), requirements(1)), 0..4);
     (requirements(0), rules, select(authority)).prop_map(|((baseline, document), rules, authority)| {
-        let rule =
-            |(number, (when, (_, require))): (usize, &(Option<(String, String)>, (Required, Value)))| {
-                let when = when.as_ref().map_or(json!({}), |(key, value)| json!({"tags": {key: value}}));
-                json!({"name": number.to_string(), "when": when, "require": require})
-            };
+        let rule = |(number, (when, (_, require))): (usize, &(Condition, (Required, Value)))| {
+            let when = when.as_ref().map_or(json!({}), |(key, value)| json!({"tags": {key: value}}));
+            json!({"name": number.to_string(), "when": when, "require": require})
+        };
         let documents: Vec<Value> = rules.iter().enumerate().map(rule).collect();
         Given {
             document: json!({

@@ -90,10 +90,10 @@ fn fate(world: &mut World, request: &Request, ids: &[String], key: &Key, now: No
 }
 
 fn carry_out(world: &mut World, request: &Request, key: &Key, hidden: &[String], now: Now) -> Answer {
-    if let Some(buckets) = world.settings.buckets {
-        if !world.account(key).levels.take(&buckets, request, now.instant) {
-            return Err(ApiError::throttled());
-        }
+    if let Some(buckets) = world.settings.buckets
+        && !world.account(key).levels.take(&buckets, request, now.instant)
+    {
+        return Err(ApiError::throttled());
     }
     actions::answer(&mut Context { world, request, key: key.clone(), now, hidden })
 }

@@ -1,4 +1,5 @@
 //! The simulator over HTTP, with requests written by hand.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::ErrorKind;
 use std::time::Duration;

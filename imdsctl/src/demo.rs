@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Table, presets};
 use ec2_sim::{Ec2Sim, InstanceView, Place, Settings};
 use imds_core::outcome::InstanceReport;
 use imds_enforcer::accounts::Accounts;
@@ -32,12 +32,19 @@ struct Subject {
 
 /// Runs the demo.
 pub async fn run(out: &mut impl Write) -> Result<Exit> {
-    let sim = Ec2Sim::start(Settings::default()).await.context("ec2-sim cannot listen on a free port of 127.0.0.1")?;
+    let sim = Ec2Sim::start(Settings::default())
+        .await
+        .context("ec2-sim cannot listen on a free port of 127.0.0.1")?;
     let place = sim.place(ACCOUNT, REGION);
     writeln!(out, "An EC2 of its own listens on {}. The policy:\n\n{POLICY}\n", sim.endpoint())?;
     let fleet = launch(&place);
     let events = sim.take_events();
-    writeln!(out, "{} instances were launched; EventBridge has {} events for the function.\n", fleet.len(), events.len())?;
+    writeln!(
+        out,
+        "{} instances were launched; EventBridge has {} events for the function.\n",
+        fleet.len(),
+        events.len()
+    )?;
 
     let answer = handler::answer(&enforcer(&sim)?, sqs_batch(&events), now()).await;
     let response = answer.response.context("the function failed")?;
@@ -52,7 +59,11 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
         writeln!(out, "Not every instance is as the policy requires. The function answered {response}.")?;
         return Ok(Exit::Findings);
     }
-    writeln!(out, "Every instance is as the policy requires, and nothing else was touched: {}.", counts(&sim))?;
+    writeln!(
+        out,
+        "Every instance is as the policy requires, and nothing else was touched: {}.",
+        counts(&sim)
+    )?;
     Ok(Exit::Compliant)
 }
 
@@ -79,22 +90,19 @@ fn enforcer(sim: &Ec2Sim) -> Result<Enforcer> {
 }
 
 fn sqs_batch(events: &[Value]) -> Value {
-    let record = |(number, event): (usize, &Value)| {
-        json!({"messageId": number.to_string(), "eventSource": "aws:sqs", "body": event.to_string()})
-    };
+    let record = |(number, event): (usize, &Value)| json!({"messageId": number.to_string(), "eventSource": "aws:sqs", "body": event.to_string()});
     json!({"Records": events.iter().enumerate().map(record).collect::<Vec<_>>()})
 }
 
 fn table(fleet: &[Subject], reports: &[InstanceReport], place: &Place) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["Instance", "Before", "Decision", "After", "Why"]);
     for subject in fleet {
         let report = reports.iter().find(|report| report.instance_id.as_str() == subject.before.id);
-        let after = place.instance(&subject.before.id).map(|after| options(&after)).unwrap_or_default();
-        let instance = format!("{}\n{}", subject.member.name, subject.before.id);
+        let instance = [subject.member.name, &subject.before.id, &subject.before.state].join("\n");
         let (decision, why) = report.map(decision).unwrap_or_default();
-        table.add_row([instance, options(&subject.before), decision, after, why]);
+        table.add_row([instance, subject.before(), decision, subject.after(place), why]);
     }
     table
 }
@@ -103,24 +111,58 @@ fn table(fleet: &[Subject], reports: &[InstanceReport], place: &Place) -> Table 
 fn decision(report: &InstanceReport) -> (String, String) {
     let change = report.change.iter().flat_map(|change| change.options().iter());
     let lines = change.map(|value| value.to_string()).chain([format!("({})", report.outcome)]);
-    let why = report.reasons.iter().chain(&report.warnings).cloned();
+    let warnings = report.warnings.iter().map(|warning| format!("warning: {warning}"));
+    let why = report.reasons.iter().cloned().chain(warnings).flat_map(|line| wrap(&line));
     (lines.collect::<Vec<_>>().join("\n"), why.collect::<Vec<_>>().join("\n"))
 }
 
-/// State and options, those at their defaults left out.
-fn options(instance: &InstanceView) -> String {
-    let usual = [("HttpProtocolIpv6", "disabled"), ("InstanceMetadataTags", "disabled"), ("HttpEndpoint", "enabled")];
-    let unusual = instance.options.iter().filter(|(name, value)| !usual.contains(&(name.as_str(), value.as_str())));
-    let lines = unusual.map(|(name, value)| format!("{name}={value}"));
-    [instance.state.clone()].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+/// Lines of a length that leaves the table room on an ordinary screen.
+fn wrap(text: &str) -> Vec<String> {
+    const LENGTH: usize = 40;
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && lines[last].chars().count() + 1 + word.chars().count() > LENGTH {
+            lines.push(format!("  {word}"));
+        } else {
+            let space = if lines[last].is_empty() { "" } else { " " };
+            lines[last] += &format!("{space}{word}");
+        }
+    }
+    lines
 }
 
 impl Subject {
+    /// Options that matter to the policy or are not at their defaults, and the tags.
+    fn before(&self) -> String {
+        let usual = [
+            ("HttpProtocolIpv6", "disabled"),
+            ("InstanceMetadataTags", "disabled"),
+            ("HttpEndpoint", "enabled"),
+        ];
+        let is_usual = |(name, value): &(&String, &String)| usual.contains(&(name.as_str(), value.as_str()));
+        let options = self.before.options.iter().filter(|option| !is_usual(option));
+        let options = options.map(|(name, value)| format!("{name}={value}"));
+        let tags = self.before.tags.iter().map(|(key, value)| format!("tag {key}={value}"));
+        options.chain(tags).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Options that differ from those before.
+    fn after(&self, place: &Place) -> String {
+        let Some(after) = place.instance(&self.before.id) else { return "not there any more".to_owned() };
+        let changed =
+            after.options.iter().filter(|(name, value)| self.before.options.get(*name) != Some(value));
+        let changed: Vec<String> = changed.map(|(name, value)| format!("{name}={value}")).collect();
+        if changed.is_empty() { "as before".to_owned() } else { changed.join("\n") }
+    }
+
     /// What is not as it should be: the options expected of the member, and all others as they were.
     fn wrong(&self, place: &Place) -> Option<String> {
         let id = &self.before.id;
         let mut expected = self.before.options.clone();
-        expected.extend(self.member.changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        expected.extend(
+            self.member.changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         let Some(after) = place.instance(id) else { return Some(format!("{id} is not there any more")) };
         (after.options != expected).then(|| format!("{id} has {:?}, not {expected:?}", after.options))
     }

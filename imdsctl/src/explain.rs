@@ -48,7 +48,8 @@ pub struct Arguments {
 }
 
 fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "it must be a time such as 2027-03-31T12:00:00Z".to_owned())
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| "it must be a time such as 2027-03-31T12:00:00Z".to_owned())
 }
 
 /// An instance and what was decided on it.
@@ -68,13 +69,19 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
             bail!("{place}: the account is not known, as there is no OwnerId: name it with --account");
         };
         let Some(region) = arguments.region.as_ref().or(described.region.as_ref()) else {
-            bail!("{place}: the Region is not known, as there is no Availability Zone: name it with --region");
+            bail!(
+                "{place}: the Region is not known, as there is no Availability Zone: name it with --region"
+            );
         };
         let facts = Facts { account, region, instance: &described.instance, tokens_enforced: None };
         let decision = decide(&policy, &facts, now);
         explained.push(Explained { described, decision });
     }
-    if arguments.json { print::json(&explained, out)? } else { print::text(&explained, out)? }
+    if arguments.json {
+        print::json(&explained, out)?
+    } else {
+        print::text(&explained, out)?
+    }
     let is_finding =
         |e: &Explained| matches!(e.decision.verdict, Verdict::Change { .. } | Verdict::Blocked { .. });
     Ok(if explained.iter().any(is_finding) { Exit::Findings } else { Exit::Compliant })

@@ -44,7 +44,8 @@ async fn main() -> Exit {
     };
     result.unwrap_or_else(|error| {
         // Whoever reads has closed the pipe, as `head` does: there is no one left to complain to.
-        let is_closed = error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        let is_closed =
+            error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
         if !is_closed {
             eprintln!("imdsctl: {error:#}");
         }

@@ -38,9 +38,11 @@ pub fn run(command: &Command, out: &mut impl Write) -> Result<Exit> {
 
 /// Reads the policy in `file`; the error has a line for everything that is wrong with it.
 pub fn read(file: &Path) -> Result<Policy> {
-    let document = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let document =
+        std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     Policy::parse(&document).map_err(|errors| {
-        let lines = errors.0.iter().map(|error| format!("{}: {}: {}", file.display(), error.place, error.problem));
+        let lines =
+            errors.0.iter().map(|error| format!("{}: {}: {}", file.display(), error.place, error.problem));
         anyhow!("the policy is wrong:\n{}", lines.collect::<Vec<_>>().join("\n"))
     })
 }

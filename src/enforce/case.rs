@@ -3,7 +3,7 @@
 use imds_core::decide::{Decision, Facts, Verdict, decide};
 use imds_core::ids::Place;
 use imds_core::instance::{Instance, InstanceState, OptionsState};
-use imds_core::metadata::Change;
+use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue};
 use imds_core::outcome::{InstanceReport, Mode, Outcome, Refusal, unknown_instance};
 use imds_core::policy::Policy;
 use time::OffsetDateTime;
@@ -23,6 +23,30 @@ pub(super) enum Step {
     Ended(Outcome),
 }
 
+/// All that a decision needs beside the instance.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) place: &'a Place,
+    pub(super) now: OffsetDateTime,
+    pub(super) tokens_enforced: Option<bool>,
+}
+
+impl Judge<'_> {
+    fn decide(&self, instance: &Instance) -> Decision {
+        let Place { account, region } = self.place;
+        let facts = Facts { account, region, instance, tokens_enforced: self.tokens_enforced };
+        decide(self.policy, &facts, self.now)
+    }
+
+    /// Whether the account's defaults matter to the instance, as they can forbid `HttpTokens=optional`.
+    pub(super) fn would_make_tokens_optional(&self, sight: &Sight) -> bool {
+        let Sight::Shown(instance) = sight else { return false };
+        let Verdict::Change { change, .. } = self.decide(instance).verdict else { return false };
+        change.options().get(OptionName::HttpTokens) == Some(OptionValue::HttpTokens(HttpTokens::Optional))
+    }
+}
+
 /// One instance on its way from decision to outcome.
 #[derive(Debug)]
 pub(super) struct Case {
@@ -37,21 +61,10 @@ pub(super) struct Case {
 
 impl Case {
     /// Opens the case of an instance: decides on it if EC2 showed it.
-    pub(super) fn open(
-        (subject, sight): (Subject, Sight),
-        policy: &Policy,
-        place: &Place,
-        now: OffsetDateTime,
-    ) -> Self {
+    pub(super) fn open(subject: Subject, sight: Sight, judge: &Judge<'_>) -> Self {
         match sight {
             Sight::Shown(instance) => {
-                let facts = Facts {
-                    account: &place.account,
-                    region: &place.region,
-                    instance: &instance,
-                    tokens_enforced: None,
-                };
-                let decision = decide(policy, &facts, now);
+                let decision = judge.decide(&instance);
                 Self::decided(subject, instance, &decision)
             }
             Sight::NotShown => {

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::ec2::Ec2;
-use case::{Case, Step};
+use case::{Case, Judge, Step};
 
 /// How many accounts and Regions are worked on at once.
 const PLACES_AT_ONCE: usize = 16;
@@ -90,7 +90,12 @@ impl Enforcer {
     async fn enforce_at(&self, place: &Place, batch: &[(usize, &Nudge)], now: OffsetDateTime) -> Enforced {
         let ec2 = self.accounts.ec2(place);
         let observed = observe::observe(&ec2, batch, now).await;
-        let open = |sight| Case::open(sight, &self.policy, place, now);
+        let mut judge = Judge { policy: &self.policy, place, now, tokens_enforced: None };
+        if observed.sights.iter().any(|(_, sight)| judge.would_make_tokens_optional(sight)) {
+            // Where that is not known, EC2 is asked all the same and says whether it refuses.
+            judge.tokens_enforced = ec2.tokens_enforced().await.ok();
+        }
+        let open = |(subject, sight)| Case::open(subject, sight, &judge);
         let mut cases: Vec<Case> = observed.sights.into_iter().map(open).collect();
         act(&ec2, self.mode, &mut cases).await;
         verify::verify(&ec2, self.verify_within, &mut cases).await;

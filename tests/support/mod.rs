@@ -31,9 +31,8 @@ impl Scene {
 
     pub async fn with(settings: Settings, variables: &[(&str, &str)]) -> Self {
         let sim = Ec2Sim::start(settings).await.unwrap();
-        let lookup = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        };
+        let lookup =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let enforcer = Enforcer::new(Config::from_lookup(lookup).unwrap(), Accounts::new(connect(&sim)));
         let place = sim.place(ACCOUNT, REGION);
         Self { sim, enforcer, place }

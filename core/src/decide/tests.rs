@@ -27,6 +27,8 @@ fn instance(overrides: &[(&str, &str)]) -> Instance {
     }
 }
 
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 const NOW: OffsetDateTime = datetime!(2026-03-17 00:00 UTC);
 
 fn decide_with(policy: &str, instance: &Instance, tokens_enforced: Option<bool>) -> Decision {
@@ -72,7 +74,7 @@ fn a_baseline_changes_only_what_differs() {
     let off = r#"{"baseline": {"HttpEndpoint": "disabled", "HttpTokens": "required"}}"#;
     let on = r#"{"baseline": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpProtocolIpv6": "enabled"}}"#;
     let (disabled, v2) = (("HttpEndpoint", "disabled"), ("HttpTokens", "required"));
-    let rows: &[(&str, &str, &[(&str, &str)], &str)] = &[
+    let rows: &[(&str, &str, Pairs<'_>, &str)] = &[
         ("IMDSv1", tokens, &[], "HttpTokens=required"),
         ("IMDSv2 already", tokens, &[v2], "compliant"),
         ("hop limit nobody asked for", tokens, &[("HttpPutResponseHopLimit", "3")], "HttpTokens=required"),
@@ -271,6 +273,9 @@ fn a_tag_exempts_only_where_and_as_long_as_the_policy_allows() {
     }
 }
 
+/// Policy, hop limit now, tag, the change, and why the tag is ignored if it is.
+type TagRow<'a> = (&'a str, &'a str, (&'a str, &'a str), &'a str, Option<&'a str>);
+
 #[test]
 fn a_tag_chooses_within_the_room_that_the_policy_leaves() {
     let silent = "{}";
@@ -282,8 +287,7 @@ fn a_tag_chooses_within_the_room_that_the_policy_leaves() {
         limit(r#"{"atLeast": 2, "atMost": 4}"#),
     );
     let loosened = r#"{"baseline": {"HttpTokens": "optional"}}"#;
-    // Policy, hop limit now, tag, the change, and why the tag is ignored if it is.
-    let rows: &[(&str, &str, (&str, &str), &str, Option<&str>)] = &[
+    let rows: &[TagRow<'_>] = &[
         (silent, "5", ("HttpTokens", "required"), "HttpTokens=required", None),
         (silent, "5", ("HttpTokens", "optional"), "compliant", None),
         (silent, "5", ("HttpPutResponseHopLimit", "4"), "HttpPutResponseHopLimit=4", None),

@@ -7,7 +7,15 @@ pub const POLICY: &str = r#"{
   "baseline": {
     "HttpTokens": "required",
     "HttpPutResponseHopLimit": { "atMost": 2 }
-  }
+  },
+  "rules": [
+    { "name": "vaults need no IMDS",
+      "when": { "tags": { "Imds": "off" } },
+      "require": { "HttpEndpoint": "disabled" } },
+    { "name": "payroll until the vendor ships IMDSv2",
+      "when": { "tags": { "App": "payroll-*" } },
+      "exempt": { "until": "9999-12-31" } }
+  ]
 }"#;
 
 type Pairs = &'static [(&'static str, &'static str)];
@@ -41,6 +49,21 @@ pub const FLEET: &[Member] = &[
     Member { name: "IMDSv2 already", options: &[REQUIRED], ..PLAIN },
     Member { name: "IMDSv1, stopped", state: Some("stopped"), changed: &[REQUIRED], ..PLAIN },
     Member { name: "IMDS switched off", options: &[("HttpEndpoint", "disabled")], ..PLAIN },
+    Member {
+        name: "asks for one hop only",
+        options: &[("HttpPutResponseHopLimit", "2")],
+        tags: &[("imds:HttpPutResponseHopLimit", "1")],
+        changed: &[REQUIRED, ("HttpPutResponseHopLimit", "1")],
+        ..PLAIN
+    },
+    Member {
+        name: "asks for IMDSv1",
+        tags: &[("imds:HttpTokens", "optional")],
+        changed: &[REQUIRED],
+        ..PLAIN
+    },
+    Member { name: "a vault", tags: &[("Imds", "off")], changed: &[("HttpEndpoint", "disabled")], ..PLAIN },
+    Member { name: "exempt by a rule", tags: &[("App", "payroll-7")], ..PLAIN },
     Member {
         name: "a container host",
         options: &[("HttpPutResponseHopLimit", "2")],

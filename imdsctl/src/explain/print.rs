@@ -70,7 +70,8 @@ pub fn text(explained: &[Explained], out: &mut impl Write) -> io::Result<()> {
         let label = instance.tags.get("Name").map(|name| format!(" {name:?}")).unwrap_or_default();
         writeln!(out, "{}{label}: {style}{name}{style:#}", instance.id)?;
         for value in change(&decision.verdict).iter() {
-            let present = instance.options.get(value.name()).map_or("unknown".to_owned(), |value| value.text());
+            let present =
+                instance.options.get(value.name()).map_or("unknown".to_owned(), |value| value.text());
             writeln!(out, "  {}: {present} -> {}", value.name(), value.text())?;
         }
         for reason in decision.verdict.reasons() {

@@ -128,7 +128,7 @@ fn instance(value: &Value, place: String, owner: Option<&str>) -> Result<Describ
                 Some("pending") => Some(OptionsState::Pending),
                 _ => None,
             },
-                managed_by: operator.map(|operator| operator.principal.unwrap_or("another operator".to_owned())),
+            managed_by: operator.map(|operator| operator.principal.unwrap_or("another operator".to_owned())),
         },
         place,
         account,
