@@ -1,0 +1,51 @@
+//! Any document is a policy or a list of errors, each with a place; a policy decides on any tags without a panic, and
+//! what it decides is done once it is carried out.
+#![no_main]
+
+use imds_core::decide::{Facts, Verdict, decide};
+use imds_core::ids::{AccountId, InstanceId, Region};
+use imds_core::instance::{Instance, InstanceState};
+use imds_core::metadata::OptionName;
+use imds_core::policy::Policy;
+use libfuzzer_sys::fuzz_target;
+use time::macros::datetime;
+
+// A document, a line that is a zero byte, and tags: key, zero byte, value, zero byte and so on.
+fuzz_target!(|input: &str| {
+    let mut parts = input.split('\0');
+    let document = parts.next().unwrap_or_default();
+    let policy = match Policy::parse(document) {
+        Ok(policy) => policy,
+        Err(errors) => {
+            assert!(!errors.0.is_empty());
+            assert!(errors.0.iter().all(|error| !error.place.is_empty() && !error.problem.is_empty()));
+            return;
+        }
+    };
+    policy.sentences();
+    let mut instance = Instance {
+        id: InstanceId::new("i-0123456789abcdef0").expect("an id"),
+        state: InstanceState::Running,
+        tags: std::iter::from_fn(|| Some((parts.next()?.to_owned(), parts.next()?.to_owned()))).collect(),
+        options: [(OptionName::HttpTokens, "optional"), (OptionName::HttpPutResponseHopLimit, "3")]
+            .into_iter()
+            .filter_map(|(name, text)| name.parse(text))
+            .collect(),
+        options_state: None,
+        managed_by: None,
+    };
+    let account = AccountId::new("111122223333").expect("an account");
+    let region = Region::new("us-east-1").expect("a Region");
+    let decide = |instance: &Instance| {
+        let facts = Facts { account: &account, region: &region, instance, tokens_enforced: None };
+        decide(&policy, &facts, datetime!(2026-11-24 12:00 UTC))
+    };
+    let decision = decide(&instance);
+    for warning in &decision.warnings {
+        assert!(!warning.to_string().contains(char::is_control), "{warning:?}");
+    }
+    if let Verdict::Change { change, .. } = &decision.verdict {
+        instance.options = instance.options.with(change);
+        assert!(!matches!(decide(&instance).verdict, Verdict::Change { .. }), "{decision:?}");
+    }
+});
