@@ -1,30 +1,45 @@
 //! (account, Region) → EC2.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::SdkConfig;
-use imds_core::ids::{Place, Region};
+use imds_core::ids::Place;
 
 use crate::ec2::Ec2;
+use crate::pace::Pacer;
 
-/// Clients, made at first use and kept: connections and credentials outlive an invocation.
+/// Clients, made at first use and kept: connections, credentials and pace outlive an invocation.
 #[derive(Debug)]
 pub struct Accounts {
     shared: SdkConfig,
-    clients: Mutex<HashMap<Region, Ec2>>,
+    modify_rate: f64,
+    reached: Mutex<HashMap<Place, Reach>>,
+}
+
+/// EC2 in one account and Region, and how fast we may change things there.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// EC2.
+    pub ec2: Ec2,
+    /// The pace of changes.
+    pub pacer: Arc<Pacer>,
 }
 
 impl Accounts {
-    /// Reaches EC2 with the credentials and settings of `shared`.
-    pub fn new(shared: SdkConfig) -> Self {
-        Self { shared, clients: Mutex::default() }
+    /// Reaches EC2 with the credentials and settings of `shared`; `modify_rate` is changes a second, per account and
+    /// Region.
+    pub fn new(shared: SdkConfig, modify_rate: f64) -> Self {
+        Self { shared, modify_rate, reached: Mutex::default() }
     }
 
     /// EC2 at `place`. The function's own credentials serve every account.
-    pub fn ec2(&self, place: &Place) -> Ec2 {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = clients.entry(place.region.clone());
-        client.or_insert_with(|| Ec2::new(&self.shared, &place.region)).clone()
+    pub fn reach(&self, place: &Place) -> Reach {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let reach = || Reach {
+            ec2: Ec2::new(&self.shared, &place.region),
+            pacer: Arc::new(Pacer::new(self.modify_rate)),
+        };
+        reached.entry(place.clone()).or_insert_with(reach).clone()
     }
 }

@@ -15,6 +15,8 @@ pub struct Config {
     pub policy: Policy,
     /// `IMDS_VERIFY_SECONDS`, 0 to 600: how long to wait for `applied`; 10 by default.
     pub verify_within: Duration,
+    /// `IMDS_MODIFY_RATE`, above 0 and up to 1000: most changes a second, per account and Region; 4 by default.
+    pub modify_rate: f64,
 }
 
 /// Every variable that is wrong; never empty.
@@ -42,6 +44,7 @@ impl Config {
             mode: or_note(mode(set("IMDS_MODE")), &mut errors),
             policy: or_note(policy(set("IMDS_POLICY_FILE"), set("IMDS_POLICY")), &mut errors),
             verify_within: or_note(verify_within(set("IMDS_VERIFY_SECONDS")), &mut errors),
+            modify_rate: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
         };
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
@@ -92,6 +95,16 @@ fn verify_within(value: Option<String>) -> Result<Duration, String> {
     }
 }
 
+fn modify_rate(value: Option<String>) -> Result<f64, String> {
+    let Some(value) = value else { return Ok(4.0) };
+    match value.parse() {
+        Ok(rate) if rate > 0.0 && rate <= 1000.0 => Ok(rate),
+        _ => Err(format!(
+            "IMDS_MODIFY_RATE must be a number of changes a second, above 0 and up to 1000, not {value:?}"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,11 +117,15 @@ mod tests {
 
     #[test]
     fn an_empty_environment_gives_the_defaults() {
-        for variables in [&[][..], &[("IMDS_MODE", ""), ("IMDS_POLICY", ""), ("IMDS_VERIFY_SECONDS", "")]] {
+        for variables in [
+            &[][..],
+            &[("IMDS_MODE", ""), ("IMDS_POLICY", ""), ("IMDS_VERIFY_SECONDS", ""), ("IMDS_MODIFY_RATE", "")],
+        ] {
             let config = read(variables).unwrap();
             assert_eq!(config.mode, Mode::Enforce);
             assert_eq!(config.policy, Policy::default());
             assert_eq!(config.verify_within, Duration::from_secs(10));
+            assert_eq!(config.modify_rate, 4.0);
         }
     }
 
@@ -126,6 +143,7 @@ mod tests {
             ("IMDS_MODE", "audit"),
             ("IMDS_POLICY", r#"{"baseline": {"HttpTokens": "on", "HttpPutResponseHopLimit": 0}}"#),
             ("IMDS_VERIFY_SECONDS", "-1"),
+            ("IMDS_MODIFY_RATE", "NaN"),
         ])
         .unwrap_err()
         .to_string();
@@ -133,6 +151,7 @@ mod tests {
             "IMDS_MODE must be enforce or dry-run, not \"audit\"",
             "IMDS_POLICY: baseline.HttpTokens: must be required or optional",
             "IMDS_POLICY: baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, or an object",
+            "IMDS_MODIFY_RATE must be a number of changes a second, above 0",
             "IMDS_VERIFY_SECONDS must be a whole number of seconds from 0 to 600",
         ] {
             assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");

@@ -18,6 +18,9 @@ use time::{Duration as Span, OffsetDateTime, UtcOffset};
 /// The most instance ids that one describe takes: EC2's limit of values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
 
+/// The most instances of a page: EC2's limit.
+const INSTANCES_PER_PAGE: i32 = 1000;
+
 /// EC2 in one account and Region. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Ec2 {
@@ -36,6 +39,19 @@ impl Ec2 {
         Self { client: aws_sdk_ec2::Client::from_conf(config) }
     }
 
+    /// A page of all instances that are not terminated, after the page that gave `token`.
+    ///
+    /// # Errors
+    /// What EC2 answered, or that it did not.
+    pub async fn page(&self, token: Option<String>) -> Result<Page, Refusal> {
+        let request =
+            self.client.describe_instances().filters(not_terminated()).max_results(INSTANCES_PER_PAGE);
+        let answer = request.set_next_token(token).send().await;
+        let answer = answer.map_err(|error| refusal(Call::DescribeInstances, &error))?;
+        let next = answer.next_token.filter(|token| !token.is_empty());
+        Ok(Page { instances: read_reservations(answer.reservations), next })
+    }
+
     /// The instances that `named` selects, in no particular order; those that EC2 does not show are absent. At
     /// most [`IDS_PER_DESCRIBE`] ids.
     ///
@@ -44,9 +60,7 @@ impl Ec2 {
     pub async fn describe(&self, named: &Named) -> Result<Vec<Instance>, Refusal> {
         let pages = self.client.describe_instances().filters(filter(named)).into_paginator().send();
         let pages = pages.try_collect().await.map_err(|error| refusal(Call::DescribeInstances, &error))?;
-        let instances = pages.into_iter().flat_map(|page| page.reservations.unwrap_or_default());
-        let instances = instances.flat_map(|reservation| reservation.instances.unwrap_or_default());
-        Ok(instances.filter_map(|instance| read_instance(&instance)).collect())
+        Ok(pages.into_iter().flat_map(|page| read_reservations(page.reservations)).collect())
     }
 
     /// Sends `change`, with `DryRun=true` in [`Mode::DryRun`]. Returns the state that EC2 answers.
@@ -93,13 +107,32 @@ impl Ec2 {
     }
 }
 
+/// Instances, and how to go on.
+#[derive(Debug)]
+pub struct Page {
+    /// The instances.
+    pub instances: Vec<Instance>,
+    /// What the next page is asked for with; `None` after the last.
+    pub next: Option<String>,
+}
+
+fn filter_by(name: &str, values: Vec<String>) -> sdk::Filter {
+    sdk::Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+/// Those that are on their way out are listed: they tell that they are.
+fn not_terminated() -> sdk::Filter {
+    let states = ["pending", "running", "stopping", "stopped", "shutting-down"];
+    filter_by("instance-state-name", states.map(str::to_owned).to_vec())
+}
+
 /// The filter that selects the instances.
 fn filter(named: &Named) -> sdk::Filter {
-    let filter = |name: &str, values| sdk::Filter::builder().name(name).set_values(Some(values)).build();
     match named {
-        Named::Ids(ids) => filter("instance-id", ids.iter().map(ToString::to_string).collect()),
-        Named::ClientToken(token) => filter("client-token", vec![literal(token)]),
-        Named::LaunchedAround(time) => filter("launch-time", minutes_around(*time)),
+        Named::All => not_terminated(),
+        Named::Ids(ids) => filter_by("instance-id", ids.iter().map(ToString::to_string).collect()),
+        Named::ClientToken(token) => filter_by("client-token", vec![literal(token)]),
+        Named::LaunchedAround(time) => filter_by("launch-time", minutes_around(*time)),
     }
 }
 
@@ -114,6 +147,12 @@ fn minutes_around(time: OffsetDateTime) -> Vec<String> {
     const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:*");
     let minute = |offset| (time.to_offset(UtcOffset::UTC) + Span::minutes(offset)).format(MINUTE).ok();
     [-1, 0, 1].into_iter().filter_map(minute).collect()
+}
+
+fn read_reservations(reservations: Option<Vec<sdk::Reservation>>) -> Vec<Instance> {
+    let reservations = reservations.into_iter().flatten();
+    let instances = reservations.flat_map(|reservation| reservation.instances.unwrap_or_default());
+    instances.filter_map(|instance| read_instance(&instance)).collect()
 }
 
 /// `None` where the id is none that EC2 could have given.

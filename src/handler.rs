@@ -2,19 +2,22 @@
 //!
 //! The payload is one EventBridge event, or an SQS batch whose bodies are events.
 
+use std::cell::RefCell;
+
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use imds_core::outcome::Report;
+use imds_core::outcome::{InstanceReport, Report};
+use imds_core::policy::Policy;
 use imds_core::trigger::{Ignored, Trigger};
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
-use time::OffsetDateTime;
 
 use crate::enforce::{Enforcer, Nudge};
+use crate::times::Times;
 
 /// What an invocation came to.
 #[derive(Debug)]
 pub struct Answer {
-    /// What was done, for the log.
+    /// What was done; the outcomes are in it for a single event only.
     pub report: Report,
     /// What Lambda gets: the report, or for a batch the records to deliver again.
     pub response: Result<Value, HandlerError>,
@@ -41,28 +44,44 @@ impl From<HandlerError> for Diagnostic {
     }
 }
 
-/// Answers one invocation. `now` is the time.
-pub async fn answer(enforcer: &Enforcer, payload: Value, now: OffsetDateTime) -> Answer {
+/// Answers one invocation; `tell` takes what became of each instance as soon as it is known.
+pub async fn answer(
+    enforcer: &Enforcer,
+    payload: Value,
+    times: Times,
+    tell: &dyn Fn(&InstanceReport),
+) -> Answer {
     if payload.pointer("/Records/0/eventSource").and_then(Value::as_str) != Some("aws:sqs") {
-        return answer_event(enforcer, &payload, now).await;
+        return answer_event(enforcer, &payload, times, tell).await;
     }
-    match read_batch(payload) {
-        Ok(records) => answer_batch(enforcer, records, now).await,
-        Err(error) => Answer { report: Report::new(enforcer.mode(), Vec::new()), response: Err(error) },
+    match read_batch(payload, enforcer.policy()) {
+        Ok(records) => answer_batch(enforcer, records, times, tell).await,
+        Err(error) => Answer { report: Report::new(enforcer.mode()), response: Err(error) },
     }
 }
 
-async fn answer_event(enforcer: &Enforcer, event: &Value, now: OffsetDateTime) -> Answer {
-    let mut report = Report::new(enforcer.mode(), Vec::new());
+async fn answer_event(
+    enforcer: &Enforcer,
+    event: &Value,
+    times: Times,
+    tell: &dyn Fn(&InstanceReport),
+) -> Answer {
+    let report = RefCell::new(Report::new(enforcer.mode()));
     let mut is_unfinished = false;
-    match Trigger::from_event(event) {
-        Err(ignored) => report.ignored.push(ignored.to_string()),
+    match Trigger::from_event(event, enforcer.policy()) {
+        Err(ignored) => report.borrow_mut().ignored.push(ignored.to_string()),
         Ok(trigger) => {
-            let ended = enforcer.enforce(&[Nudge { trigger, redelivered: false }], now).await;
+            let take = |outcome: InstanceReport| {
+                tell(&outcome);
+                report.borrow_mut().count(outcome.outcome);
+                report.borrow_mut().outcomes.push(outcome);
+            };
+            let ended = enforcer.enforce(&[Nudge { trigger, redelivered: false }], times, &take).await;
             is_unfinished = !ended.retry.is_empty();
-            report = Report { unresolved: ended.unresolved, ..Report::new(enforcer.mode(), ended.reports) };
+            report.borrow_mut().unresolved = ended.unresolved;
         }
     }
+    let report = report.into_inner();
     let response = if is_unfinished {
         Err(HandlerError::Unfinished(unfinished(&report)))
     } else {
@@ -101,26 +120,31 @@ enum Unread {
     NotJson(serde_json::Error),
 }
 
-fn read_batch(payload: Value) -> Result<Vec<Record>, HandlerError> {
+fn read_batch(payload: Value, policy: &Policy) -> Result<Vec<Record>, HandlerError> {
     let batch: SqsEvent =
         serde_json::from_value(payload).map_err(|error| HandlerError::MalformedBatch(error.to_string()))?;
-    batch.records.into_iter().map(read_record).collect()
+    batch.records.into_iter().map(|message| read_record(message, policy)).collect()
 }
 
-fn read_record(message: SqsMessage) -> Result<Record, HandlerError> {
+fn read_record(message: SqsMessage, policy: &Policy) -> Result<Record, HandlerError> {
     let Some(message_id) = message.message_id else {
         return Err(HandlerError::MalformedBatch("a record has no messageId".to_owned()));
     };
     let receives = message.attributes.get("ApproximateReceiveCount");
     let redelivered = receives.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 1);
     let event = serde_json::from_str(&message.body.unwrap_or_default()).map_err(Unread::NotJson);
-    let trigger = event.and_then(|event: Value| Trigger::from_event(&event).map_err(Unread::Ignored));
+    let trigger = event.and_then(|event: Value| Trigger::from_event(&event, policy).map_err(Unread::Ignored));
     Ok(Record { message_id, event: trigger.map(|trigger| Nudge { trigger, redelivered }) })
 }
 
-async fn answer_batch(enforcer: &Enforcer, records: Vec<Record>, now: OffsetDateTime) -> Answer {
+async fn answer_batch(
+    enforcer: &Enforcer,
+    records: Vec<Record>,
+    times: Times,
+    tell: &dyn Fn(&InstanceReport),
+) -> Answer {
     let (mut nudges, mut nudged_by) = (Vec::new(), Vec::new());
-    let (mut ignored, mut unreadable) = (Vec::new(), Vec::new());
+    let report = RefCell::new(Report::new(enforcer.mode()));
     let mut response = SqsBatchResponse::default();
     for Record { message_id, event } in records {
         match event {
@@ -128,17 +152,23 @@ async fn answer_batch(enforcer: &Enforcer, records: Vec<Record>, now: OffsetDate
                 nudges.push(nudge);
                 nudged_by.push(message_id);
             }
-            Err(Unread::Ignored(why)) => ignored.push(why.to_string()),
+            Err(Unread::Ignored(why)) => report.borrow_mut().ignored.push(why.to_string()),
             Err(Unread::NotJson(error)) => {
-                unreadable.push(format!("the record {message_id} is not JSON: {error}"));
+                let why = format!("the record {message_id} is not JSON: {error}");
+                report.borrow_mut().unresolved.push(why);
                 response.add_failure(message_id);
             }
         }
     }
-    let ended = enforcer.enforce(&nudges, now).await;
+    // The outcomes are told one by one and not kept: a sweep has many.
+    let take = |outcome: InstanceReport| {
+        tell(&outcome);
+        report.borrow_mut().count(outcome.outcome);
+    };
+    let ended = enforcer.enforce(&nudges, times, &take).await;
     ended.retry.iter().filter_map(|&nudge| nudged_by.get(nudge)).for_each(|id| response.add_failure(id));
-    unreadable.extend(ended.unresolved);
-    let report = Report { ignored, unresolved: unreadable, ..Report::new(enforcer.mode(), ended.reports) };
+    let mut report = report.into_inner();
+    report.unresolved.extend(ended.unresolved);
     let response =
         serde_json::to_value(response).map_err(|error| HandlerError::Unfinished(error.to_string()));
     Answer { report, response }

@@ -10,4 +10,6 @@ pub mod config;
 pub mod ec2;
 pub mod enforce;
 pub mod handler;
+pub mod pace;
 pub mod telemetry;
+pub mod times;

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use imds_core::outcome::InstanceReport;
 use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
 use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{HandlerError, answer};
 use imds_enforcer::telemetry::Log;
+use imds_enforcer::times::Times;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -23,7 +26,8 @@ async fn main() -> ExitCode {
         Err(errors) => return fail(&errors.to_string()),
     };
     let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let enforcer = Enforcer::new(config, Accounts::new(shared));
+    let accounts = Accounts::new(shared, config.modify_rate);
+    let enforcer = Enforcer::new(config, accounts);
     match lambda_runtime::run(service_fn(|event| handle(&enforcer, event))).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
@@ -33,14 +37,22 @@ async fn main() -> ExitCode {
 async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>) -> Result<Value, HandlerError> {
     #[expect(clippy::disallowed_methods, reason = "the clock is read once an invocation, here")]
     let now = OffsetDateTime::now_utc();
-    let answer = answer(enforcer, event.payload, now).await;
-    let mut log = Log { out: io::stdout().lock(), request_id: &event.context.request_id, now };
+    let LambdaEvent { payload, context } = event;
+    let log = || Log { out: io::stdout().lock(), request_id: &context.request_id, now };
     // What cannot be written to the log cannot be complained about either; the work is done all the same.
-    let _ = log.report(&answer.report);
+    let tell = |report: &InstanceReport| drop(log().outcome(report));
+    let answer = answer(enforcer, payload, Times::new(now, allowed(context.deadline, now)), &tell).await;
+    let _ = log().done(&answer.report);
     if let Err(error) = &answer.response {
-        let _ = log.error(&error.to_string());
+        let _ = log().error(&error.to_string());
     }
     answer.response
+}
+
+/// The time from `now` until Lambda's deadline, which is in milliseconds since 1970.
+fn allowed(deadline: u64, now: OffsetDateTime) -> Duration {
+    let now = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    Duration::from_millis(deadline.saturating_sub(now))
 }
 
 fn fail(message: &str) -> ExitCode {

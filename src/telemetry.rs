@@ -1,8 +1,9 @@
 //! Log lines: one JSON object each, as Lambda's own log filter reads them.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use imds_core::outcome::{InstanceReport, Outcome, Report};
+use imds_core::outcome::{InstanceReport, Mode, Outcome, Report};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -23,12 +24,16 @@ struct Message<'a> {
     message: &'a str,
 }
 
-/// A report without its outcomes, which have lines of their own.
+/// What an invocation did, without its outcomes, which have lines of their own.
 #[derive(Serialize)]
-struct Batch<'a> {
+struct Done<'a> {
     message: &'static str,
-    #[serde(flatten)]
-    report: &'a Report,
+    mode: Mode,
+    counts: &'a BTreeMap<&'static str, usize>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ignored: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unresolved: &'a [String],
 }
 
 /// Writes the lines of one invocation.
@@ -43,17 +48,22 @@ pub struct Log<'a, W> {
 }
 
 impl<W: Write> Log<'_, W> {
-    /// A line for each outcome, then one for the batch.
+    /// A line for what became of an instance.
     ///
     /// # Errors
-    /// Those of the writer; the lines are lost then.
-    pub fn report(&mut self, report: &Report) -> io::Result<()> {
-        for outcome in &report.outcomes {
-            self.line(level(outcome), outcome)?;
-        }
-        let without_outcomes = Report { outcomes: Vec::new(), ..report.clone() };
-        let level = if report.unresolved.is_empty() { "INFO" } else { "WARN" };
-        self.line(level, Batch { message: "batch done", report: &without_outcomes })
+    /// Those of the writer; the line is lost then.
+    pub fn outcome(&mut self, report: &InstanceReport) -> io::Result<()> {
+        self.line(level(report), report)
+    }
+
+    /// A line for what the invocation did.
+    ///
+    /// # Errors
+    /// Those of the writer; the line is lost then.
+    pub fn done(&mut self, report: &Report) -> io::Result<()> {
+        let Report { mode, counts, ignored, unresolved, .. } = report;
+        let level = if unresolved.is_empty() { "INFO" } else { "WARN" };
+        self.line(level, Done { message: "done", mode: *mode, counts, ignored, unresolved })
     }
 
     /// A line for what went wrong with the invocation as a whole.

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use imds_core::trigger::Trigger;
+use imds_core::policy::Policy;
+use imds_core::trigger::{Named, Trigger};
 use serde_json::Value;
 
 /// What the event of a file names: the trigger and how many instances, or the start of why it is ignored.
@@ -21,14 +22,20 @@ const EXPECTED: &[(&str, &str)] = &[
     ("sqs-batch", "ignored: not an EventBridge event"),
 ];
 
+/// A policy that reads the tag `App`.
+fn policy() -> Policy {
+    let rule = r#"{"name": "r", "when": {"tags": {"App": "x"}}, "require": {"HttpTokens": "required"}}"#;
+    Policy::parse(&format!(r#"{{"rules": [{rule}]}}"#)).unwrap()
+}
+
 fn summary(event: &Value) -> String {
-    match Trigger::from_event(event) {
+    match Trigger::from_event(event, &policy()) {
         Err(ignored) => format!("ignored: {ignored}"),
         Ok(trigger) => {
             let kind = serde_json::to_value(trigger.kind).unwrap();
             let instances = match &trigger.instances {
-                imds_core::trigger::Named::Ids(ids) if ids.len() == 1 => "1 instance".to_owned(),
-                imds_core::trigger::Named::Ids(ids) => format!("{} instances", ids.len()),
+                Named::Ids(ids) if ids.len() == 1 => "1 instance".to_owned(),
+                Named::Ids(ids) => format!("{} instances", ids.len()),
                 selection => selection.to_string(),
             };
             format!("{}: {instances}", kind.as_str().unwrap())

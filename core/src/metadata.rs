@@ -225,6 +225,14 @@ impl Serialize for OptionValue {
     }
 }
 
+/// Whether instance metadata can show a tag of this key, whose value becomes a path under `/tags/instance/`.
+///
+/// From the EC2 User Guide, "Work with instance tags in instance metadata".
+pub(crate) fn metadata_can_carry(key: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_+=,.@:".contains(&b);
+    (1..=255).contains(&key.len()) && key.bytes().all(allowed) && !matches!(key, "." | ".." | "_index")
+}
+
 /// Values of some or all options: as EC2 reports an instance's, where an option that is not in the set is one
 /// that EC2 did not report (or with a value that is not known here).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -213,13 +213,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report of these outcomes, counted.
-    pub fn new(mode: Mode, outcomes: Vec<InstanceReport>) -> Self {
-        let mut counts = BTreeMap::new();
-        for report in &outcomes {
-            *counts.entry(report.outcome.as_str()).or_default() += 1;
-        }
-        Self { mode, counts, outcomes, ..Self::default() }
+    /// A report of nothing yet.
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, ..Self::default() }
+    }
+
+    /// Counts one instance.
+    pub fn count(&mut self, outcome: Outcome) {
+        *self.counts.entry(outcome.as_str()).or_default() += 1;
     }
 }
 

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::ids::{AccountId, InstanceId, Place, Region};
+use crate::policy::Policy;
 
 /// What an event asks us to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,14 @@ pub struct Trigger {
 pub enum TriggerKind {
     /// CloudTrail saw `RunInstances`.
     Launch,
+    /// CloudTrail saw `ModifyInstanceMetadataOptions`; it may have been our own.
+    Drift,
+    /// A tag that the policy reads was put, changed or removed.
+    TagChange,
     /// An instance came to run, or to stop.
     StateChange,
+    /// A schedule asks for everything.
+    Sweep,
 }
 
 /// How an event names its instances.
@@ -44,6 +51,8 @@ pub enum Named {
     ClientToken(String),
     /// All that were launched at about this time; CloudTrail had cut ids and token off.
     LaunchedAround(OffsetDateTime),
+    /// All there are.
+    All,
 }
 
 impl fmt::Display for Named {
@@ -54,6 +63,7 @@ impl fmt::Display for Named {
             }
             Self::ClientToken(token) => write!(f, "the launch with client token {token:?}"),
             Self::LaunchedAround(time) => write!(f, "the launch at {time}"),
+            Self::All => f.write_str("every instance"),
         }
     }
 }
@@ -76,6 +86,10 @@ pub enum Ignored {
     FailedCall(String),
     /// A change to a state in which there is nothing to do.
     OtherState(String),
+    /// A change of tags that decide nothing here.
+    OtherTags,
+    /// A change of tags of something else than instances.
+    OtherResource(String),
     /// A field is missing or is not what it should be.
     Unusable(&'static str),
 }
@@ -90,23 +104,30 @@ impl fmt::Display for Ignored {
             Self::OtherCall(name) => write!(f, "the call {name:?} does not concern us"),
             Self::FailedCall(code) => write!(f, "the call failed with {code:?}"),
             Self::OtherState(state) => write!(f, "nothing to do in the state {state:?}"),
+            Self::OtherTags => f.write_str("the policy reads none of the changed tags"),
+            Self::OtherResource(kind) => write!(f, "tags of {kind:?} do not concern us"),
             Self::Unusable(field) => write!(f, "{field} is missing or malformed"),
         }
     }
 }
 
 impl Trigger {
-    /// Reads one EventBridge event.
+    /// Reads one EventBridge event; `policy` says which tags matter.
     ///
     /// # Errors
     /// Why the event names no instance that concerns us; the same event never will.
-    pub fn from_event(event: &Value) -> Result<Self, Ignored> {
+    pub fn from_event(event: &Value, policy: &Policy) -> Result<Self, Ignored> {
         let (Some(source), Some(detail_type)) = (text(event, "/source"), text(event, "/detail-type")) else {
             return Err(Ignored::NotAnEvent);
         };
-        let read = match (source, detail_type) {
-            ("aws.ec2", "AWS API Call via CloudTrail") => api_call,
-            ("aws.ec2", "EC2 Instance State-change Notification") => state_change,
+        let (kind, instances) = match (source, detail_type) {
+            ("aws.ec2", "AWS API Call via CloudTrail") => api_call(event)?,
+            ("aws.ec2", "EC2 Instance State-change Notification") => state_change(event)?,
+            ("aws.tag", "Tag Change on Resource") => tag_change(event, policy)?,
+            // Nobody but AWS can send events whose source begins with `aws.`, so a sweep on demand has our own.
+            ("imds-enforcer", "Sweep") | ("aws.events", "Scheduled Event") => {
+                (TriggerKind::Sweep, Named::All)
+            }
             _ => return Err(Ignored::Unrelated { source: short(source), detail_type: short(detail_type) }),
         };
         let time = time_at(event, "/time").ok_or(Ignored::Unusable("time"))?;
@@ -116,41 +137,48 @@ impl Trigger {
             account: account.ok_or(Ignored::Unusable("account"))?,
             region: region.ok_or(Ignored::Unusable("region"))?,
         };
-        let (kind, instances) = read(event)?;
         Ok(Self { kind, place, time, instances })
     }
 }
 
 /// A CloudTrail record of a call.
 fn api_call(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
-    match text(event, "/detail/eventName") {
-        Some("RunInstances") => {}
+    let read = match text(event, "/detail/eventName") {
+        Some("RunInstances") => launched,
+        Some("ModifyInstanceMetadataOptions") => modified,
         Some(other) => return Err(Ignored::OtherCall(short(other))),
         None => return Err(Ignored::Unusable("detail.eventName")),
+    };
+    match text(event, "/detail/errorCode") {
+        Some(code) => Err(Ignored::FailedCall(short(code))),
+        None => read(event),
     }
-    if let Some(code) = text(event, "/detail/errorCode") {
-        return Err(Ignored::FailedCall(short(code)));
-    }
-    Ok((TriggerKind::Launch, launched(event)?))
+}
+
+/// The instance whose options were changed. CloudTrail nests the parameters of this call.
+fn modified(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
+    const ID: &str = "/detail/requestParameters/ModifyInstanceMetadataOptionsRequest/InstanceId";
+    let id = id_at(event, ID).ok_or(Ignored::Unusable("the InstanceId in detail.requestParameters"))?;
+    Ok((TriggerKind::Drift, Named::Ids(vec![id])))
 }
 
 /// The instances that a launch made. CloudTrail cuts parameters and response off at 100 KB each: then the client
 /// token finds them, else the time.
-fn launched(event: &Value) -> Result<Named, Ignored> {
+fn launched(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
     let items = event.pointer("/detail/responseElements/instancesSet/items").and_then(Value::as_array);
     let ids: Vec<InstanceId> =
         items.into_iter().flatten().filter_map(|item| id_at(item, "/instanceId")).collect();
     if !ids.is_empty() {
-        return Ok(Named::Ids(ids));
+        return Ok((TriggerKind::Launch, Named::Ids(ids)));
     }
     // EC2 takes tokens of at most 64 characters.
     let token =
         text(event, "/detail/requestParameters/clientToken").filter(|token| (1..=64).contains(&token.len()));
     if let Some(token) = token {
-        return Ok(Named::ClientToken(token.to_owned()));
+        return Ok((TriggerKind::Launch, Named::ClientToken(token.to_owned())));
     }
     let launched_at = time_at(event, "/detail/eventTime").ok_or(Ignored::Unusable("detail.eventTime"))?;
-    Ok(Named::LaunchedAround(launched_at))
+    Ok((TriggerKind::Launch, Named::LaunchedAround(launched_at)))
 }
 
 fn state_change(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
@@ -161,6 +189,25 @@ fn state_change(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
     }
     let id = id_at(event, "/detail/instance-id").ok_or(Ignored::Unusable("detail.instance-id"))?;
     Ok((TriggerKind::StateChange, Named::Ids(vec![id])))
+}
+
+fn tag_change(event: &Value, policy: &Policy) -> Result<(TriggerKind, Named), Ignored> {
+    match (text(event, "/detail/service"), text(event, "/detail/resource-type")) {
+        (Some("ec2"), Some("instance")) => {}
+        (_, kind) => return Err(Ignored::OtherResource(short(kind.unwrap_or_default()))),
+    }
+    let keys = event.pointer("/detail/changed-tag-keys").and_then(Value::as_array);
+    let mut keys = keys.ok_or(Ignored::Unusable("detail.changed-tag-keys"))?.iter().filter_map(Value::as_str);
+    if !keys.any(|key| policy.reads_tag(key)) {
+        return Err(Ignored::OtherTags);
+    }
+    let arns = event.pointer("/resources").and_then(Value::as_array).into_iter().flatten();
+    let id = |arn: &Value| InstanceId::new(arn.as_str()?.rsplit_once(":instance/")?.1).ok();
+    let ids: Vec<InstanceId> = arns.filter_map(id).collect();
+    if ids.is_empty() {
+        return Err(Ignored::Unusable("an instance's ARN in resources"));
+    }
+    Ok((TriggerKind::TagChange, Named::Ids(ids)))
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
@@ -201,7 +248,29 @@ mod tests {
         event("aws.ec2", "EC2 Instance State-change Notification", detail)
     }
 
+    fn tags(keys: Value, resources: Value) -> Value {
+        let detail =
+            json!({"changed-tag-keys": keys, "service": "ec2", "resource-type": "instance", "tags": {}});
+        let mut event = event("aws.tag", "Tag Change on Resource", detail);
+        event["resources"] = resources;
+        event
+    }
+
+    fn policy() -> Policy {
+        Policy::parse(
+            r#"{"rules": [
+                {"name": "a", "when": {"tags": {"App": "*"}}, "require": {"InstanceMetadataTags": "enabled"}}
+            ]}"#,
+        )
+        .unwrap()
+    }
+
+    fn modify(parameters: Value) -> Value {
+        call(json!({"eventName": "ModifyInstanceMetadataOptions", "requestParameters": parameters}))
+    }
+
     const ID: &str = "i-0123456789abcdef0";
+    const ARN: &str = "arn:aws:ec2:us-east-1:111122223333:instance/i-0123456789abcdef0";
 
     fn ids(ids: &[&str]) -> Named {
         Named::Ids(ids.iter().map(|id| InstanceId::new(id).unwrap()).collect())
@@ -255,9 +324,38 @@ mod tests {
             ),
             ("running", state(ID, "running"), TriggerKind::StateChange, ids(&[ID])),
             ("stopped", state(ID, "stopped"), TriggerKind::StateChange, ids(&[ID])),
+            (
+                "drift",
+                modify(
+                    json!({"ModifyInstanceMetadataOptionsRequest": {"InstanceId": ID, "HttpTokens": "optional"}}),
+                ),
+                TriggerKind::Drift,
+                ids(&[ID]),
+            ),
+            ("tag of a rule", tags(json!(["x", "App"]), json!([ARN])), TriggerKind::TagChange, ids(&[ID])),
+            (
+                "tag under the prefix",
+                tags(json!(["imds:x"]), json!([ARN])),
+                TriggerKind::TagChange,
+                ids(&[ID]),
+            ),
+            (
+                "tag that forbids another",
+                tags(json!(["a/b"]), json!([ARN])),
+                TriggerKind::TagChange,
+                ids(&[ID]),
+            ),
+            ("sweep on demand", event("imds-enforcer", "Sweep", json!({})), TriggerKind::Sweep, Named::All),
+            (
+                "sweep by schedule",
+                event("aws.events", "Scheduled Event", json!({})),
+                TriggerKind::Sweep,
+                Named::All,
+            ),
         ];
         for (name, event, kind, instances) in rows {
-            let trigger = Trigger::from_event(&event).unwrap_or_else(|ignored| panic!("{name}: {ignored}"));
+            let trigger =
+                Trigger::from_event(&event, &policy()).unwrap_or_else(|ignored| panic!("{name}: {ignored}"));
             assert_eq!((trigger.kind, trigger.instances), (kind, instances), "{name}");
             assert_eq!(trigger.place.account.as_str(), "111122223333", "{name}");
             assert_eq!(trigger.place.region.as_str(), "us-east-1", "{name}");
@@ -282,12 +380,29 @@ mod tests {
             (call(json!({"eventName": "RunInstances"})), "detail.eventTime is missing"),
             (state(ID, "terminated"), "nothing to do in the state \"terminated\""),
             (state("i-*", "running"), "detail.instance-id is missing or malformed"),
+            (modify(json!({"InstanceId": ID})), "the InstanceId in detail.requestParameters is missing"),
+            (tags(json!(["Other"]), json!([ARN])), "the policy reads none of the changed tags"),
+            (tags(json!([]), json!([ARN])), "the policy reads none of the changed tags"),
+            (tags(json!(null), json!([ARN])), "detail.changed-tag-keys is missing or malformed"),
+            (
+                tags(json!(["App"]), json!(["arn:aws:ec2:us-east-1:1:volume/vol-1"])),
+                "an instance's ARN in resources",
+            ),
+            (
+                with(
+                    tags(json!(["App"]), json!([ARN])),
+                    "detail",
+                    json!({"service": "s3", "resource-type": "bucket"}),
+                ),
+                "tags of \"bucket\" do not concern us",
+            ),
+            (event("imds-enforcer", "Broom", json!({})), "source \"imds-enforcer\""),
             (with(state(ID, "running"), "account", json!("1")), "account is missing or malformed"),
             (with(state(ID, "running"), "region", json!("evil.example/")), "region is missing or malformed"),
             (with(state(ID, "running"), "time", json!(0)), "time is missing or malformed"),
         ];
         for (event, expected) in rows {
-            let ignored = Trigger::from_event(&event).expect_err(&event.to_string()).to_string();
+            let ignored = Trigger::from_event(&event, &policy()).expect_err(&event.to_string()).to_string();
             assert!(ignored.starts_with(expected), "{event}: {ignored}");
         }
     }

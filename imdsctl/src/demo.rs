@@ -2,7 +2,9 @@
 
 mod fleet;
 
+use std::cell::RefCell;
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -15,6 +17,7 @@ use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
 use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler;
+use imds_enforcer::times::Times;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -46,11 +49,14 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
         events.len()
     )?;
 
-    let answer = handler::answer(&enforcer(&sim)?, sqs_batch(&events), now()).await;
+    let outcomes = RefCell::new(Vec::new());
+    let tell = |outcome: &InstanceReport| outcomes.borrow_mut().push(outcome.clone());
+    let times = Times::new(now(), Duration::from_secs(60));
+    let answer = handler::answer(&enforcer(&sim)?, sqs_batch(&events), times, &tell).await;
     let response = answer.response.context("the function failed")?;
     let settled = response == json!({"batchItemFailures": []});
 
-    writeln!(out, "{}\n", table(&fleet, &answer.report.outcomes, &place))?;
+    writeln!(out, "{}\n", table(&fleet, &outcomes.take(), &place))?;
     let wrong: Vec<String> = fleet.iter().filter_map(|subject| subject.wrong(&place)).collect();
     for line in &wrong {
         writeln!(out, "{line}")?;
@@ -86,7 +92,8 @@ fn enforcer(sim: &Ec2Sim) -> Result<Enforcer> {
         .endpoint_url(sim.endpoint())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build();
-    Ok(Enforcer::new(config, Accounts::new(sdk)))
+    let accounts = Accounts::new(sdk, config.modify_rate);
+    Ok(Enforcer::new(config, accounts))
 }
 
 fn sqs_batch(events: &[Value]) -> Value {

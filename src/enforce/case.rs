@@ -133,6 +133,19 @@ impl Case {
         }
     }
 
+    /// Takes that EC2 is not asked, though it would be changed.
+    pub(super) fn decided_only(&mut self) {
+        self.reasons
+            .push("EC2 was asked for the first of the sweep's changes only, and not for this one".to_owned());
+        self.step = Step::Ended(Outcome::WouldEnforce);
+    }
+
+    /// Takes that the change was not sent, as the invocation ends before its turn comes.
+    pub(super) fn out_of_time(&mut self) {
+        self.reasons.push("the invocation's time ends before the pace of changes allows this one".to_owned());
+        self.step = Step::Ended(Outcome::Throttled);
+    }
+
     /// Takes a later look at the instance; `None` where EC2 did not show it.
     pub(super) fn looked(&mut self, instance: Option<&Instance>) {
         if let Some(instance) = instance.filter(|instance| instance.state.is_final()) {

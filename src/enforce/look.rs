@@ -6,10 +6,11 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
-use imds_core::outcome::Refusal;
+use imds_core::outcome::{Call, Refusal};
 use imds_core::trigger::Named;
 
 use crate::ec2::{Ec2, IDS_PER_DESCRIBE};
+use crate::times::Times;
 
 /// How many describes run at once: enough to hide their latency, far below EC2's bucket of 100.
 const DESCRIBES_AT_ONCE: usize = 4;
@@ -22,11 +23,14 @@ pub(super) struct Look {
 }
 
 /// Describes `ids`, in as few calls as EC2 allows.
-pub(super) async fn look(ec2: &Ec2, ids: &[InstanceId]) -> Look {
+pub(super) async fn look(ec2: &Ec2, times: &Times, ids: &[InstanceId]) -> Look {
     let mut look = Look::default();
     let chunks = stream::iter(ids.chunks(IDS_PER_DESCRIBE).map(<[InstanceId]>::to_vec));
     let mut answers = chunks
-        .map(|chunk| async move { (ec2.describe(&Named::Ids(chunk.clone())).await, chunk) })
+        .map(|chunk| async move {
+            let named = Named::Ids(chunk.clone());
+            (times.bound(Call::DescribeInstances, ec2.describe(&named)).await, chunk)
+        })
         .buffer_unordered(DESCRIBES_AT_ONCE);
     while let Some((answer, chunk)) = answers.next().await {
         match answer {

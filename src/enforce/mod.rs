@@ -1,30 +1,29 @@
 //! The one path: nudge → observe → decide → act → verify → report.
 
+mod act;
 mod case;
 mod look;
 mod observe;
+mod sweep;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use imds_core::ids::Place;
-use imds_core::outcome::{InstanceReport, Mode};
+use imds_core::ids::{InstanceId, Place};
+use imds_core::outcome::{Call, InstanceReport, Mode};
 use imds_core::policy::Policy;
-use imds_core::trigger::Trigger;
-use time::OffsetDateTime;
+use imds_core::trigger::{Named, Trigger};
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Reach};
 use crate::config::Config;
-use crate::ec2::Ec2;
-use case::{Case, Judge, Step};
+use crate::times::Times;
+use case::{Case, Judge};
+use observe::{Sight, Subject};
 
 /// How many accounts and Regions are worked on at once.
 const PLACES_AT_ONCE: usize = 16;
-
-/// How many changes to one account and Region are under way at once.
-const CHANGES_AT_ONCE: usize = 20;
 
 /// Brings instances to what the policy requires.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ pub struct Nudge {
     pub redelivered: bool,
 }
 
-/// A nudge whose instances could not be found out.
+/// A nudge of which not all is done, for a reason that is not one instance's.
 #[derive(Debug)]
 struct Unresolved {
     nudge: usize,
@@ -52,21 +51,22 @@ struct Unresolved {
     retry: bool,
 }
 
-/// What became of a batch of nudges.
+/// What became of a batch of nudges, beside the reports on instances.
 #[derive(Debug, Default)]
 pub struct Enforced {
-    /// One report an instance.
-    pub reports: Vec<InstanceReport>,
-    /// Why nudges came to nothing, a sentence each.
+    /// Why nudges came to nothing or not to their end, a sentence each.
     pub unresolved: Vec<String>,
     /// The nudges, by their place in the batch, that should be delivered again.
     pub retry: BTreeSet<usize>,
 }
 
+/// Takes a report as soon as it is there.
+pub type Sink<'a> = &'a dyn Fn(InstanceReport);
+
 impl Enforcer {
     /// An enforcer set up as `config` says.
     pub fn new(config: Config, accounts: Accounts) -> Self {
-        let Config { mode, policy, verify_within } = config;
+        let Config { mode, policy, verify_within, .. } = config;
         Self { mode, policy, verify_within, accounts }
     }
 
@@ -75,60 +75,84 @@ impl Enforcer {
         self.mode
     }
 
-    /// Takes the nudges, in whatever order and however often they come, to the end of the path. `now` is the time.
-    pub async fn enforce(&self, nudges: &[Nudge], now: OffsetDateTime) -> Enforced {
+    /// The policy that it enforces.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Takes the nudges, in whatever order and however often they come, to the end of the path.
+    pub async fn enforce(&self, nudges: &[Nudge], times: Times, report: Sink<'_>) -> Enforced {
         let mut batches: BTreeMap<&Place, Vec<(usize, &Nudge)>> = BTreeMap::new();
         for (number, nudge) in nudges.iter().enumerate() {
             batches.entry(&nudge.trigger.place).or_default().push((number, nudge));
         }
         let ended = stream::iter(batches)
-            .map(|(place, batch)| async move { self.enforce_at(place, &batch, now).await })
-            .buffered(PLACES_AT_ONCE);
+            .map(|(place, batch)| {
+                let site = Site { enforcer: self, place, reach: self.accounts.reach(place), times, report };
+                async move { site.enforce(&batch).await }
+            })
+            .buffer_unordered(PLACES_AT_ONCE);
         ended.fold(Enforced::default(), |all, ended| async { all.and(ended) }).await
-    }
-
-    async fn enforce_at(&self, place: &Place, batch: &[(usize, &Nudge)], now: OffsetDateTime) -> Enforced {
-        let ec2 = self.accounts.ec2(place);
-        let observed = observe::observe(&ec2, batch, now).await;
-        let mut judge = Judge { policy: &self.policy, place, now, tokens_enforced: None };
-        if observed.sights.iter().any(|(_, sight)| judge.would_make_tokens_optional(sight)) {
-            // Where that is not known, EC2 is asked all the same and says whether it refuses.
-            judge.tokens_enforced = ec2.tokens_enforced().await.ok();
-        }
-        let open = |(subject, sight)| Case::open(subject, sight, &judge);
-        let mut cases: Vec<Case> = observed.sights.into_iter().map(open).collect();
-        act(&ec2, self.mode, &mut cases).await;
-        verify::verify(&ec2, self.verify_within, &mut cases).await;
-        Enforced::of(place, cases, observed.unresolved)
     }
 }
 
-/// Sends the changes that are due. One that fails stops no other.
-async fn act(ec2: &Ec2, mode: Mode, cases: &mut [Case]) {
-    stream::iter(cases)
-        .for_each_concurrent(CHANGES_AT_ONCE, |case| async move {
-            if let Step::Act(change) = case.step {
-                let answer = ec2.modify(&case.subject.id, &change, mode).await;
-                case.answered(mode, answer);
+/// An account and Region during one invocation.
+struct Site<'a> {
+    enforcer: &'a Enforcer,
+    place: &'a Place,
+    reach: Reach,
+    times: Times,
+    report: Sink<'a>,
+}
+
+impl Site<'_> {
+    async fn enforce(&self, batch: &[(usize, &Nudge)]) -> Enforced {
+        let (sweeps, named): (Vec<_>, Vec<_>) =
+            batch.iter().partition(|(_, nudge)| nudge.trigger.instances == Named::All);
+        let observed = observe::observe(&self.reach.ec2, &named, &self.times).await;
+        let mut enforced = Enforced::default();
+        observed.unresolved.into_iter().for_each(|unresolved| enforced.note(unresolved));
+        let handled: BTreeSet<InstanceId> =
+            observed.sights.iter().map(|(subject, _)| subject.id.clone()).collect();
+        for case in self.take_to_the_end(observed.sights, &mut act::Budget::unlimited()).await {
+            if case.outcome().is_retryable() {
+                enforced.retry.extend(&case.subject.nudges);
             }
-        })
-        .await;
+            (self.report)(case.into_report(self.place));
+        }
+        let sweeps: Vec<usize> = sweeps.iter().map(|(number, _)| *number).collect();
+        if let Some((why, retry)) = self.sweep(&sweeps, &handled).await {
+            sweeps.iter().for_each(|&nudge| enforced.note(Unresolved { nudge, why: why.clone(), retry }));
+        }
+        enforced
+    }
+
+    /// Decides on what was seen, acts, and verifies.
+    async fn take_to_the_end(&self, sights: Vec<(Subject, Sight)>, budget: &mut act::Budget) -> Vec<Case> {
+        let Enforcer { policy, mode, verify_within, .. } = self.enforcer;
+        let mut judge = Judge { policy, place: self.place, now: self.times.now, tokens_enforced: None };
+        if sights.iter().any(|(_, sight)| judge.would_make_tokens_optional(sight)) {
+            let asked = self.times.bound(Call::GetInstanceMetadataDefaults, self.reach.ec2.tokens_enforced());
+            // Where that is not known, EC2 is asked for the change all the same and says whether it refuses.
+            judge.tokens_enforced = asked.await.ok();
+        }
+        let open = |(subject, sight)| Case::open(subject, sight, &judge);
+        let mut cases: Vec<Case> = sights.into_iter().map(open).collect();
+        act::act(&self.reach, *mode, &self.times, budget, &mut cases).await;
+        verify::verify(&self.reach.ec2, *verify_within, &self.times, &mut cases).await;
+        cases
+    }
 }
 
 impl Enforced {
-    fn of(place: &Place, cases: Vec<Case>, unresolved: Vec<Unresolved>) -> Self {
-        let retried = cases.iter().filter(|case| case.outcome().is_retryable());
-        let retry = retried.flat_map(|case| case.subject.nudges.iter().copied());
-        let lost = unresolved.iter().filter(|nudge| nudge.retry).map(|nudge| nudge.nudge);
-        Self {
-            retry: retry.chain(lost).collect(),
-            reports: cases.into_iter().map(|case| case.into_report(place)).collect(),
-            unresolved: unresolved.into_iter().map(|nudge| nudge.why).collect(),
+    fn note(&mut self, unresolved: Unresolved) {
+        self.unresolved.push(unresolved.why);
+        if unresolved.retry {
+            self.retry.insert(unresolved.nudge);
         }
     }
 
     fn and(mut self, other: Self) -> Self {
-        self.reports.extend(other.reports);
         self.unresolved.extend(other.unresolved);
         self.retry.extend(other.retry);
         self

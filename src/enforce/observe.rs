@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
-use imds_core::outcome::{Outcome, Refusal, unknown_instance};
+use imds_core::outcome::{Call, Outcome, Refusal, unknown_instance};
 use imds_core::trigger::{Named, TriggerKind};
-use time::OffsetDateTime;
 
 use super::look::look;
 use super::{Nudge, Unresolved};
 use crate::ec2::Ec2;
+use crate::times::Times;
 
 /// When to look again for instances that EC2 does not show: right after a launch, describes lag by seconds.
 const LOOK_AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
@@ -46,34 +46,35 @@ pub(super) struct Observed {
 }
 
 /// Looks at everything that `batch`, nudges of one place with their numbers, names.
-pub(super) async fn observe(ec2: &Ec2, batch: &[(usize, &Nudge)], now: OffsetDateTime) -> Observed {
-    let mut sighting = Sighting { now, subjects: BTreeMap::new(), seen: BTreeMap::new() };
+pub(super) async fn observe(ec2: &Ec2, batch: &[(usize, &Nudge)], times: &Times) -> Observed {
+    let mut sighting = Sighting { ec2, times, subjects: BTreeMap::new(), seen: BTreeMap::new() };
     let mut unresolved = Vec::new();
     for &(number, nudge) in batch {
         match &nudge.trigger.instances {
             Named::Ids(ids) => ids.iter().for_each(|id| sighting.name(id, number, nudge)),
-            selection => unresolved.extend(sighting.select(ec2, selection, number, nudge).await),
+            selection => unresolved.extend(sighting.select(selection, number, nudge).await),
         }
     }
-    sighting.look(ec2).await;
+    sighting.look().await;
     for pause in LOOK_AGAIN_AFTER {
-        if sighting.missing().next().is_some() {
+        if times.allows(pause) && sighting.missing().next().is_some() {
             tokio::time::sleep(pause).await;
-            sighting.look(ec2).await;
+            sighting.look().await;
         }
     }
     Observed { sights: sighting.finish(), unresolved }
 }
 
-struct Sighting {
-    now: OffsetDateTime,
+struct Sighting<'a> {
+    ec2: &'a Ec2,
+    times: &'a Times,
     subjects: BTreeMap<InstanceId, Subject>,
     seen: BTreeMap<InstanceId, Sight>,
 }
 
-impl Sighting {
+impl Sighting<'_> {
     fn name(&mut self, id: &InstanceId, number: usize, nudge: &Nudge) {
-        let age = self.now - nudge.trigger.time;
+        let age = self.times.now - nudge.trigger.time;
         let subject = self.subjects.entry(id.clone()).or_insert_with(|| Subject {
             id: id.clone(),
             kind: nudge.trigger.kind,
@@ -88,20 +89,17 @@ impl Sighting {
     }
 
     /// Looks for the instances of a nudge that does not know their ids.
-    async fn select(
-        &mut self,
-        ec2: &Ec2,
-        selection: &Named,
-        number: usize,
-        nudge: &Nudge,
-    ) -> Option<Unresolved> {
+    async fn select(&mut self, selection: &Named, number: usize, nudge: &Nudge) -> Option<Unresolved> {
         let unresolved = |why: String, retry| Some(Unresolved { nudge: number, why, retry });
-        match ec2.describe(selection).await {
+        let age = self.times.now - nudge.trigger.time;
+        match self.times.bound(Call::DescribeInstances, self.ec2.describe(selection)).await {
             Err(refusal) => {
-                unresolved(format!("{selection}: instances could not be looked up: {refusal}"), true)
+                let outcome = refusal.outcome(age, nudge.redelivered);
+                let why = format!("{selection}: instances could not be looked up: {refusal}");
+                unresolved(why, outcome.is_retryable())
             }
             Ok(instances) if instances.is_empty() => {
-                let outcome = unknown_instance(self.now - nudge.trigger.time, nudge.redelivered);
+                let outcome = unknown_instance(age, nudge.redelivered);
                 unresolved(format!("{selection}: EC2 shows no such instance"), outcome != Outcome::Gone)
             }
             Ok(instances) => {
@@ -118,9 +116,9 @@ impl Sighting {
         self.subjects.keys().filter(|id| !self.seen.contains_key(*id))
     }
 
-    async fn look(&mut self, ec2: &Ec2) {
+    async fn look(&mut self) {
         let missing: Vec<InstanceId> = self.missing().cloned().collect();
-        let look = look(ec2, &missing).await;
+        let look = look(self.ec2, self.times, &missing).await;
         self.seen.extend(look.shown.into_iter().map(|(id, instance)| (id, Sight::Shown(instance))));
         self.seen.extend(look.refused.into_iter().map(|(id, refusal)| (id, Sight::Refused(refusal))));
     }

@@ -8,13 +8,15 @@ use tokio::time::{Instant, sleep_until};
 use super::case::{Case, Step};
 use super::look::{Look, look};
 use crate::ec2::Ec2;
+use crate::times::Times;
 
 /// The first pause; each further one is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Looks at all cases that await it, together and again and again, until each has ended or `within` is over.
-pub(super) async fn verify(ec2: &Ec2, within: Duration, cases: &mut [Case]) {
-    let end = Instant::now() + within;
+/// Looks at all cases that await it, together and again and again, until each has ended or `within` is over, or the
+/// time that allows another look.
+pub(super) async fn verify(ec2: &Ec2, within: Duration, times: &Times, cases: &mut [Case]) {
+    let end = times.last_start.max(Instant::now()).min(Instant::now() + within);
     let mut pause = FIRST_PAUSE;
     loop {
         let awaited = awaited(cases);
@@ -23,7 +25,7 @@ pub(super) async fn verify(ec2: &Ec2, within: Duration, cases: &mut [Case]) {
         }
         let look_at = end.min(Instant::now() + pause);
         sleep_until(look_at).await;
-        let look = look(ec2, &awaited).await;
+        let look = look(ec2, times, &awaited).await;
         take(&look, cases);
         if look_at >= end {
             cases.iter_mut().for_each(|case| case.time_is_up(look.refused.get(&case.subject.id)));

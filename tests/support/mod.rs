@@ -4,11 +4,14 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use ec2_sim::{Ec2Sim, InstanceView, Launch, Place, RecordedCall, Settings};
+use imds_core::outcome::InstanceReport;
 use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
 use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{Answer, answer};
+use imds_enforcer::times::Times;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -33,7 +36,9 @@ impl Scene {
         let sim = Ec2Sim::start(settings).await.unwrap();
         let lookup =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let enforcer = Enforcer::new(Config::from_lookup(lookup).unwrap(), Accounts::new(connect(&sim)));
+        let config = Config::from_lookup(lookup).unwrap();
+        let accounts = Accounts::new(connect(&sim), config.modify_rate);
+        let enforcer = Enforcer::new(config, accounts);
         let place = sim.place(ACCOUNT, REGION);
         Self { sim, enforcer, place }
     }
@@ -49,9 +54,18 @@ impl Scene {
         self.place.instance(id).unwrap_or_else(|| panic!("{id} exists"))
     }
 
-    /// Gives the function a payload.
+    /// Gives the function a payload, and a minute.
     pub async fn answer(&self, payload: Value) -> Answer {
-        answer(&self.enforcer, payload, now()).await
+        self.answer_within(payload, Duration::from_secs(60)).await
+    }
+
+    /// Gives the function a payload and so much time. The outcomes are in the answer's report, of a batch as well.
+    pub async fn answer_within(&self, payload: Value, allowed: Duration) -> Answer {
+        let outcomes = RefCell::new(Vec::new());
+        let tell = |outcome: &InstanceReport| outcomes.borrow_mut().push(outcome.clone());
+        let mut answer = answer(&self.enforcer, payload, Times::new(now(), allowed), &tell).await;
+        answer.report.outcomes = outcomes.into_inner();
+        answer
     }
 
     /// The calls of this action so far.

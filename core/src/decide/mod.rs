@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::ids::{AccountId, Region};
 use crate::instance::Instance;
-use crate::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement, Switch};
+use crate::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement, Switch, metadata_can_carry};
 use crate::policy::{Effect, Policy, Requirements};
 pub use reason::{Demand, Origin, Reason, Unaccepted, Warning};
 
@@ -190,12 +190,4 @@ fn refusal(value: OptionValue, facts: &Facts<'_>) -> Option<Warning> {
         }
         _ => None,
     }
-}
-
-/// Whether instance metadata can show a tag of this key, whose value becomes a path under `/tags/instance/`.
-///
-/// From the EC2 User Guide, "Work with instance tags in instance metadata".
-fn metadata_can_carry(key: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_+=,.@:".contains(&b);
-    (1..=255).contains(&key.len()) && key.bytes().all(allowed) && !matches!(key, "." | ".." | "_index")
 }

@@ -16,7 +16,7 @@ use time::Date;
 use time::macros::format_description;
 
 use crate::ids::{AccountId, Region};
-use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement, Switch, metadata_can_carry};
 pub use pattern::Pattern;
 
 /// A policy that has been checked: it does not contradict itself.
@@ -107,6 +107,28 @@ impl Policy {
     /// Everything that is wrong with the document, each with its place; trying again changes nothing.
     pub fn parse(document: &str) -> Result<Self, PolicyErrors> {
         check::parse(document)
+    }
+
+    /// Whether a change of the tag with this key can change a decision.
+    pub fn reads_tag(&self, key: &str) -> bool {
+        let shows_tags = Requirement::Exactly(OptionValue::InstanceMetadataTags(Switch::Enabled));
+        let is_asked = self.tags.authority != Authority::None && key.starts_with(&self.tags.prefix);
+        let is_matched = self.rules.iter().any(|rule| rule.when.tags.contains_key(key));
+        // A key that metadata cannot carry forbids that option, and its removal allows it again.
+        let forbids = || !metadata_can_carry(key) && self.requires(shows_tags);
+        is_asked || is_matched || forbids()
+    }
+
+    /// Whether baseline or a rule requires this, of whatever instance.
+    fn requires(&self, requirement: Requirement) -> bool {
+        let rules = self.rules.iter().filter_map(|rule| match &rule.effect {
+            Effect::Require(requirements) => Some(requirements),
+            Effect::Exempt { .. } => None,
+        });
+        [&self.baseline]
+            .into_iter()
+            .chain(rules)
+            .any(|all| all.get(&requirement.name()) == Some(&requirement))
     }
 
     /// The JSON Schema of the policy document.

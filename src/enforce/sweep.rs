@@ -1,0 +1,83 @@
+//! Every instance of an account and Region, page by page.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use imds_core::ids::InstanceId;
+use imds_core::instance::Instance;
+use imds_core::outcome::{Call, Mode, Outcome};
+use imds_core::trigger::TriggerKind;
+
+use super::Site;
+use super::act::Budget;
+use super::observe::{Sight, Subject};
+
+/// How many changes a dry-run sweep asks EC2 for: enough to try the permissions, without taking the account's calls.
+const DRY_RUNS: usize = 50;
+
+impl Site<'_> {
+    /// Sweeps the place for `nudges`, if there are any, without the instances that are handled already. Returns what
+    /// stopped the sweep, if anything did, and whether a retry would go on.
+    ///
+    /// What is done stays done: a retry finds those instances compliant.
+    pub(super) async fn sweep(
+        &self,
+        nudges: &[usize],
+        handled: &BTreeSet<InstanceId>,
+    ) -> Option<(String, bool)> {
+        if nudges.is_empty() {
+            return None;
+        }
+        let mut budget =
+            if self.enforcer.mode == Mode::DryRun { Budget::of(DRY_RUNS) } else { Budget::unlimited() };
+        let mut token = None;
+        loop {
+            if !self.times.allows(Duration::ZERO) {
+                return Some(("the sweep ran out of time and goes on at the retry".to_owned(), true));
+            }
+            let listed = self.times.bound(Call::DescribeInstances, self.reach.ec2.page(token)).await;
+            let page = match listed {
+                Ok(page) => page,
+                Err(refusal) => {
+                    let outcome = refusal.outcome(time::Duration::ZERO, false);
+                    let why = format!("the sweep cannot list the instances: {refusal}");
+                    return Some((why, outcome.is_retryable()));
+                }
+            };
+            if self.sweep_page(page.instances, handled, &mut budget).await {
+                let why = "the sweep was throttled or ran out of time, and goes on at the retry";
+                return Some((why.to_owned(), true));
+            }
+            token = Some(page.next?);
+        }
+    }
+
+    /// Returns whether changes are left that pace or time did not allow.
+    async fn sweep_page(
+        &self,
+        instances: Vec<Instance>,
+        handled: &BTreeSet<InstanceId>,
+        budget: &mut Budget,
+    ) -> bool {
+        let is_new = |instance: &Instance| !handled.contains(&instance.id);
+        let sight = |instance: Instance| (subject(instance.id.clone()), Sight::Shown(instance));
+        let sights = instances.into_iter().filter(is_new).map(sight).collect();
+        let mut is_throttled = false;
+        for case in self.take_to_the_end(sights, budget).await {
+            is_throttled |= case.outcome() == Outcome::Throttled;
+            (self.report)(case.into_report(self.place));
+        }
+        is_throttled
+    }
+}
+
+/// An instance of a sweep. Its outcome fails no record: what is left waits for the next sweep.
+fn subject(id: InstanceId) -> Subject {
+    Subject {
+        id,
+        kind: TriggerKind::Sweep,
+        nudges: Vec::new(),
+        age: time::Duration::ZERO,
+        redelivered: false,
+    }
+}
