@@ -34,8 +34,10 @@ pub enum Outcome {
     Pending,
     /// The instance cannot be changed in its present state, or EC2 does not show it yet.
     NotReady,
-    /// EC2 throttled the call, the SDK's own retries included.
+    /// EC2 throttled the call, the SDK's own retries included, or our own pace left no time for it.
     Throttled,
+    /// The role in the instance's account cannot be assumed; in a new account it may not be there yet.
+    Unreachable,
     /// Anything else.
     Failed {
         /// Whether EC2 or the network failed; if not, the request was wrong and stays so.
@@ -58,13 +60,21 @@ impl Outcome {
             Self::Pending => "pending",
             Self::NotReady => "not-ready",
             Self::Throttled => "throttled",
+            Self::Unreachable => "unreachable",
             Self::Failed { .. } => "failed",
         }
     }
 
     /// Whether the same event, delivered again later, may end better.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Pending | Self::NotReady | Self::Throttled | Self::Failed { retry: true })
+        matches!(
+            self,
+            Self::Pending
+                | Self::NotReady
+                | Self::Throttled
+                | Self::Unreachable
+                | Self::Failed { retry: true }
+        )
     }
 }
 
@@ -89,6 +99,8 @@ pub enum Call {
     ModifyInstanceMetadataOptions,
     /// `ec2:GetInstanceMetadataDefaults`.
     GetInstanceMetadataDefaults,
+    /// `sts:AssumeRole`.
+    AssumeRole,
 }
 
 impl fmt::Display for Call {
@@ -97,6 +109,7 @@ impl fmt::Display for Call {
             Self::DescribeInstances => "ec2:DescribeInstances",
             Self::ModifyInstanceMetadataOptions => "ec2:ModifyInstanceMetadataOptions",
             Self::GetInstanceMetadataDefaults => "ec2:GetInstanceMetadataDefaults",
+            Self::AssumeRole => "sts:AssumeRole",
         })
     }
 }
@@ -123,6 +136,7 @@ impl Refusal {
     /// Codes: EC2 API reference, "Error codes for the Amazon EC2 API".
     pub fn outcome(&self, age: Duration, redelivered: bool) -> Outcome {
         match self.code.as_deref() {
+            _ if self.call == Call::AssumeRole => Outcome::Unreachable,
             Some("DryRunOperation") => Outcome::WouldEnforce,
             Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => Outcome::Denied,
             Some(
@@ -241,7 +255,7 @@ mod tests {
 
     #[test]
     fn error_codes_become_outcomes() {
-        use Call::{DescribeInstances as Describe, ModifyInstanceMetadataOptions as Modify};
+        use Call::{AssumeRole, DescribeInstances as Describe, ModifyInstanceMetadataOptions as Modify};
         let (young, old) = (Duration::seconds(5), Duration::minutes(16));
         let (again, wrong) = (Outcome::Failed { retry: true }, Outcome::Failed { retry: false });
         let rows = [
@@ -265,6 +279,18 @@ mod tests {
             (Modify, Some("Unavailable"), Some(503), young, false, again),
             (Modify, Some("ExpiredToken"), Some(400), young, false, again),
             (Modify, Some("SomethingNew"), Some(400), young, false, wrong),
+            (AssumeRole, Some("AccessDenied"), Some(403), young, false, Outcome::Unreachable),
+            (AssumeRole, Some("Throttling"), Some(400), young, false, Outcome::Unreachable),
+            (AssumeRole, Some("RegionDisabledException"), Some(403), old, true, Outcome::Unreachable),
+            (AssumeRole, None, None, young, false, Outcome::Unreachable),
+            (Describe, Some("RequestLimitExceeded"), Some(503), young, false, Outcome::Throttled),
+            (Describe, Some("InternalError"), Some(500), young, false, again),
+            (Describe, Some("Unavailable"), Some(503), old, true, again),
+            (Modify, Some("EC2ThrottledException"), Some(503), young, false, Outcome::Throttled),
+            (Modify, Some("MissingParameter"), Some(400), young, false, wrong),
+            (Modify, Some("InvalidParameterCombination"), Some(400), young, false, wrong),
+            (Modify, Some("InvalidAction"), Some(400), young, false, wrong),
+            (Modify, Some("AuthFailure"), Some(401), young, false, wrong),
             (Modify, None, None, young, false, again),
             (Modify, None, Some(200), young, false, again),
         ];
@@ -275,6 +301,7 @@ mod tests {
                 expected,
                 "{call} {code:?} {status:?} {age} {redelivered}"
             );
+            assert!(refusal.to_string().contains(code.unwrap_or("m")), "{code:?}: its text is kept");
         }
     }
 }

@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod fault;
 mod instance;
+mod pattern;
 mod place;
 mod request;
 mod server;

@@ -56,12 +56,17 @@ pub struct Account {
 }
 
 impl Account {
+    /// Where the instance stands among all, for good.
+    pub fn position(&self, id: &str) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
     pub fn find(&self, id: &str) -> Option<&Instance> {
-        self.by_id.get(id).map(|&index| &self.instances[index])
+        self.position(id).map(|position| &self.instances[position])
     }
 
     pub fn find_mut(&mut self, id: &str) -> Option<&mut Instance> {
-        self.by_id.get(id).map(|&index| &mut self.instances[index])
+        self.position(id).map(|position| &mut self.instances[position])
     }
 
     pub fn add(&mut self, instance: Instance) {

@@ -1,49 +1,17 @@
 //! The simulator over HTTP, with requests written by hand.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod wire;
+
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use ec2_sim::{Bucket, Buckets, Ec2Sim, Fault, FaultKind, Launch, Settings};
+use ec2_sim::{Bucket, Buckets, Fault, FaultKind, Launch, Settings};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-const ACCOUNT: &str = "111122223333";
-const REGION: &str = "us-east-1";
-const MODIFY: &str = "ModifyInstanceMetadataOptions";
-
-/// Calls in an account and a Region; returns the status and the body, or what became of the connection.
-async fn call_at(sim: &Ec2Sim, account: &str, region: &str, body: &str) -> Result<(u16, String), ErrorKind> {
-    let address = sim.endpoint().replace("http://", "");
-    let mut stream = TcpStream::connect(&address).await.unwrap();
-    let request = format!(
-        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\nAuthorization: \
-         AWS4-HMAC-SHA256 Credential={account}/20260317/{region}/ec2/aws4_request, Signature=0\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer));
-    read.await.map_err(|_| ErrorKind::TimedOut)?.map_err(|error| error.kind())?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
-    Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
-}
-
-async fn call(sim: &Ec2Sim, body: &str) -> Result<(u16, String), ErrorKind> {
-    call_at(sim, ACCOUNT, REGION, body).await
-}
-
-/// The answer's status and error code.
-async fn code(sim: &Ec2Sim, body: &str) -> (u16, String) {
-    let (status, body) = call(sim, body).await.unwrap();
-    let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    (status, code.map_or(String::new(), |(code, _)| code.to_owned()))
-}
-
-async fn start(settings: Settings) -> Ec2Sim {
-    Ec2Sim::start(settings).await.unwrap()
-}
+use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, start};
 
 #[tokio::test]
 async fn refusals_have_ec2s_codes_and_statuses() {
@@ -149,26 +117,6 @@ async fn accounts_and_regions_are_apart() {
         let (_, body) = call_at(&sim, account, region, "Action=DescribeInstances").await.unwrap();
         assert_eq!(body.contains(id.as_str()), is_shown, "{account} {region}");
     }
-}
-
-#[tokio::test]
-async fn pages_show_every_instance_once() {
-    let sim = start(Settings::default()).await;
-    let ids = sim.place(ACCOUNT, REGION).launch(Launch { count: 12, ..Launch::default() });
-    let (mut shown, mut token, mut pages) = (Vec::new(), String::new(), 0);
-    loop {
-        let body = format!("Action=DescribeInstances&MaxResults=5{token}");
-        let (_, body) = call(&sim, &body).await.unwrap();
-        let found = body.split("<instanceId>").skip(1).filter_map(|rest| rest.split_once('<'));
-        shown.extend(found.map(|(id, _)| id.to_owned()));
-        pages += 1;
-        let next = body.split_once("<nextToken>").and_then(|(_, rest)| rest.split_once('<'));
-        match next {
-            Some((next, _)) => token = format!("&NextToken={next}"),
-            None => break,
-        }
-    }
-    assert_eq!((shown, pages), (ids, 3));
 }
 
 #[tokio::test]

@@ -1,5 +1,11 @@
 //! The real enforcer, with the real SDK, against an ec2-sim of its own.
 
+// Each test file takes what it needs of this.
+#![allow(dead_code, clippy::unwrap_used, reason = "shared between test files")]
+
+pub mod lambda;
+pub mod queue;
+
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -12,9 +18,13 @@ use imds_enforcer::handler::{Answer, answer};
 use imds_enforcer::times::Times;
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::sync::Mutex;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use lambda::Lambda;
+use queue::Queue;
 
 pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "us-east-1";
@@ -71,6 +81,28 @@ impl Scene {
     /// The calls of this action so far.
     pub fn calls(&self, action: &str) -> Vec<RecordedCall> {
         self.sim.calls().into_iter().filter(|call| call.action == action).collect()
+    }
+}
+
+/// Gives all that is on the queue to the function, batch by batch, until nothing is left.
+pub async fn drain(queue: &Mutex<Queue>, lambda: &mut Lambda, batch_size: usize, allowed: Duration) {
+    loop {
+        let (batch, is_empty) = {
+            let mut queue = queue.lock().unwrap();
+            (queue.receive(batch_size), queue.is_empty())
+        };
+        let Some(batch) = batch else {
+            if is_empty {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        match lambda.invoke(batch.clone(), allowed).await {
+            Some(Ok(answer)) => queue.lock().unwrap().answered(&batch, &answer),
+            Some(Err(error)) => panic!("the function failed: {error}"),
+            None => panic!("the function was cut off after {allowed:?}"),
+        }
     }
 }
 

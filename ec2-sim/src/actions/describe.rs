@@ -1,9 +1,11 @@
 //! DescribeInstances.
 
-use super::{Answer, Context, filter};
+use super::filter::{self, Filter};
+use super::{Answer, Context};
 use crate::clock;
 use crate::error::ApiError;
 use crate::instance::Instance;
+use crate::world::Account;
 use crate::xml::Xml;
 
 pub fn describe(context: &mut Context<'_>) -> Answer {
@@ -19,26 +21,55 @@ pub fn describe(context: &mut Context<'_>) -> Answer {
     context.check_ids(&ids)?;
     context.end_if_dry_run()?;
     let start = start(context)?;
-    let now = context.now.instant;
-    let hidden = context.hidden;
-    let is_shown = |instance: &&Instance| {
-        instance.visible_from <= now
-            && !hidden.contains(&instance.id)
-            && (ids.is_empty() || ids.contains(&instance.id))
-            && filters.iter().all(|filter| filter.matches(instance))
-    };
     let owner = context.key.0.clone();
-    let found: Vec<&Instance> = context.account().instances.iter().filter(is_shown).collect();
-    let rest = found.get(start..).unwrap_or_default();
-    let page = &rest[..most.unwrap_or(rest.len()).min(rest.len())];
-    let mut answer = vec![("reservationSet", Xml::Items(reservations(&owner, page)))];
-    if page.len() < rest.len() {
-        answer.push(("nextToken", Xml::text(format!("{TOKEN}{}", start + page.len()))));
-    }
+    let (page, next) = page(context, &ids, &filters, start, most.unwrap_or(usize::MAX));
+    let mut answer = vec![("reservationSet", Xml::Items(reservations(&owner, &page)))];
+    answer.extend(next.map(|next| ("nextToken", Xml::text(format!("{TOKEN}{next}")))));
     Ok(Xml::Node(answer))
 }
 
-/// What a token to go on with begins with; the rest is how many instances were shown.
+/// Up to `most` instances from the position `start` on, and the position of the one that follows.
+fn page<'c>(
+    context: &'c mut Context<'_>,
+    ids: &[String],
+    filters: &[Filter],
+    start: usize,
+    most: usize,
+) -> (Vec<&'c Instance>, Option<usize>) {
+    let (now, hidden) = (context.now.instant, context.hidden);
+    let account = context.account();
+    let mut page = Vec::new();
+    for position in candidates(account, ids, filters).into_iter().filter(|position| *position >= start) {
+        let instance = &account.instances[position];
+        let is_shown = instance.visible_from <= now
+            && !hidden.contains(&instance.id)
+            && filters.iter().all(|filter| filter.matches(instance));
+        if is_shown && page.len() == most {
+            return (page, Some(position));
+        }
+        if is_shown {
+            page.push(instance);
+        }
+    }
+    (page, None)
+}
+
+/// The positions of those instances that can be meant, in order. Where the call names ids, no other is looked at.
+fn candidates(account: &Account, ids: &[String], filters: &[Filter]) -> Vec<usize> {
+    let mut positions: Vec<usize> = if !ids.is_empty() {
+        ids.iter().filter_map(|id| account.position(id)).collect()
+    } else if let Some(ids) = filters.iter().find_map(Filter::ids) {
+        ids.filter_map(|id| account.position(id)).collect()
+    } else {
+        return (0..account.instances.len()).collect();
+    };
+    positions.sort_unstable();
+    positions.dedup();
+    positions
+}
+
+/// What a token to go on with begins with. The rest is a position among all instances: one that leaves or enters a
+/// filter between two pages moves no other.
 const TOKEN: &str = "sim-";
 
 fn most_results(context: &Context<'_>) -> Result<Option<usize>, ApiError> {
@@ -56,9 +87,7 @@ fn start(context: &Context<'_>) -> Result<usize, ApiError> {
         return Ok(0);
     };
     let start = token.strip_prefix(TOKEN).and_then(|start| start.parse().ok());
-    start.ok_or_else(|| {
-        ApiError::invalid_value(token, "nextToken", "It is none that an earlier call returned.")
-    })
+    start.ok_or_else(|| ApiError::invalid_value(token, "nextToken", "Unable to parse pagination token."))
 }
 
 /// Instances that were launched together stand together.

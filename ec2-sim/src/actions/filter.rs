@@ -3,16 +3,20 @@
 use crate::clock;
 use crate::error::ApiError;
 use crate::instance::{Instance, OPTIONS};
+use crate::pattern::Patterns;
 use crate::request::Request;
 
-/// The most values of one filter.
+/// The most filters of one call, the most values of a filter, and the most characters of a value: EC2 user guide,
+/// "List and filter your resources".
+const MOST_FILTERS: usize = 50;
 const MOST_VALUES: usize = 200;
+const MOST_CHARACTERS: usize = 255;
 
 /// A filter: the instance has one of the values for its name.
 #[derive(Debug)]
 pub struct Filter {
     field: Field,
-    patterns: Vec<Vec<Part>>,
+    patterns: Patterns,
 }
 
 #[derive(Debug)]
@@ -26,10 +30,13 @@ enum Field {
     LaunchTime,
     Option(&'static str),
     OptionsState,
+    Ipv4,
     Reservation,
     Image,
     InstanceType,
+    Zone,
     Managed,
+    Principal,
 }
 
 impl Field {
@@ -38,9 +45,14 @@ impl Field {
             return Some(Self::Tag(key.to_owned()));
         }
         if let Some(option) = name.strip_prefix("metadata-options.") {
-            let found = OPTIONS.iter().find(|(name, _, _)| kebab(name) == option);
-            let state = (option == "state").then_some(Self::OptionsState);
-            return found.map(|(name, _, _)| Self::Option(name)).or(state);
+            return match option {
+                "state" => Some(Self::OptionsState),
+                "http-protocol-ipv4" => Some(Self::Ipv4),
+                _ => OPTIONS
+                    .iter()
+                    .find(|(name, ..)| kebab(name) == option)
+                    .map(|(name, ..)| Self::Option(name)),
+            };
         }
         Some(match name {
             "instance-id" => Self::Id,
@@ -52,26 +64,32 @@ impl Field {
             "reservation-id" => Self::Reservation,
             "image-id" => Self::Image,
             "instance-type" => Self::InstanceType,
+            "availability-zone" => Self::Zone,
             "operator.managed" => Self::Managed,
+            "operator.principal" => Self::Principal,
             _ => return None,
         })
     }
 
-    fn values(&self, instance: &Instance) -> Vec<String> {
+    /// Whether one of the values that the instance has is wanted.
+    fn is_any(&self, instance: &Instance, is_wanted: impl Fn(&str) -> bool) -> bool {
         match self {
-            Self::Id => vec![instance.id.clone()],
-            Self::StateName => vec![instance.state.name().to_owned()],
-            Self::StateCode => vec![instance.state.code().to_string()],
-            Self::Tag(key) => instance.tags.get(key).cloned().into_iter().collect(),
-            Self::TagKey => instance.tags.keys().cloned().collect(),
-            Self::ClientToken => vec![instance.client_token.clone()],
-            Self::LaunchTime => vec![clock::milliseconds(instance.launch_time)],
-            Self::Option(name) => instance.options.get(*name).cloned().into_iter().collect(),
-            Self::OptionsState => vec![instance.options_state().to_owned()],
-            Self::Reservation => vec![instance.reservation.clone()],
-            Self::Image => vec![instance.image.clone()],
-            Self::InstanceType => vec![instance.instance_type.clone()],
-            Self::Managed => vec![instance.operator.is_some().to_string()],
+            Self::Id => is_wanted(&instance.id),
+            Self::StateName => is_wanted(instance.state.name()),
+            Self::StateCode => is_wanted(&instance.state.code().to_string()),
+            Self::Tag(key) => instance.tags.get(key).is_some_and(|value| is_wanted(value)),
+            Self::TagKey => instance.tags.keys().any(|key| is_wanted(key)),
+            Self::ClientToken => is_wanted(&instance.client_token),
+            Self::LaunchTime => is_wanted(&clock::milliseconds(instance.launch_time)),
+            Self::Option(name) => instance.options.get(*name).is_some_and(|value| is_wanted(value)),
+            Self::OptionsState => is_wanted(instance.options_state()),
+            Self::Ipv4 => is_wanted("enabled"),
+            Self::Reservation => is_wanted(&instance.reservation),
+            Self::Image => is_wanted(&instance.image),
+            Self::InstanceType => is_wanted(&instance.instance_type),
+            Self::Zone => is_wanted(&instance.zone),
+            Self::Managed => is_wanted(if instance.operator.is_some() { "true" } else { "false" }),
+            Self::Principal => instance.operator.as_deref().is_some_and(is_wanted),
         }
     }
 }
@@ -85,75 +103,42 @@ fn kebab(name: &str) -> String {
 
 impl Filter {
     pub fn matches(&self, instance: &Instance) -> bool {
-        let values = self.field.values(instance);
-        values.iter().any(|value| self.patterns.iter().any(|pattern| is_match(pattern, value)))
+        self.field.is_any(instance, |value| self.patterns.matches(value))
+    }
+
+    /// The only ids that it lets through, where it names them without wildcards.
+    pub fn ids(&self) -> Option<impl Iterator<Item = &str>> {
+        matches!(self.field, Field::Id).then(|| self.patterns.literals()).flatten()
     }
 }
 
 /// Reads the filters of a call.
 pub fn read(request: &Request) -> Result<Vec<Filter>, ApiError> {
-    let filter = |member: &String| {
-        let name = request.needed(&format!("{member}.Name"))?;
-        let values = request.list(&format!("{member}.Value"));
-        if values.len() > MOST_VALUES {
-            let message =
-                format!("The maximum number of filter values specified on a single call is {MOST_VALUES}");
-            return Err(ApiError::new(400, "FilterLimitExceeded", message));
-        }
-        let Some(field) = Field::from_name(name) else {
-            let message = format!("The filter '{name}' is invalid");
-            return Err(ApiError::new(400, "InvalidParameterValue", message));
-        };
-        Ok(Filter { field, patterns: values.iter().map(|value| parts(value)).collect() })
-    };
-    request.members("Filter").iter().map(filter).collect()
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Any,
-    One,
-    Literal(char),
-}
-
-/// `*` and `?` are wildcards, and a backslash takes the next character literally.
-fn parts(value: &str) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut characters = value.chars();
-    while let Some(character) = characters.next() {
-        parts.push(match character {
-            '*' => Part::Any,
-            '?' => Part::One,
-            '\\' => Part::Literal(characters.next().unwrap_or('\\')),
-            literal => Part::Literal(literal),
-        });
+    let members = request.members("Filter");
+    if members.len() > MOST_FILTERS {
+        return Err(too_many(&format!("filters specified on a single call is {MOST_FILTERS}")));
     }
-    parts
+    members.iter().map(|member| filter(request, member)).collect()
 }
 
-/// Whether the parts cover the whole of `text`: `reached[i]` says that the first `i` parts cover what was read.
-fn is_match(parts: &[Part], text: &str) -> bool {
-    let skip = |reached: &mut Vec<bool>| {
-        for (i, part) in parts.iter().enumerate() {
-            reached[i + 1] |= *part == Part::Any && reached[i];
-        }
-    };
-    let mut reached = vec![false; parts.len() + 1];
-    reached[0] = true;
-    skip(&mut reached);
-    for character in text.chars() {
-        let mut next = vec![false; parts.len() + 1];
-        for (i, part) in parts.iter().enumerate().filter(|(i, _)| reached[*i]) {
-            match part {
-                Part::Any => next[i] = true,
-                Part::One => next[i + 1] = true,
-                Part::Literal(literal) => next[i + 1] |= *literal == character,
-            }
-        }
-        skip(&mut next);
-        reached = next;
+fn filter(request: &Request, member: &str) -> Result<Filter, ApiError> {
+    let name = request.needed(&format!("{member}.Name"))?;
+    let values = request.list(&format!("{member}.Value"));
+    if values.len() > MOST_VALUES {
+        return Err(too_many(&format!("filter values specified on a single call is {MOST_VALUES}")));
     }
-    reached[parts.len()]
+    if let Some(value) = values.iter().find(|value| value.chars().count() > MOST_CHARACTERS) {
+        return Err(ApiError::invalid_value(value, name, "Filter values have at most 255 characters."));
+    }
+    let Some(field) = Field::from_name(name) else {
+        let message = format!("The filter '{name}' is invalid");
+        return Err(ApiError::new(400, "InvalidParameterValue", message));
+    };
+    Ok(Filter { field, patterns: Patterns::new(&values) })
+}
+
+fn too_many(what: &str) -> ApiError {
+    ApiError::new(400, "FilterLimitExceeded", format!("The maximum number of {what}"))
 }
 
 #[cfg(test)]
@@ -161,32 +146,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_and_escapes() {
-        let rows = [
-            ("abc", "abc", true),
-            ("abc", "abcd", false),
-            ("a*", "abc", true),
-            ("*", "", true),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            (r"a\*c", "a*c", true),
-            (r"a\*c", "abc", false),
-            (r"a\\", r"a\", true),
-            ("*b*d", "abcbd", true),
-            ("*b*d", "abcb", false),
-            ("2026-03-17T*", "2026-03-17T00:59:42.000Z", true),
-        ];
-        for (pattern, text, expected) in rows {
-            assert_eq!(is_match(&parts(pattern), text), expected, "{pattern:?} on {text:?}");
-        }
-    }
-
-    #[test]
     fn options_are_filters_by_their_names() {
         for name in [
             "http-tokens",
             "http-put-response-hop-limit",
             "http-endpoint",
+            "http-protocol-ipv4",
             "http-protocol-ipv6",
             "instance-metadata-tags",
             "state",

@@ -1,0 +1,128 @@
+//! DescribeInstances: filters and pages.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod wire;
+
+use std::time::{Duration, Instant};
+
+use ec2_sim::{Ec2Sim, Launch, Settings};
+use time::macros::datetime;
+
+use wire::{ACCOUNT, REGION, call, ids, next_token, start};
+
+/// The ids that a describe with these parameters shows.
+async fn found(sim: &Ec2Sim, parameters: &str) -> Vec<String> {
+    let (status, answer) = call(sim, &format!("Action=DescribeInstances{parameters}")).await.unwrap();
+    assert_eq!(status, 200, "{parameters}: {answer}");
+    ids(&answer)
+}
+
+/// Filters with one value each.
+fn filters(filters: &[(&str, &str)]) -> String {
+    let filter = |(n, (name, value)): (usize, &(&str, &str))| {
+        format!("&Filter.{n}.Name={name}&Filter.{n}.Value.1={value}", n = n + 1)
+    };
+    filters.iter().enumerate().map(filter).collect()
+}
+
+#[tokio::test]
+async fn filters_find_what_they_say() {
+    let sim = start(Settings::default()).await;
+    let place = sim.place(ACCOUNT, REGION);
+    let first = place.launch(Launch {
+        tags: vec![("Name".into(), "web*1".into()), ("Team".into(), "".into())],
+        options: vec![
+            ("HttpTokens".into(), "required".into()),
+            ("HttpPutResponseHopLimit".into(), "3".into()),
+        ],
+        client_token: Some("first".into()),
+        launch_time: Some(datetime!(2026-03-17 00:59:42.123 UTC)),
+        ..Launch::default()
+    });
+    let second = place.launch(Launch {
+        tags: vec![("Name".into(), "web21".into())],
+        operator: Some("eks.amazonaws.com".into()),
+        state: Some("stopped".into()),
+        launch_time: Some(datetime!(2026-03-18 08:00:00 UTC)),
+        ..Launch::default()
+    });
+    let (one, other, both) = (first.clone(), second.clone(), [first, second].concat());
+    let rows: [(&[(&str, &str)], &Vec<String>); 22] = [
+        (&[("instance-id", &one[0])], &one),
+        (&[("instance-id", "i-*")], &both),
+        (&[("instance-state-name", "running")], &one),
+        (&[("instance-state-name", "s*")], &other),
+        (&[("instance-state-code", "80")], &other),
+        (&[("tag:Name", "web*1")], &both),
+        (&[("tag:Name", r"web\*1")], &one),
+        (&[("tag:Name", "web?1")], &both),
+        (&[("tag:Name", "WEB*")], &vec![]),
+        (&[("tag:Team", "")], &one),
+        (&[("tag-key", "Team")], &one),
+        (&[("client-token", "first")], &one),
+        (&[("launch-time", "2026-03-17T*")], &one),
+        (&[("launch-time", "2026-03-17T00:59:42.123Z")], &one),
+        (&[("metadata-options.http-tokens", "optional")], &other),
+        (&[("metadata-options.http-put-response-hop-limit", "3")], &one),
+        (&[("metadata-options.http-endpoint", "enabled")], &both),
+        (&[("metadata-options.state", "pending")], &vec![]),
+        (&[("operator.managed", "true")], &other),
+        (&[("operator.principal", "eks*")], &other),
+        (&[("instance-state-name", "running"), ("tag-key", "Name")], &one),
+        (&[("instance-id", &one[0]), ("instance-id", &other[0])], &vec![]),
+    ];
+    for (wanted, expected) in rows {
+        assert_eq!(&found(&sim, &filters(wanted)).await, expected, "{wanted:?}");
+    }
+    let unknown =
+        format!("&Filter.1.Name=instance-id&Filter.1.Value.1={}&Filter.1.Value.2=i-00000000", one[0]);
+    assert_eq!(found(&sim, &unknown).await, one, "an unknown id in a filter is merely absent");
+}
+
+/// Reads all pages of 5; `between` happens after each.
+async fn pages(sim: &Ec2Sim, parameters: &str, mut between: impl FnMut()) -> Vec<Vec<String>> {
+    let (mut pages, mut token) = (Vec::new(), String::new());
+    loop {
+        let body = format!("Action=DescribeInstances&MaxResults=5{parameters}{token}");
+        let (_, answer) = call(sim, &body).await.unwrap();
+        pages.push(ids(&answer));
+        between();
+        match next_token(&answer) {
+            Some(next) => token = format!("&NextToken={next}"),
+            None => return pages,
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_show_every_instance_once() {
+    let sim = start(Settings::default()).await;
+    let launched = sim.place(ACCOUNT, REGION).launch(Launch { count: 10, ..Launch::default() });
+    let pages = pages(&sim, "", || ()).await;
+    assert_eq!(pages.len(), 2, "no empty page follows");
+    assert_eq!(pages.concat(), launched);
+}
+
+#[tokio::test]
+async fn pages_skip_none_when_others_leave_the_filter() {
+    let sim = start(Settings::default()).await;
+    let place = sim.place(ACCOUNT, REGION);
+    let launched = place.launch(Launch { count: 20, ..Launch::default() });
+    let mut leaving = launched.iter();
+    let running = filters(&[("instance-state-name", "running")]);
+    let pages = pages(&sim, &running, || place.terminate(leaving.next().unwrap())).await;
+    assert_eq!(pages.concat(), launched, "those that left had been shown");
+}
+
+#[tokio::test]
+async fn two_hundred_ids_are_found_quickly_among_thousands() {
+    let sim = start(Settings::default()).await;
+    let launched = sim.place(ACCOUNT, REGION).launch(Launch { count: 5_000, ..Launch::default() });
+    let wanted = &launched[4_000..4_200];
+    let values: String = (1..).zip(wanted).map(|(n, id)| format!("&Filter.1.Value.{n}={id}")).collect();
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(found(&sim, &format!("&Filter.1.Name=instance-id{values}")).await, wanted);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "20 calls took {:?}", began.elapsed());
+}

@@ -1,0 +1,62 @@
+//! Requests written by hand, for tests of the simulator over HTTP.
+#![allow(dead_code, clippy::unwrap_used, reason = "shared between test files; a test fails by panicking")]
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use ec2_sim::{Ec2Sim, Settings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub const ACCOUNT: &str = "111122223333";
+pub const REGION: &str = "us-east-1";
+pub const MODIFY: &str = "ModifyInstanceMetadataOptions";
+
+/// Calls in an account and a Region; returns the status and the body, or what became of the connection.
+pub async fn call_at(
+    sim: &Ec2Sim,
+    account: &str,
+    region: &str,
+    body: &str,
+) -> Result<(u16, String), ErrorKind> {
+    let address = sim.endpoint().replace("http://", "");
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\nAuthorization: \
+         AWS4-HMAC-SHA256 Credential={account}/20260317/{region}/ec2/aws4_request, Signature=0\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer));
+    read.await.map_err(|_| ErrorKind::TimedOut)?.map_err(|error| error.kind())?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
+    Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
+}
+
+pub async fn call(sim: &Ec2Sim, body: &str) -> Result<(u16, String), ErrorKind> {
+    call_at(sim, ACCOUNT, REGION, body).await
+}
+
+/// The answer's status and error code.
+pub async fn code(sim: &Ec2Sim, body: &str) -> (u16, String) {
+    let (status, body) = call(sim, body).await.unwrap();
+    let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    (status, code.map_or(String::new(), |(code, _)| code.to_owned()))
+}
+
+pub async fn start(settings: Settings) -> Ec2Sim {
+    Ec2Sim::start(settings).await.unwrap()
+}
+
+/// The ids of the instances in an answer, in order.
+pub fn ids(answer: &str) -> Vec<String> {
+    let found = answer.split("<instanceId>").skip(1).filter_map(|rest| rest.split_once('<'));
+    found.map(|(id, _)| id.to_owned()).collect()
+}
+
+/// The token of the next page in an answer.
+pub fn next_token(answer: &str) -> Option<String> {
+    let (_, rest) = answer.split_once("<nextToken>")?;
+    rest.split_once('<').map(|(token, _)| token.to_owned())
+}

@@ -1,0 +1,358 @@
+//! Under load and failure: the built function as a process, a queue before it, and EC2 behind it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use ec2_sim::{Bucket, Buckets, Ec2Sim, Fault, FaultKind, Launch, RecordedCall, Settings};
+use imds_core::policy::Policy;
+use imds_core::trigger::{Named, Trigger};
+use serde_json::{Value, json};
+use support::lambda::Lambda;
+use support::queue::Queue;
+use support::*;
+
+const DESCRIBE: &str = "DescribeInstances";
+const MODIFY: &str = "ModifyInstanceMetadataOptions";
+
+/// These tests measure time and memory on a small machine: one at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// EC2 with its buckets, ten times as fast to fill as AWS's.
+fn fast_buckets() -> Settings {
+    let buckets = Buckets {
+        modify: Bucket { capacity: 100.0, refill: 50.0 },
+        describe: Bucket { capacity: 100.0, refill: 200.0 },
+        ..Buckets::default()
+    };
+    Settings { buckets: Some(buckets), apply_delay: Duration::from_millis(200), ..Settings::default() }
+}
+
+/// Launches instances one by one, and gives their events as the rules of the template let them through.
+async fn launch_burst(sim: &Ec2Sim, count: usize) -> (Vec<String>, Queue) {
+    let place = sim.place(ACCOUNT, REGION);
+    let launch = || place.launch(Launch { settled: false, ..Launch::default() }).remove(0);
+    let ids: Vec<String> = (0..count).map(|_| launch()).collect();
+    // Until they run.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let mut queue = Queue::new(Duration::from_secs(30), 5);
+    let mut events = sim.take_events();
+    events.retain(|event| {
+        event["detail"]["state"] == "running" || event["detail"]["eventName"] == "RunInstances"
+    });
+    events.iter().for_each(|event| queue.send(event));
+    assert_eq!(queue.sent(), 2 * count, "a launch and a state change for each");
+    (ids, queue)
+}
+
+fn assert_all_required(sim: &Ec2Sim, ids: &[String]) {
+    let place = sim.place(ACCOUNT, REGION);
+    for id in ids {
+        let instance = place.instance(id).unwrap();
+        let seen = (&*instance.options["HttpTokens"], &*instance.options_state);
+        assert_eq!(seen, ("required", "applied"), "{id}");
+    }
+}
+
+fn by_code(calls: &[RecordedCall]) -> BTreeMap<(String, String), usize> {
+    let mut counts = BTreeMap::new();
+    for call in calls {
+        let code = call.code.clone().or(call.status.map(|s| s.to_string())).unwrap_or("no answer".to_owned());
+        *counts.entry((call.action.clone(), code)).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_500_launches_keeps_the_pace_and_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    const RATE: f64 = 40.0;
+    let sim = Ec2Sim::start(fast_buckets()).await.unwrap();
+    let (ids, queue) = launch_burst(&sim, 500).await;
+    let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "40")]).await;
+
+    let (queue, started) = (Mutex::new(queue), Instant::now());
+    drain(&queue, &mut lambda, 100, Duration::from_secs(180)).await;
+    let took = started.elapsed().as_secs_f64();
+
+    let (memory, calls) = (lambda.peak_memory(), sim.calls());
+    let allowed = (500.0 - 80.0) / RATE;
+    println!(
+        "500 launches: {took:.1} s of {allowed:.1} s that the rate allows, {memory:.1} MB, {:?}",
+        by_code(&calls)
+    );
+    assert_all_required(&sim, &ids);
+    let queue = queue.into_inner().unwrap();
+    assert_eq!((queue.done, queue.dead.len()), (1000, 0));
+    let changed: BTreeSet<&String> = calls
+        .iter()
+        .filter(|c| c.action == MODIFY && c.status == Some(200))
+        .flat_map(|c| &c.instance_ids)
+        .collect();
+    let modifies = calls.iter().filter(|call| call.action == MODIFY).count();
+    assert_eq!((changed.len(), modifies), (500, 500), "each once, none throttled");
+    // 10 batches of at most 100 ids: a describe each to observe, and a few looks each to verify.
+    let describes = calls.iter().filter(|call| call.action == DESCRIBE).count();
+    assert!(describes <= 10 + 10 * 3, "{describes} describes");
+    assert!(took <= 1.25 * allowed, "{took:.1} s");
+    assert!(memory < 40.0, "{memory:.1} MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_processes_share_one_bucket() {
+    let _alone = ALONE.lock().await;
+    let sim = Ec2Sim::start(fast_buckets()).await.unwrap();
+    let (ids, queue) = launch_burst(&sim, 500).await;
+    let queue = Mutex::new(queue);
+    let started = Instant::now();
+    let work = async || {
+        let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "13")]).await;
+        drain(&queue, &mut lambda, 100, Duration::from_secs(180)).await;
+        lambda.peak_memory()
+    };
+    let memory = tokio::join!(work(), work(), work());
+    let took = started.elapsed().as_secs_f64();
+    // Together they keep a pace of 39, below the 50 of EC2's bucket; their bursts are above what it holds.
+    let allowed = (500.0 - 80.0) / 39.0;
+    println!(
+        "three processes: {took:.1} s of {allowed:.1} s that the rates allow, {memory:.1?} MB, {:?}",
+        by_code(&sim.calls())
+    );
+    assert_all_required(&sim, &ids);
+    let queue = queue.into_inner().unwrap();
+    assert_eq!((queue.done, queue.dead.len()), (1000, 0));
+    assert!(took <= 1.25 * allowed, "{took:.1} s");
+    assert!(memory.0.max(memory.1).max(memory.2) < 40.0, "{memory:?} MB");
+}
+
+/// What EC2 does wrong, and how often.
+fn chaos(sim: &Ec2Sim) {
+    for (kind, probability) in [
+        (FaultKind::Throttle, 0.10),
+        (FaultKind::ServerError, 0.05),
+        (FaultKind::Hang(None), 0.02),
+        (FaultKind::Reset, 0.02),
+        (FaultKind::Malformed, 0.01),
+    ] {
+        sim.inject(Fault::new(kind).with_probability(probability));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    let settings = Settings { apply_delay: Duration::from_millis(200), seed: 4, ..Settings::default() };
+    let sim = Ec2Sim::start(settings).await.unwrap();
+    let place = sim.place(ACCOUNT, REGION);
+    let ids: Vec<String> =
+        (0..100).flat_map(|_| place.launch(Launch { count: 20, ..Launch::default() })).collect();
+    let mut queue = Queue::new(Duration::from_secs(12), 20);
+    let mut events = sim.take_events();
+    fastrand::seed(11);
+    fastrand::shuffle(&mut events);
+    events.iter().for_each(|event| queue.send(event));
+    let sent = queue.sent();
+    let queue = Mutex::new(queue);
+    chaos(&sim);
+
+    let started = Instant::now();
+    let (mut kills, mut cut_off) = (0, 0);
+    let mut lambda = start_chaotic(&sim).await;
+    let mut disturbed = ids.chunks(7).map(|chunk| chunk[0].clone());
+    loop {
+        let (batch, is_empty) = {
+            let mut queue = queue.lock().unwrap();
+            (queue.receive(100), queue.is_empty())
+        };
+        let Some(batch) = batch else {
+            if is_empty {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        disturb(&place, disturbed.by_ref().take(12));
+        let is_killed = kills < 10 && fastrand::bool();
+        let invoked = lambda.invoke(batch.clone(), Duration::from_secs(60));
+        let pause = Duration::from_millis(fastrand::u64(50..1500));
+        let answer = if is_killed {
+            tokio::time::timeout(pause, invoked).await.unwrap_or(None)
+        } else {
+            invoked.await
+        };
+        match answer {
+            Some(Ok(answer)) => queue.lock().unwrap().answered(&batch, &answer),
+            // Killed, cut off or failed as a whole: the records come again by themselves.
+            _ if is_killed => {}
+            _ => cut_off += 1,
+        }
+        if is_killed {
+            lambda.kill().await;
+            kills += 1;
+            lambda = start_chaotic(&sim).await;
+        }
+    }
+    let took = started.elapsed();
+
+    let queue = queue.into_inner().unwrap();
+    let states: BTreeMap<String, usize> =
+        place.instances().iter().fold(BTreeMap::new(), |mut states, instance| {
+            *states.entry(instance.state.clone()).or_default() += 1;
+            states
+        });
+    println!(
+        "chaos: {sent} records, {} done, {} dead, {kills} kills, {cut_off} cut off, {took:.0?}; {states:?}; {:?}",
+        queue.done,
+        queue.dead.len(),
+        by_code(&sim.calls())
+    );
+    assert_eq!((kills, cut_off), (10, 0));
+    assert_eq!(queue.done + queue.dead.len(), sent, "every record is acknowledged or dead");
+    let is_left = |state: &str| !matches!(state, "shutting-down" | "terminated");
+    let wrong: Vec<_> = place
+        .instances()
+        .into_iter()
+        .filter(|instance| is_left(&instance.state) && instance.options["HttpTokens"] != "required")
+        .collect();
+    assert!(
+        wrong.is_empty() || !queue.dead.is_empty(),
+        "as the policy requires, or in the dead letters: {wrong:?}"
+    );
+    assert!(queue.dead.is_empty(), "20 deliveries were enough: {:?}", queue.dead);
+}
+
+async fn start_chaotic(sim: &Ec2Sim) -> Lambda {
+    Lambda::start(sim, &[("IMDS_MODIFY_RATE", "1000"), ("IMDS_VERIFY_SECONDS", "3")]).await
+}
+
+/// What other people do meanwhile.
+fn disturb(place: &ec2_sim::Place, ids: impl Iterator<Item = String>) {
+    for (number, id) in ids.enumerate() {
+        match number % 3 {
+            0 => place.terminate(&id),
+            1 => place.stop(&id),
+            _ => place.tag(&id, "imds:HttpTokens", "optional"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_of_10_000_goes_on_at_its_retries_and_changes_each_once() {
+    let _alone = ALONE.lock().await;
+    let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
+    let place = sim.place(ACCOUNT, REGION);
+    place.launch(Launch { count: 10_000, ..Launch::default() });
+    sim.take_events();
+    let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "1000")]).await;
+    let mut queue = Queue::new(Duration::ZERO, 100);
+    queue.send(&json!({
+        "version": "0", "source": "imds-enforcer", "detail-type": "Sweep", "account": ACCOUNT, "region": REGION,
+        "time": "2026-03-17T00:59:42Z", "detail": {},
+    }));
+    let (started, mut tries, mut first) = (Instant::now(), 0, None);
+    while let Some(batch) = queue.receive(1) {
+        let answer = lambda.invoke(batch.clone(), Duration::from_secs(5)).await.expect("in time").unwrap();
+        queue.answered(&batch, &answer);
+        first.get_or_insert(lambda.peak_memory());
+        tries += 1;
+    }
+    let (first, last) = (first.unwrap(), lambda.peak_memory());
+    println!(
+        "a sweep of 10000: {tries} tries of 5 s, {:.0?}, {first:.1} MB at first, {last:.1} MB at last",
+        started.elapsed()
+    );
+    assert!(tries > 1, "the deadline was met on the way");
+    assert_eq!((queue.done, queue.dead.len()), (1, 0));
+    let left = place.instances().into_iter().filter(|i| i.options["HttpTokens"] != "required").count();
+    assert_eq!(left, 0);
+    let mut changed: Vec<String> =
+        sim.calls().into_iter().filter(|c| c.action == MODIFY).flat_map(|c| c.instance_ids).collect();
+    changed.sort();
+    let calls = changed.len();
+    changed.dedup();
+    assert_eq!((changed.len(), calls), (10_000, 10_000), "none is changed twice");
+    assert!(last - first < 10.0, "flat: {first:.1} MB, then {last:.1} MB");
+}
+
+/// An event with something wrong in it.
+fn mutated(events: &[Value]) -> String {
+    let mut text = fastrand::choice(events).unwrap().to_string();
+    match fastrand::u8(0..6) {
+        0 => text.truncate(text.char_indices().nth(fastrand::usize(0..text.len())).map_or(0, |(at, _)| at)),
+        1 => text = text.replacen("i-", "i", fastrand::usize(0..3)),
+        2 => {
+            text = text.replace("us-east-1", fastrand::choice(["", "*", "us-east-1/", "../../x-1"]).unwrap())
+        }
+        3 => text = text.replace("111122223333", fastrand::choice(["1", "null", "９99999999999"]).unwrap()),
+        4 => {
+            let mut bytes = text.into_bytes();
+            for _ in 0..fastrand::usize(1..9) {
+                let at = fastrand::usize(0..bytes.len());
+                bytes[at] = fastrand::u8(32..127);
+            }
+            text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        _ => {
+            // A part of it is replaced by something of another kind.
+            let mut event: Value = serde_json::from_str(&text).unwrap();
+            let key = fastrand::choice(["source", "detail", "resources", "time", "account", "detail-type"])
+                .unwrap();
+            event[key] =
+                fastrand::choice([json!(null), json!(7), json!([]), json!({}), json!("x"), json!([[{}]])])
+                    .unwrap();
+            text = event.to_string();
+        }
+    }
+    text
+}
+
+#[tokio::test]
+async fn of_10_000_poisoned_records_none_panics_and_none_is_lost() {
+    let _alone = ALONE.lock().await;
+    fastrand::seed(5);
+    let scene = Scene::new(&[]).await;
+    let place = scene.sim.place(ACCOUNT, REGION);
+    let ids = place.launch(Launch { count: 20, ..with_options(&[("HttpTokens", "required")]) });
+    place.tag(&ids[0], "imds:HttpTokens", "required");
+    place.modify(&ids[1], &[("HttpTokens", "required")]);
+    let mut events = scene.sim.take_events();
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).unwrap();
+    events.extend(
+        files.map(|file| serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap()),
+    );
+    let (mut records, mut failed) = (0, 0);
+    while records < 10_000 {
+        let bodies: Vec<String> = (0..100).map(|_| mutated(&events)).collect();
+        // Too little time to look again for instances that are not there.
+        let answer = scene.answer_within(batch(&bodies, 2), Duration::from_secs(1)).await;
+        let failures = failures(&answer);
+        let outcomes: BTreeMap<(&str, &str, &str), bool> = answer
+            .report
+            .outcomes
+            .iter()
+            .map(|r| {
+                ((r.account.as_str(), r.region.as_str(), r.instance_id.as_str()), r.outcome.is_retryable())
+            })
+            .collect();
+        for (number, body) in bodies.iter().enumerate() {
+            let is_failed = failures.contains(&format!("m{number}"));
+            let expected = match serde_json::from_str(body)
+                .map(|event: Value| Trigger::from_event(&event, &Policy::default()))
+            {
+                Err(_) => true,
+                Ok(Err(_)) => false,
+                Ok(Ok(Trigger { instances: Named::Ids(ids), place, .. })) => ids
+                    .iter()
+                    .any(|id| outcomes[&(place.account.as_str(), place.region.as_str(), id.as_str())]),
+                Ok(Ok(_)) => is_failed,
+            };
+            assert_eq!(is_failed, expected, "{body}");
+        }
+        records += bodies.len();
+        failed += failures.len();
+    }
+    println!("poison: {records} records, {failed} to be delivered again");
+}

@@ -1,0 +1,138 @@
+//! The built function as a process, under a stand-in for Lambda's Runtime API.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ec2_sim::Ec2Sim;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::{ACCOUNT, REGION, now};
+
+/// A payload that waits for the process to poll for it.
+struct Invocation {
+    id: String,
+    payload: Value,
+    deadline: u64,
+}
+
+/// The state of the Runtime API.
+struct Api {
+    next: AsyncMutex<mpsc::UnboundedReceiver<Invocation>>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>,
+}
+
+/// The function, running.
+pub struct Lambda {
+    process: Child,
+    api: Arc<Api>,
+    invocations: mpsc::UnboundedSender<Invocation>,
+    server: JoinHandle<()>,
+    count: u64,
+}
+
+impl Lambda {
+    /// Starts the function on this EC2, with these variables in its environment.
+    pub async fn start(sim: &Ec2Sim, variables: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (invocations, next) = mpsc::unbounded_channel();
+        let api = Arc::new(Api { next: AsyncMutex::new(next), waiting: Mutex::default() });
+        let server = tokio::spawn(serve(listener, Arc::clone(&api)));
+        let process = Command::new(env!("CARGO_BIN_EXE_imds-enforcer"))
+            .env_clear()
+            .envs([
+                ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
+                ("AWS_LAMBDA_FUNCTION_NAME", "imds-enforcer"),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+                ("AWS_REGION", REGION),
+                ("AWS_ACCESS_KEY_ID", ACCOUNT),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+                ("AWS_ENDPOINT_URL_EC2", &sim.endpoint()),
+            ])
+            .envs(variables.iter().copied())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { process, api, invocations, server, count: 0 }
+    }
+
+    /// Gives the function a payload. `None`: it did not answer in time, and Lambda would have cut it off.
+    pub async fn invoke(&mut self, payload: Value, allowed: Duration) -> Option<Result<Value, Value>> {
+        self.count += 1;
+        let id = format!("00000000-0000-4000-8000-{:012}", self.count);
+        let (sender, answer) = oneshot::channel();
+        self.api.waiting.lock().unwrap().insert(id.clone(), sender);
+        let deadline = u64::try_from((now() + allowed).unix_timestamp_nanos() / 1_000_000).unwrap();
+        let sent = self.invocations.send(Invocation { id, payload, deadline });
+        assert!(sent.is_ok(), "the Runtime API is there");
+        tokio::time::timeout(allowed, answer).await.ok()?.ok()
+    }
+
+    /// Ends the process at once, as SIGKILL does.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.unwrap();
+    }
+
+    /// The most memory that the process had resident so far, in MB.
+    pub fn peak_memory(&self) -> f64 {
+        let id = self.process.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Lambda {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, api: Arc<Api>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let api = Arc::clone(&api);
+        let service = service_fn(move |request| answer(request, Arc::clone(&api)));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+async fn answer(request: Request<Incoming>, api: Arc<Api>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let path = request.uri().path().trim_start_matches("/2018-06-01/runtime/invocation/").to_owned();
+    if request.method() == Method::GET && path == "next" {
+        let Some(invocation) = api.next.lock().await.recv().await else {
+            // The test is over.
+            return Ok(Response::builder().status(500).body(Full::default()).unwrap());
+        };
+        let response = Response::builder()
+            .header("Content-Type", "application/json")
+            .header("Lambda-Runtime-Aws-Request-Id", invocation.id)
+            .header("Lambda-Runtime-Deadline-Ms", invocation.deadline)
+            .header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:111122223333:function:f")
+            .body(Full::new(Bytes::from(invocation.payload.to_string())));
+        return Ok(response.unwrap());
+    }
+    let body = request.into_body().collect().await?.to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let (id, kind) = path.split_once('/').unwrap_or_default();
+    let waiting = api.waiting.lock().unwrap().remove(id);
+    if let Some(waiting) = waiting {
+        // The test may have given up on it.
+        let _ = waiting.send(if kind == "response" { Ok(body) } else { Err(body) });
+    }
+    Ok(Response::builder().status(202).body(Full::default()).unwrap())
+}

@@ -1,0 +1,211 @@
+//! Drift, tag changes and sweeps, and what becomes of events that meet in a batch.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use ec2_sim::{Fault, FaultKind, Launch, Settings};
+use serde_json::{Value, json};
+use support::*;
+
+const DESCRIBE: &str = "DescribeInstances";
+const MODIFY: &str = "ModifyInstanceMetadataOptions";
+
+fn sweep_event() -> Value {
+    let mut event = running_event("i-0123456789abcdef0", now());
+    (event["source"], event["detail-type"]) = ("imds-enforcer".into(), "Sweep".into());
+    event
+}
+
+fn drift_event(id: &str) -> Value {
+    api_call(json!({
+        "eventName": MODIFY,
+        "requestParameters": {"ModifyInstanceMetadataOptionsRequest": {"InstanceId": id, "HttpTokens": "optional"}},
+    }))
+}
+
+fn trigger(answer: &imds_enforcer::handler::Answer) -> Value {
+    serde_json::to_value(answer.report.outcomes[0].trigger).unwrap()
+}
+
+#[tokio::test]
+async fn someone_elses_change_is_undone_and_our_own_comes_back_to_one_describe() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+    scene.place.modify(&ids[0], &[("HttpTokens", "optional")]);
+    let theirs = scene.sim.take_events().remove(0);
+
+    let answer = scene.answer(theirs).await;
+    assert_eq!((answer.report.counts.clone(), trigger(&answer)), ([("enforced", 1)].into(), json!("drift")));
+
+    let ours = scene.sim.take_events().remove(0);
+    assert_eq!(ours["detail"]["eventName"], MODIFY);
+    scene.sim.clear_calls();
+    let answer = scene.answer(ours).await;
+    assert_eq!(answer.report.counts, [("compliant", 1)].into());
+    let calls: Vec<String> = scene.sim.calls().into_iter().map(|call| call.action).collect();
+    assert_eq!(calls, [DESCRIBE]);
+}
+
+#[tokio::test]
+async fn a_tag_change_counts_only_where_the_policy_reads_the_tag() {
+    const POLICY: &str = r#"{"rules": [
+        {"name": "r", "when": {"tags": {"Imds": "v2"}}, "require": {"HttpTokens": "required"}}]}"#;
+    let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
+    let id = &scene.launch(imdsv1(1))[0];
+    scene.place.tag(id, "Team", "payments");
+    let answer = scene.answer(scene.sim.take_events().remove(0)).await;
+    assert_eq!(answer.report.ignored, ["the policy reads none of the changed tags"]);
+    assert!(scene.sim.calls().is_empty());
+
+    scene.place.tag(id, "Imds", "v2");
+    let answer = scene.answer(scene.sim.take_events().remove(0)).await;
+    assert_eq!(
+        (answer.report.counts.clone(), trigger(&answer)),
+        ([("enforced", 1)].into(), json!("tag-change"))
+    );
+}
+
+#[tokio::test]
+async fn a_sweep_takes_every_instance_of_its_account_and_region_and_no_other() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(5));
+    scene.launch(Launch { state: Some("terminated".to_owned()), ..imdsv1(1) });
+    let elsewhere = scene.sim.place(ACCOUNT, "eu-west-1");
+    let other = elsewhere.launch(imdsv1(1)).remove(0);
+    let answer = scene.answer(sweep_event()).await;
+    assert_eq!((answer.report.counts.clone(), trigger(&answer)), ([("enforced", 5)].into(), json!("sweep")));
+    assert!(ids.iter().all(|id| scene.instance(id).options["HttpTokens"] == "required"));
+    assert_eq!(elsewhere.instance(&other).unwrap().options["HttpTokens"], "optional");
+}
+
+#[tokio::test]
+async fn a_sweeps_record_fails_only_for_what_stopped_the_sweep() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(3));
+    let sweep = batch(&[sweep_event().to_string()], 1);
+    let wrong_state =
+        FaultKind::Error { code: "IncorrectInstanceState".into(), status: 400, message: "no".into() };
+    scene.sim.inject(Fault::new(wrong_state).on(MODIFY).of(&ids[0]));
+    let answer = scene.answer(sweep.clone()).await;
+    assert_eq!(answer.report.counts, [("enforced", 2), ("not-ready", 1)].into());
+    assert!(failures(&answer).is_empty(), "the instance waits for the next sweep");
+
+    scene.sim.clear_faults();
+    scene.sim.inject(Fault::new(FaultKind::Throttle).on(MODIFY));
+    let answer = scene.answer(sweep.clone()).await;
+    assert_eq!(
+        (answer.report.counts.clone(), failures(&answer)),
+        ([("compliant", 2), ("throttled", 1)].into(), vec!["m0".to_owned()])
+    );
+
+    scene.sim.clear_faults();
+    scene.sim.inject(Fault::new(FaultKind::ServerError).on(DESCRIBE));
+    let answer = scene.answer(sweep).await;
+    assert_eq!(failures(&answer), ["m0"]);
+    assert!(
+        answer.report.unresolved[0].starts_with("the sweep cannot list the instances"),
+        "{:?}",
+        answer.report
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_sweep_asks_for_fifty_changes_and_decides_the_rest() {
+    let scene = Scene::new(&[("IMDS_MODE", "dry-run")]).await;
+    scene.launch(imdsv1(70));
+    let answer = scene.answer(sweep_event()).await;
+    assert_eq!(answer.report.counts, [("would-enforce", 70)].into());
+    assert_eq!(scene.calls(MODIFY).len(), 50);
+    let asked = |report: &&imds_core::outcome::InstanceReport| report.reasons.len() == 1;
+    assert_eq!(
+        answer.report.outcomes.iter().filter(asked).count(),
+        50,
+        "the others say that EC2 was not asked"
+    );
+}
+
+#[tokio::test]
+async fn an_instance_of_a_batch_is_reported_under_the_first_trigger() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(4));
+    let running = |id: &str| running_event(id, now());
+    let bodies = [
+        sweep_event(),
+        running(&ids[0]),
+        launch_event(&ids[..1]),
+        drift_event(&ids[0]),
+        running(&ids[1]),
+        drift_event(&ids[1]),
+        running(&ids[2]),
+    ];
+    let answer = scene.answer(batch(&bodies.map(|body| body.to_string()), 1)).await;
+    let mut triggers: Vec<(String, Value)> = answer
+        .report
+        .outcomes
+        .iter()
+        .map(|report| (report.instance_id.to_string(), serde_json::to_value(report.trigger).unwrap()))
+        .collect();
+    triggers.sort_by_key(|(id, _)| ids.iter().position(|other| other == id));
+    let expected = ["launch", "drift", "state-change", "sweep"].map(Value::from);
+    assert_eq!(triggers, ids.into_iter().zip(expected).collect::<Vec<_>>());
+    assert_eq!(scene.calls(MODIFY).len(), 4);
+}
+
+#[tokio::test]
+async fn near_the_deadline_nothing_new_is_begun_and_nothing_is_lost() {
+    // 80 at once, then 1 a second: in 8 seconds, most of 100 instances have their turn and some do not.
+    let scene = Scene::new(&[("IMDS_MODIFY_RATE", "1")]).await;
+    let ids = scene.launch(imdsv1(100));
+    let bodies: Vec<String> = ids.iter().map(|id| running_event(id, now()).to_string()).collect();
+    let started = std::time::Instant::now();
+    let answer = scene.answer_within(batch(&bodies, 1), Duration::from_secs(8)).await;
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    assert_eq!(answer.report.outcomes.len(), 100, "every instance is reported");
+    let throttled = answer.report.counts["throttled"];
+    assert!((10..=20).contains(&throttled), "{:?}", answer.report.counts);
+    let changed = ids.iter().filter(|id| scene.instance(id).options["HttpTokens"] == "required").count();
+    assert_eq!(changed + throttled, 100);
+    assert!(failures(&answer).len() >= throttled);
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_past_the_deadline_is_abandoned_and_reported() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(2));
+    scene.sim.inject(Fault::new(FaultKind::Hang(None)).on(MODIFY).of(&ids[0]));
+    let bodies: Vec<String> = ids.iter().map(|id| running_event(id, now()).to_string()).collect();
+    let answer = scene.answer_within(batch(&bodies, 1), Duration::from_secs(3)).await;
+    assert_eq!(answer.report.counts.get("failed"), Some(&1), "{:?}", answer.report);
+    let failed = answer.report.outcomes.iter().find(|report| report.outcome.as_str() == "failed").unwrap();
+    let reason = failed.reasons.last().unwrap();
+    assert!(reason.contains("the invocation's time ran out"), "{reason}");
+    assert!(failures(&answer).contains(&"m0".to_owned()));
+}
+
+#[tokio::test]
+async fn when_all_is_denied_each_instance_is_asked_for_once() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(50));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY));
+    let bodies: Vec<String> = ids.iter().map(|id| running_event(id, now()).to_string()).collect();
+    let answer = scene.answer(batch(&bodies, 1)).await;
+    assert_eq!((answer.report.counts.clone(), failures(&answer)), ([("denied", 50)].into(), vec![]));
+    assert_eq!((scene.calls(MODIFY).len(), scene.calls(DESCRIBE).len()), (50, 1));
+}
+
+#[tokio::test]
+async fn events_in_any_order_and_number_come_to_the_same_end() {
+    let scene = Scene::with(Settings::default(), &[]).await;
+    let ids = scene.launch(imdsv1(3));
+    let mut bodies: Vec<String> = ids.iter().map(|id| running_event(id, now()).to_string()).collect();
+    bodies.push(launch_event(&ids).to_string());
+    bodies.extend(bodies.clone());
+    for _ in 0..3 {
+        fastrand::shuffle(&mut bodies);
+        scene.answer(batch(&bodies, 2)).await;
+    }
+    assert_eq!(scene.calls(MODIFY).len(), 3, "each is changed once");
+    assert!(ids.iter().all(|id| scene.instance(id).options["HttpTokens"] == "required"));
+}
