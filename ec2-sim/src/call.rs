@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::actions::{self, Answer, Context};
+use crate::actions::{self, Context};
 use crate::clock::Now;
 use crate::error::ApiError;
-use crate::fault::FaultKind;
-use crate::request::Request;
+use crate::events;
+use crate::fault::{FaultKind, Hidden};
+use crate::request::{Request, uuid};
 use crate::world::{Key, RecordedCall, Transition, World};
 use crate::xml;
 
@@ -24,45 +25,50 @@ pub enum Reply {
 /// What faults make of a call.
 #[derive(Debug, Default)]
 struct Fate {
-    hidden: Vec<String>,
+    hidden: Hidden,
+    /// What the call ends with, where it is not carried out or its answer is spoiled.
     end: Option<FaultKind>,
+    /// The last fault that happened, as the record names it.
+    fault: Option<&'static str>,
 }
 
 /// Takes a call.
 pub fn call(world: &mut World, authorization: Option<&str>, body: &[u8]) -> Reply {
     let now = Now::read();
     world.advance(now);
-    let request_id = format!("00000000-0000-4000-8000-{:012x}", world.next());
     let request = match Request::read(authorization, body) {
         Ok(request) => request,
-        Err(error) => return Reply::Answer(error.status, xml::error(&error, &request_id)),
+        Err(error) => return Reply::Answer(error.status, xml::error(&error, &uuid())),
     };
     let key = (request.account.clone(), request.region.clone());
     let ids = request.instance_ids();
     let fate = fate(world, &request, &ids, &key, now);
-    let answer = match &fate.end {
-        Some(FaultKind::Hang(duration)) => {
-            record(world, request, ids, None, None);
-            return Reply::Hang(*duration);
+    let unanswered = match &fate.end {
+        Some(FaultKind::Hang(duration)) => Some(Reply::Hang(*duration)),
+        Some(FaultKind::Reset) => Some(Reply::Reset),
+        _ => None,
+    };
+    if let Some(reply) = unanswered {
+        record(world, request, ids, fate.fault, None, None);
+        return reply;
+    }
+    let answer = match refusal(world, &request, &key, fate.end.as_ref(), now) {
+        None => actions::answer(&mut Context { world, request: &request, key, now, hidden: &fate.hidden }),
+        Some(error) => {
+            if let Some(event) = events::refused(&request, &error, now.time) {
+                world.emit(event);
+            }
+            Err(error)
         }
-        Some(FaultKind::Reset) => {
-            record(world, request, ids, None, None);
-            return Reply::Reset;
-        }
-        Some(FaultKind::Throttle) => Err(ApiError::throttled()),
-        Some(FaultKind::Deny) => Err(ApiError::unauthorized()),
-        Some(FaultKind::ServerError) => Err(ApiError::internal()),
-        Some(FaultKind::Error { code, status, message }) => Err(ApiError::new(*status, code, message)),
-        _ => carry_out(world, &request, &key, &fate.hidden, now),
     };
     let (status, mut document) = match &answer {
-        Ok(content) => (200, xml::response(&request.action, &request_id, content)),
-        Err(error) => (error.status, xml::error(error, &request_id)),
+        Ok(content) => (200, xml::response(&request.action, &request.id, content)),
+        Err(error) => (error.status, xml::error(error, &request.id)),
     };
     if fate.end == Some(FaultKind::Malformed) {
         document.truncate(document.len() / 2);
     }
-    record(world, request, ids, Some(status), answer.err().map(|error| error.code));
+    record(world, request, ids, fate.fault, Some(status), answer.err().map(|error| error.code));
     Reply::Answer(status, document)
 }
 
@@ -73,8 +79,9 @@ fn fate(world: &mut World, request: &Request, ids: &[String], key: &Key, now: No
         if fate.end.is_some() || !fault.happens(request, ids, &mut world.chance) {
             continue;
         }
+        fate.fault = Some(fault.kind.name());
         match &fault.kind {
-            FaultKind::NotVisible => fate.hidden.extend_from_slice(fault.victims(ids)),
+            FaultKind::NotVisible => fate.hidden.add(fault.instance.as_deref()),
             FaultKind::Terminate => transitions.push((Transition::Terminate, fault.victims(ids).to_vec())),
             FaultKind::Stop => transitions.push((Transition::Stop, fault.victims(ids).to_vec())),
             end => fate.end = Some(end.clone()),
@@ -89,22 +96,36 @@ fn fate(world: &mut World, request: &Request, ids: &[String], key: &Key, now: No
     fate
 }
 
-fn carry_out(world: &mut World, request: &Request, key: &Key, hidden: &[String], now: Now) -> Answer {
-    if let Some(buckets) = world.settings.buckets
-        && !world.account(key).levels.take(&buckets, request, now.instant)
-    {
-        return Err(ApiError::throttled());
+/// Why the call is not carried out, if it is not.
+fn refusal(
+    world: &mut World,
+    request: &Request,
+    key: &Key,
+    end: Option<&FaultKind>,
+    now: Now,
+) -> Option<ApiError> {
+    match end {
+        Some(FaultKind::Throttle) => Some(ApiError::throttled()),
+        Some(FaultKind::Deny) => Some(ApiError::unauthorized()),
+        Some(FaultKind::ServerError) => Some(ApiError::internal()),
+        Some(FaultKind::Error { code, status, message }) => Some(ApiError::new(*status, code, message)),
+        _ => {
+            let buckets = world.settings.buckets?;
+            let has_token = world.account(key).levels.take(&buckets, request, now.instant);
+            (!has_token).then(ApiError::throttled)
+        }
     }
-    actions::answer(&mut Context { world, request, key: key.clone(), now, hidden })
 }
 
 fn record(
     world: &mut World,
     request: Request,
     instance_ids: Vec<String>,
+    fault: Option<&str>,
     status: Option<u16>,
     code: Option<String>,
 ) {
-    let Request { action, account, region, parameters } = request;
-    world.calls.push(RecordedCall { action, account, region, instance_ids, parameters, status, code });
+    let Request { action, account, region, parameters, .. } = request;
+    let fault = fault.map(str::to_owned);
+    world.calls.push(RecordedCall { action, account, region, instance_ids, parameters, status, code, fault });
 }

@@ -1,5 +1,6 @@
 //! Events → the invoke URL of a Lambda runtime emulator, in order.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,18 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long one invocation may take: the most that Lambda allows.
 const LONGEST: Duration = Duration::from_secs(900);
+
+/// Reads where to deliver to.
+pub fn target(url: &str) -> io::Result<Uri> {
+    let invalid = |why: String| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("cannot deliver events to {url:?}: {why}"))
+    };
+    let url: Uri = url.parse().map_err(|error| invalid(format!("{error}")))?;
+    match (url.scheme_str(), url.host()) {
+        (Some("http"), Some(_)) => Ok(url),
+        _ => Err(invalid("expected http://HOST:PORT/PATH".to_owned())),
+    }
+}
 
 /// Posts every event until there are no more.
 pub async fn deliver(url: Uri, mut events: UnboundedReceiver<Value>) {
@@ -46,10 +59,9 @@ async fn post(client: &Client<HttpConnector, Full<Bytes>>, url: &Uri, event: &Va
     let status = response.status();
     let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
     // The emulator says in the body that a function failed.
-    let failed =
-        serde_json::from_slice::<Value>(&body).ok().and_then(|body| body.get("errorMessage").cloned());
-    match failed {
-        Some(message) => Err(format!("the function failed: {message}")),
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match answer.get("errorMessage").or(answer.get("errorType")) {
+        Some(why) => Err(format!("the function failed: {why}")),
         None if status.is_success() => Ok(()),
         None => Err(format!("{url} answered {status}")),
     }

@@ -6,10 +6,10 @@ use time::OffsetDateTime;
 use crate::clock;
 use crate::error::ApiError;
 use crate::instance::{Instance, OPTIONS, State};
-use crate::request::Request;
+use crate::request::{Request, uuid};
 use crate::world::Key;
 
-/// EventBridge's envelope. The id is one that differs from event to event.
+/// EventBridge's envelope.
 fn envelope(
     key: &Key,
     source: &str,
@@ -18,17 +18,8 @@ fn envelope(
     resources: &[String],
     detail: Value,
 ) -> Value {
-    let id = fastrand::u128(..);
-    let id = format!(
-        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
-        id >> 96,
-        id >> 80 & 0xffff,
-        id >> 68 & 0xfff,
-        id >> 56 & 0xfff,
-        id & 0xffff_ffff_ffff
-    );
     json!({
-        "version": "0", "id": id, "detail-type": detail_type, "source": source, "account": key.0,
+        "version": "0", "id": uuid(), "detail-type": detail_type, "source": source, "account": key.0,
         "time": clock::seconds(time), "region": key.1, "resources": resources, "detail": detail,
     })
 }
@@ -73,12 +64,12 @@ impl ApiCall<'_> {
             "awsRegion": key.1, "sourceIPAddress": "192.0.2.1", "userAgent": "ec2-sim", "readOnly": false,
             "eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": key.0,
             "eventCategory": "Management", "requestParameters": self.parameters,
+            "requestID": self.request.id, "eventID": uuid(),
         });
         match self.response {
             Ok(elements) => detail["responseElements"] = elements,
             Err(error) => {
-                let kind = if error.status < 500 { "Client" } else { "Server" };
-                detail["errorCode"] = format!("{kind}.{}", error.code).into();
+                detail["errorCode"] = error_code(error).into();
                 detail["errorMessage"] = error.message.clone().into();
                 detail["responseElements"] = Value::Null;
             }
@@ -87,71 +78,109 @@ impl ApiCall<'_> {
     }
 }
 
-/// RunInstances, as CloudTrail records it. Parameters and response are cut off where there are many instances.
+/// As CloudTrail writes error codes. Being throttled is the client's fault there, whatever the HTTP status says.
+fn error_code(error: &ApiError) -> String {
+    let is_throttled = matches!(&*error.code, "RequestLimitExceeded" | "EC2ThrottledException");
+    let side = if error.status < 500 || is_throttled { "Client" } else { "Server" };
+    format!("{side}.{}", error.code)
+}
+
+/// What CloudTrail records of a call that was refused before it was carried out, if anything here.
+pub fn refused(request: &Request, error: &ApiError, time: OffsetDateTime) -> Option<Value> {
+    match request.action.as_str() {
+        "RunInstances" => Some(run_instances(request, Err(error), usize::MAX, time)),
+        "ModifyInstanceMetadataOptions" => Some(modify(request, Err(error), time)),
+        _ => None,
+    }
+}
+
+/// RunInstances, as CloudTrail records it. The response is cut off where there are many instances.
 pub fn run_instances(
     request: &Request,
     response: Result<&[Instance], &ApiError>,
     cut_off: usize,
     time: OffsetDateTime,
 ) -> Value {
+    let response = response.map(|instances| launch_response(request, instances, cut_off));
+    ApiCall { request, parameters: launch_parameters(request), response }.event(time)
+}
+
+fn launch_parameters(request: &Request) -> Value {
     let count = |name: &str| request.get(name).and_then(|count| count.parse::<u64>().ok()).unwrap_or(1);
-    let mut parameters = json!({
-        "instancesSet": {"items": [{"minCount": count("MinCount"), "maxCount": count("MaxCount")}]},
-        "blockDeviceMapping": {},
-    });
-    if let Some(token) = request.get("ClientToken").filter(|token| !token.is_empty()) {
+    let mut item = json!({"minCount": count("MinCount"), "maxCount": count("MaxCount")});
+    let mut parameters = json!({"blockDeviceMapping": {}});
+    let given = |name: &str| request.get(name).filter(|value| !value.is_empty());
+    if let Some(image) = given("ImageId") {
+        item["imageId"] = image.into();
+    }
+    if let Some(instance_type) = given("InstanceType") {
+        parameters["instanceType"] = instance_type.into();
+    }
+    if let Some(token) = given("ClientToken") {
         parameters["clientToken"] = token.into();
     }
-    let response = response.map(|instances| {
-        if instances.len() >= cut_off {
-            return json!({"omitted": true});
-        }
-        let items: Vec<Value> = instances.iter().map(launched).collect();
-        json!({
-            "reservationId": instances.first().map(|instance| &instance.reservation), "ownerId": request.account,
-            "groupSet": {}, "instancesSet": {"items": items},
-        })
-    });
-    ApiCall { request, parameters, response }.event(time)
+    parameters["instancesSet"] = json!({"items": [item]});
+    parameters
+}
+
+fn launch_response(request: &Request, instances: &[Instance], cut_off: usize) -> Value {
+    if instances.len() >= cut_off {
+        return json!({"omitted": true});
+    }
+    let items: Vec<Value> = instances.iter().map(launched).collect();
+    json!({
+        "requestId": request.id, "ownerId": request.account, "groupSet": {},
+        "reservationId": instances.first().map(|instance| &instance.reservation),
+        "instancesSet": {"items": items},
+    })
 }
 
 fn launched(instance: &Instance) -> Value {
     let tags: Vec<Value> =
         instance.tags.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
     let tags = if tags.is_empty() { json!({}) } else { json!({"items": tags}) };
-    let mut options: Map<String, Value> = OPTIONS
-        .iter()
-        .filter_map(|(name, element, _)| {
-            let value = instance.options.get(*name)?;
-            Some(((*element).to_owned(), value.parse::<u64>().map_or_else(|_| json!(value), Value::from)))
-        })
-        .collect();
-    options.insert("state".to_owned(), instance.options_state().into());
-    options.insert("httpProtocolIpv4".to_owned(), "enabled".into());
     let operator = match &instance.operator {
         Some(principal) => json!({"managed": true, "principal": principal}),
         None => json!({"managed": false}),
     };
     json!({
         "instanceId": instance.id, "imageId": instance.image, "instanceType": instance.instance_type,
+        "amiLaunchIndex": instance.index, "placement": {"availabilityZone": instance.zone},
         "instanceState": {"code": 0, "name": "pending"}, "operator": operator,
         "launchTime": instance.launch_time.unix_timestamp() * 1000, "productCodes": {}, "tagSet": tags,
-        "metadataOptions": options,
+        "metadataOptions": options(instance),
     })
+}
+
+/// The options as CloudTrail records them in responses.
+fn options(instance: &Instance) -> Value {
+    let mut options: Map<String, Value> = OPTIONS
+        .iter()
+        .filter_map(|(name, element, _)| {
+            Some(((*element).to_owned(), number_or_text(instance.options.get(*name)?)))
+        })
+        .collect();
+    options.insert("state".to_owned(), instance.options_state().into());
+    options.insert("httpProtocolIpv4".to_owned(), "enabled".into());
+    options.into()
+}
+
+fn number_or_text(value: &str) -> Value {
+    value.parse::<u64>().map_or_else(|_| value.into(), Value::from)
 }
 
 /// ModifyInstanceMetadataOptions, as CloudTrail records it.
 pub fn modify(request: &Request, response: Result<&Instance, &ApiError>, time: OffsetDateTime) -> Value {
-    let mut asked: Map<String, Value> = OPTIONS
+    let asked = OPTIONS
         .iter()
-        .filter_map(|(name, _, _)| {
-            let value = request.get(name)?;
-            Some(((*name).to_owned(), value.parse::<u64>().map_or_else(|_| json!(value), Value::from)))
-        })
-        .collect();
+        .filter_map(|(name, _, _)| Some(((*name).to_owned(), number_or_text(request.get(name)?))));
+    let mut asked: Map<String, Value> = asked.collect();
     asked.insert("InstanceId".to_owned(), request.get("InstanceId").unwrap_or_default().into());
-    let response = response
-        .map(|instance| json!({"ModifyInstanceMetadataOptionsResponse": {"instanceId": instance.id}}));
+    let response = response.map(|instance| {
+        json!({"ModifyInstanceMetadataOptionsResponse": {
+            "requestId": request.id, "instanceId": instance.id, "instanceMetadataOptions": options(instance),
+        }})
+    });
     ApiCall { request, parameters: json!({"ModifyInstanceMetadataOptionsRequest": asked}), response }
         .event(time)
 }

@@ -22,7 +22,8 @@ pub enum FaultKind {
     Reset,
     /// The answer is XML that ends too soon. The call has its effect.
     Malformed,
-    /// The instances are not shown, and unknown to changes.
+    /// The instance, or all where the fault names none, is not shown, and unknown to changes. It happens to describes
+    /// that name no ids as well.
     NotVisible,
     /// The instances are terminated just before the call is carried out.
     Terminate,
@@ -37,6 +38,43 @@ pub enum FaultKind {
         /// The message.
         message: String,
     },
+}
+
+impl FaultKind {
+    /// Its name, as in JSON.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Throttle => "throttle",
+            Self::Deny => "deny",
+            Self::ServerError => "server-error",
+            Self::Hang(_) => "hang",
+            Self::Reset => "reset",
+            Self::Malformed => "malformed",
+            Self::NotVisible => "not-visible",
+            Self::Terminate => "terminate",
+            Self::Stop => "stop",
+            Self::Error { .. } => "error",
+        }
+    }
+}
+
+/// The instances that are not shown to a call.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hidden {
+    all: bool,
+    ids: Vec<String>,
+}
+
+impl Hidden {
+    /// One more, or all.
+    pub(crate) fn add(&mut self, id: Option<&str>) {
+        self.all |= id.is_none();
+        self.ids.extend(id.map(str::to_owned));
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.all || self.ids.iter().any(|hidden| hidden == id)
+    }
 }
 
 fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -115,7 +153,12 @@ impl Fault {
         is(&self.action, &request.action)
             && is(&self.account, &request.account)
             && is(&self.region, &request.region)
-            && self.instance.as_ref().is_none_or(|instance| ids.contains(instance))
+            && self.instance.as_ref().is_none_or(|id| ids.contains(id) || self.hides_from(request, ids))
+    }
+
+    /// Whether it hides instances from a call that may show any.
+    fn hides_from(&self, request: &Request, ids: &[String]) -> bool {
+        self.kind == FaultKind::NotVisible && request.action == "DescribeInstances" && ids.is_empty()
     }
 
     /// Whether it happens to this call; counts it if so.

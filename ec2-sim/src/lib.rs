@@ -56,14 +56,14 @@ impl Ec2Sim {
     /// Starts a simulator on the current tokio runtime.
     ///
     /// # Errors
-    /// If it cannot listen at `settings.listen`, or `settings.deliver_to` is no URL.
+    /// If it cannot listen at `settings.listen`, or `settings.deliver_to` is no `http` URL.
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         let mut deliveries = None;
         if let Some(url) = &settings.deliver_to {
-            let url = url.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            let url = deliver::target(url)?;
             let (sender, events) = mpsc::unbounded_channel();
             deliveries = Some(sender);
             tasks.spawn(deliver::deliver(url, events));

@@ -1,5 +1,6 @@
 //! `ec2-sim`: the embedded EC2 as a program.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -73,11 +74,14 @@ async fn run(arguments: Arguments) -> std::io::Result<()> {
         ..Settings::default()
     })
     .await?;
-    println!("ec2-sim listens on {}", sim.endpoint());
-    let mut terminate = signal(SignalKind::terminate())?;
+    // Listened for before anyone is told that all is ready.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut output = std::io::stdout();
+    writeln!(output, "ec2-sim listens on {}", sim.endpoint())?;
+    output.flush()?;
     tokio::select! {
         _ = terminate.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = interrupt.recv() => {}
     }
     Ok(())
 }

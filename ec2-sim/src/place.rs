@@ -7,8 +7,9 @@ use time::OffsetDateTime;
 use crate::actions::{self, Context, Launched};
 use crate::clock::Now;
 use crate::events;
+use crate::fault::Hidden;
 use crate::instance::{Instance, State};
-use crate::request::Request;
+use crate::request::{Request, uuid};
 use crate::server::{Shared, lock};
 use crate::world::{Key, Transition, World};
 
@@ -102,7 +103,17 @@ impl Place {
         };
         self.with(|world, now| {
             let instances = actions::launch(world, &self.key, &launched, now);
-            let request = self.request("RunInstances", &[("ClientToken", &launched.client_token)]);
+            let count = launched.count.to_string();
+            let request = self.request(
+                "RunInstances",
+                &[
+                    ("MinCount", &count),
+                    ("MaxCount", &count),
+                    ("ImageId", &launched.image),
+                    ("InstanceType", &launched.instance_type),
+                    ("ClientToken", &launched.client_token),
+                ],
+            );
             let cut_off = world.settings.cloudtrail_cut_off;
             let event = events::run_instances(&request, Ok(&instances), cut_off, now.time);
             world.emit(event);
@@ -189,14 +200,14 @@ impl Place {
     fn request(&self, action: &str, parameters: &[(&str, &str)]) -> Request {
         let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let (account, region) = self.key.clone();
-        Request { action: action.to_owned(), account, region, parameters: parameters.collect() }
+        Request { id: uuid(), action: action.to_owned(), account, region, parameters: parameters.collect() }
     }
 
     fn call(&self, action: &str, parameters: &[(&str, &str)]) {
         let request = self.request(action, parameters);
         let key = self.key.clone();
         let answer = self.with(|world, now| {
-            actions::answer(&mut Context { world, request: &request, key, now, hidden: &[] })
+            actions::answer(&mut Context { world, request: &request, key, now, hidden: &Hidden::default() })
         });
         answer.unwrap_or_else(|error| panic!("{action} with {parameters:?}: {error}"));
     }

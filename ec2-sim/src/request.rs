@@ -10,6 +10,8 @@ pub const DEFAULT_ACCOUNT: &str = "111122223333";
 /// A call.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// The id of the call, in its answer and in CloudTrail's record of it.
+    pub id: String,
     pub action: String,
     pub account: String,
     pub region: String,
@@ -29,7 +31,8 @@ impl Request {
         let action = parameters.get("Action").cloned().ok_or_else(|| {
             ApiError::new(400, "MissingAction", "The request is missing an action or a required parameter")
         })?;
-        Ok(Self { action, account: account.to_owned(), region: scope.1.to_owned(), parameters })
+        let (account, region) = (account.to_owned(), scope.1.to_owned());
+        Ok(Self { id: uuid(), action, account, region, parameters })
     }
 
     /// The parameter, if it is there.
@@ -81,6 +84,19 @@ impl Request {
         }
         ids
     }
+}
+
+/// A random UUID, for what is never looked up.
+pub fn uuid() -> String {
+    let id = fastrand::u128(..);
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        id >> 96,
+        id >> 80 & 0xffff,
+        id >> 68 & 0xfff,
+        id >> 56 & 0xfff,
+        id & 0xffff_ffff_ffff
+    )
 }
 
 /// Access key and Region of `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/ec2/aws4_request, …`.

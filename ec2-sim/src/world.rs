@@ -36,6 +36,8 @@ pub struct RecordedCall {
     pub status: Option<u16>,
     /// The error code of the answer.
     pub code: Option<String>,
+    /// The fault that happened to the call, named as in a fault's `kind`.
+    pub fault: Option<String>,
 }
 
 /// What happens by itself.
@@ -52,6 +54,8 @@ pub struct Account {
     pub instances: Vec<Instance>,
     by_id: HashMap<String, usize>,
     pub defaults: BTreeMap<String, String>,
+    /// The parameters of RunInstances calls by their client tokens.
+    pub launches: HashMap<String, BTreeMap<String, String>>,
     pub levels: Levels,
 }
 
@@ -212,15 +216,16 @@ impl World {
 
     /// Starts, stops or terminates an instance, as far as its state allows. Returns the state before.
     pub fn transit(&mut self, key: &Key, id: &str, action: Transition, now: Now) -> Result<State, ApiError> {
-        let before = self.account(key).find(id).ok_or_else(|| ApiError::not_found(&[id.to_owned()]))?.state;
-        match action.entered_from(before) {
-            None => Err(ApiError::wrong_state(id, action.name(), before.name())),
-            Some(None) => Ok(before),
-            Some(Some(state)) => {
-                self.enter(key, id, state, now);
-                Ok(before)
+        let instance = self.account(key).find_mut(id).ok_or_else(|| ApiError::not_found(&[id.to_owned()]))?;
+        let before = instance.state;
+        if let Some(state) = action.entered_from(id, before)? {
+            if action == Transition::Start {
+                // EC2's launch time is that of the last start.
+                instance.launch_time = now.time;
             }
+            self.enter(key, id, state, now);
         }
+        Ok(before)
     }
 }
 
@@ -241,17 +246,17 @@ impl Transition {
         }
     }
 
-    /// The state that it leads to: none where it is not possible, an inner none where nothing is to be done.
-    fn entered_from(self, state: State) -> Option<Option<State>> {
+    /// The state that it leads to, if there is anything to do.
+    pub fn entered_from(self, id: &str, state: State) -> Result<Option<State>, ApiError> {
         use State::*;
         match (self, state) {
-            (Self::Start, Stopped) => Some(Some(Pending)),
-            (Self::Start, Pending | Running) => Some(None),
-            (Self::Stop, Running | Pending) => Some(Some(Stopping)),
-            (Self::Stop, Stopping | Stopped) => Some(None),
-            (Self::Terminate, ShuttingDown | Terminated) => Some(None),
-            (Self::Terminate, _) => Some(Some(ShuttingDown)),
-            _ => None,
+            (Self::Start, Stopped) => Ok(Some(Pending)),
+            (Self::Start, Pending | Running) => Ok(None),
+            (Self::Stop, Running | Pending) => Ok(Some(Stopping)),
+            (Self::Stop, Stopping | Stopped) => Ok(None),
+            (Self::Terminate, ShuttingDown | Terminated) => Ok(None),
+            (Self::Terminate, _) => Ok(Some(ShuttingDown)),
+            _ => Err(ApiError::wrong_state(id, self.name(), state.name())),
         }
     }
 }

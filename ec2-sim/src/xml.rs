@@ -21,7 +21,7 @@ pub enum Xml {
 
 impl Xml {
     pub fn text(text: impl ToString) -> Self {
-        Self::Text(text.to_string())
+        Self::Text(text.to_string().replace(is_unwritable, "\u{fffd}"))
     }
 
     fn write(&self, name: &str, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {
@@ -37,6 +37,11 @@ impl Xml {
         }
         Ok(())
     }
+}
+
+/// Whether XML 1.0 has no way to write the character.
+fn is_unwritable(character: char) -> bool {
+    matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// The document that answers `action`.

@@ -3,15 +3,12 @@
 
 mod wire;
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
-use ec2_sim::{Bucket, Buckets, Fault, FaultKind, Launch, Settings};
-use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use ec2_sim::{Launch, Settings};
+use time::macros::datetime;
 
-use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, start};
+use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, ids, start};
 
 #[tokio::test]
 async fn refusals_have_ec2s_codes_and_statuses() {
@@ -22,7 +19,13 @@ async fn refusals_have_ec2s_codes_and_statuses() {
     let off = Launch { options: vec![("HttpEndpoint".into(), "disabled".into())], ..Launch::default() };
     let off = &place.launch(off)[0];
     let ended = &place.launch(Launch { state: Some("terminated".into()), ..Launch::default() })[0];
+    let stopping = &place.launch(Launch { state: Some("stopping".into()), ..Launch::default() })[0];
+    let leaving = &place.launch(Launch { state: Some("shutting-down".into()), ..Launch::default() })[0];
+    let shown =
+        Launch { options: vec![("InstanceMetadataTags".into(), "enabled".into())], ..Launch::default() };
+    let shown = &place.launch(shown)[0];
     let modify = |id: &str, rest: &str| format!("Action={MODIFY}&InstanceId={id}&{rest}");
+    let many_tags: String = (1..=51).map(|n| format!("&Tag.{n}.Key=k{n}")).collect();
     let many_ids: String = (1..=201).map(|n| format!("&Filter.1.Value.{n}=x")).collect();
     let rows = [
         ("Action=Nonsense".to_owned(), 400, "InvalidAction"),
@@ -38,6 +41,10 @@ async fn refusals_have_ec2s_codes_and_statuses() {
         (modify(id, "HttpEndpoint=on"), 400, "InvalidParameterValue"),
         (modify(tagged, "InstanceMetadataTags=enabled"), 400, "InvalidParameterValue"),
         (modify(off, "HttpTokens=required"), 400, "InvalidParameterCombination"),
+        (modify(off, "HttpEndpoint=disabled&HttpTokens=required"), 400, "InvalidParameterCombination"),
+        (modify(stopping, "HttpTokens=required"), 400, "IncorrectInstanceState"),
+        (modify(leaving, "HttpTokens=required"), 400, "IncorrectInstanceState"),
+        (modify(shown, "DryRun=true&HttpTokens=no"), 400, "InvalidParameterValue"),
         (modify(id, "HttpTokens=required&DryRun=true"), 412, "DryRunOperation"),
         ("Action=DescribeInstances&MaxResults=4".to_owned(), 400, "InvalidParameterValue"),
         (
@@ -56,12 +63,39 @@ async fn refusals_have_ec2s_codes_and_statuses() {
         ("Action=RunInstances&MinCount=0&MaxCount=1".to_owned(), 400, "InvalidParameterValue"),
         ("Action=RunInstances&MinCount=1".to_owned(), 400, "MissingParameter"),
         (format!("Action=StartInstances&InstanceId.1={ended}"), 400, "IncorrectInstanceState"),
+        (
+            format!("Action=StopInstances&InstanceId.1={id}&InstanceId.2={ended}"),
+            400,
+            "IncorrectInstanceState",
+        ),
+        ("Action=StopInstances".to_owned(), 400, "MissingParameter"),
         (format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=aws:x"), 400, "InvalidParameterValue"),
+        (
+            format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key={}", "k".repeat(129)),
+            400,
+            "InvalidParameterValue",
+        ),
+        (
+            format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=k&Tag.1.Value={}", "v".repeat(257)),
+            400,
+            "InvalidParameterValue",
+        ),
+        (
+            format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=k&Tag.2.Key=k"),
+            400,
+            "InvalidParameterValue",
+        ),
+        (format!("Action=CreateTags&ResourceId.1={id}{many_tags}"), 400, "TagLimitExceeded"),
+        (format!("Action=CreateTags&ResourceId.1={shown}&Tag.1.Key=a/b"), 400, "InvalidParameterValue"),
+        (format!("Action=CreateTags&ResourceId.1={id}"), 400, "MissingParameter"),
+        ("Action=ModifyInstanceMetadataDefaults&HttpTokens=on".to_owned(), 400, "InvalidParameterValue"),
     ];
     for (body, status, expected) in rows {
         assert_eq!(code(&sim, &body).await, (status, expected.to_owned()), "{body:.120}");
     }
-    assert_eq!(place.instance(id).unwrap().options["HttpTokens"], "optional", "nothing was changed");
+    let unchanged = place.instance(id).unwrap();
+    assert_eq!((&*unchanged.options["HttpTokens"], &*unchanged.state), ("optional", "running"));
+    assert!(unchanged.tags.is_empty());
     place.set_tokens_enforced(true);
     assert_eq!(code(&sim, &modify(id, "HttpTokens=optional")).await.1, "UnsupportedOperation");
 }
@@ -120,68 +154,6 @@ async fn accounts_and_regions_are_apart() {
 }
 
 #[tokio::test]
-async fn faults_happen_to_the_calls_that_they_match_and_as_often_as_asked() {
-    let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let ids = place.launch(Launch { count: 2, ..Launch::default() });
-    let modify = |id: &str| format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
-    let error = FaultKind::Error { code: "Unavailable".into(), status: 503, message: "no".into() };
-    for (kind, expected) in [
-        (FaultKind::Throttle, (503, "RequestLimitExceeded")),
-        (FaultKind::Deny, (403, "UnauthorizedOperation")),
-        (FaultKind::ServerError, (500, "InternalError")),
-        (FaultKind::NotVisible, (400, "InvalidInstanceID.NotFound")),
-        (error, (503, "Unavailable")),
-    ] {
-        sim.inject(Fault::new(kind).on(MODIFY).of(&ids[0]).times(1));
-        assert_eq!(code(&sim, &modify(&ids[1])).await.0, 200, "{expected:?}: the other instance");
-        assert_eq!(code(&sim, "Action=DescribeInstances").await.0, 200, "{expected:?}: the other action");
-        let (status, code_) = code(&sim, &modify(&ids[0])).await;
-        assert_eq!((status, &*code_), expected);
-        assert_eq!(code(&sim, &modify(&ids[0])).await.0, 200, "{expected:?}: once");
-    }
-    sim.inject(Fault::new(FaultKind::Reset).times(1));
-    assert_eq!(call(&sim, "Action=DescribeInstances").await, Err(ErrorKind::ConnectionReset));
-    sim.inject(Fault::new(FaultKind::Malformed).times(1));
-    let (status, body) = call(&sim, "Action=DescribeInstances").await.unwrap();
-    assert!(status == 200 && !body.ends_with("</DescribeInstancesResponse>"), "{body}");
-    sim.inject(Fault::new(FaultKind::Hang(Some(Duration::from_millis(300)))).times(1));
-    let started = std::time::Instant::now();
-    assert!(call(&sim, "Action=DescribeInstances").await.is_err());
-    assert!(started.elapsed() >= Duration::from_millis(300));
-    sim.inject(Fault::new(FaultKind::Terminate).of(&ids[0]).times(1));
-    assert_eq!(code(&sim, &modify(&ids[0])).await.1, "IncorrectInstanceState");
-}
-
-#[tokio::test]
-async fn a_probability_is_kept_and_repeats_with_its_seed() {
-    let mut runs = Vec::new();
-    for _ in 0..2 {
-        let sim = start(Settings { seed: 7, ..Settings::default() }).await;
-        sim.inject(Fault::new(FaultKind::Throttle).with_probability(0.2));
-        let mut statuses = Vec::new();
-        for _ in 0..200 {
-            statuses.push(code(&sim, "Action=DescribeInstances").await.0);
-        }
-        runs.push(statuses);
-    }
-    assert_eq!(runs[0], runs[1]);
-    let throttled = runs[0].iter().filter(|status| **status == 503).count();
-    assert!((20..=60).contains(&throttled), "about 40 of 200, not {throttled}");
-}
-
-#[tokio::test]
-async fn buckets_throttle_each_account_and_region_for_itself() {
-    let one = Bucket { capacity: 1.0, refill: 0.001 };
-    let buckets = Buckets { describe_unfiltered: one, ..Buckets::default() };
-    let sim = start(Settings { buckets: Some(buckets), ..Settings::default() }).await;
-    assert_eq!(code(&sim, "Action=DescribeInstances").await.0, 200);
-    assert_eq!(code(&sim, "Action=DescribeInstances").await, (503, "RequestLimitExceeded".to_owned()));
-    assert_eq!(code(&sim, "Action=DescribeInstances&MaxResults=5").await.0, 200);
-    assert_eq!(call_at(&sim, ACCOUNT, "eu-west-1", "Action=DescribeInstances").await.unwrap().0, 200);
-}
-
-#[tokio::test]
 async fn calls_are_recorded_with_their_answers() {
     let sim = start(Settings::default()).await;
     let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
@@ -198,71 +170,14 @@ async fn calls_are_recorded_with_their_answers() {
 }
 
 #[tokio::test]
-async fn events_are_those_that_aws_would_send() {
-    let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let id = &place.launch(Launch::default())[0];
-    place.tag(id, "Team", "payments");
-    place.modify(id, &[("HttpTokens", "required")]);
-    place.terminate(id);
-    call(&sim, "Action=RunInstances&MinCount=1&MaxCount=x").await.unwrap();
-    call(&sim, "Action=RunInstances&MinCount=40&MaxCount=40&ClientToken=t").await.unwrap();
-    let events = sim.take_events();
-    let find = |source: &str, pointer: &str, value: &str| -> Value {
-        let is_it =
-            |event: &&Value| event["source"] == source && event.pointer(pointer).is_some_and(|v| v == value);
-        events.iter().find(is_it).unwrap_or_else(|| panic!("{source} {pointer} {value}")).clone()
-    };
-    let launched = find("aws.ec2", "/detail/responseElements/instancesSet/items/0/instanceId", id);
-    assert_eq!(launched["detail-type"], "AWS API Call via CloudTrail");
-    assert_eq!((&launched["account"], &launched["region"]), (&ACCOUNT.into(), &REGION.into()));
-    find("aws.ec2", "/detail/state", "shutting-down");
-    assert_eq!(find("aws.tag", "/detail/tags/Team", "payments")["detail"]["changed-tag-keys"][0], "Team");
-    let drift = "/detail/requestParameters/ModifyInstanceMetadataOptionsRequest/HttpTokens";
-    find("aws.ec2", drift, "required");
-    let failed = find("aws.ec2", "/detail/errorCode", "Client.InvalidParameterValue");
-    assert!(failed["detail"]["responseElements"].is_null());
-    let cut_off = find("aws.ec2", "/detail/requestParameters/clientToken", "t");
-    assert_eq!(cut_off["detail"]["responseElements"], serde_json::json!({"omitted": true}));
-    assert!(sim.take_events().is_empty(), "they are taken once");
-}
-
-#[tokio::test]
 async fn a_launch_is_not_repeated_under_its_token() {
     let sim = start(Settings::default()).await;
     for _ in 0..2 {
         call(&sim, "Action=RunInstances&MinCount=2&MaxCount=2&ClientToken=t").await.unwrap();
     }
     assert_eq!(sim.place(ACCOUNT, REGION).instances().len(), 2);
-}
-
-#[tokio::test]
-async fn events_are_delivered_in_order_and_again_after_a_failure() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/invoke", listener.local_addr().unwrap());
-    let sim = start(Settings { deliver_to: Some(url), ..Settings::default() }).await;
-    sim.place(ACCOUNT, REGION).launch(Launch::default());
-    let mut received = Vec::new();
-    for answer in [r#"{"errorMessage": "no"}"#, "{}", "{}"] {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = vec![0; 65_536];
-        let mut length = 0;
-        let event: Value = loop {
-            length += stream.read(&mut request[length..]).await.unwrap();
-            let text = String::from_utf8_lossy(&request[..length]).into_owned();
-            if let Some(event) =
-                text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok())
-            {
-                break event;
-            }
-        };
-        received.push(event["detail-type"].as_str().unwrap().to_owned());
-        let head =
-            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", answer.len());
-        stream.write_all((head + answer).as_bytes()).await.unwrap();
-    }
-    let (launch, state) = ("AWS API Call via CloudTrail", "EC2 Instance State-change Notification");
-    assert_eq!(received, [launch, launch, state]);
+    let other = "Action=RunInstances&MinCount=1&MaxCount=2&ClientToken=t";
+    assert_eq!(code(&sim, other).await, (400, "IdempotentParameterMismatch".to_owned()));
 }
 
 #[tokio::test]
@@ -274,6 +189,10 @@ async fn hostile_requests_are_answered() {
         .launch(Launch { tags: vec![("a".repeat(128), "x".into())], ..Launch::default() });
     for body in [
         &big,
+        "Action=CreateTags&ResourceId.1=%00&Tag.1.Key=%01",
+        "Action=ModifyInstanceMetadataOptions&InstanceId=%00%ff&HttpPutResponseHopLimit=-99999999999999999999",
+        "Action=RunInstances&MinCount=1&MaxCount=1&TagSpecification.1.Tag.1.Tag.1.Key=x",
+        "Action=DescribeInstances&Filter.1.Filter.1.Name=x&Filter.0.Name=y&NextToken=sim-18446744073709551615",
         "Action=DescribeInstances&Filter.1.Name=",
         "Action=%ff%fe",
         "=&=&&&",
@@ -282,4 +201,91 @@ async fn hostile_requests_are_answered() {
         assert!(call(&sim, body).await.unwrap().0 < 500, "{body:.60}");
     }
     assert_eq!(call(&sim, &"x".repeat(2 << 20)).await.map_or(413, |(status, _)| status), 413);
+}
+
+#[tokio::test]
+async fn a_start_renews_the_launch_time() {
+    let sim = start(Settings::default()).await;
+    let id = &sim.place(ACCOUNT, REGION).launch(Launch {
+        state: Some("stopped".into()),
+        launch_time: Some(datetime!(2026-03-17 00:59:42 UTC)),
+        ..Launch::default()
+    })[0];
+    let launched_in_march =
+        "Action=DescribeInstances&Filter.1.Name=launch-time&Filter.1.Value.1=2026-03-17T*";
+    assert_eq!(ids(&call(&sim, launched_in_march).await.unwrap().1), [id.as_str()]);
+    assert_eq!(code(&sim, &format!("Action=StartInstances&InstanceId.1={id}")).await.0, 200);
+    assert!(ids(&call(&sim, launched_in_march).await.unwrap().1).is_empty());
+}
+
+#[tokio::test]
+async fn tags_are_deleted_by_key_by_value_and_all() {
+    let sim = start(Settings::default()).await;
+    let place = sim.place(ACCOUNT, REGION);
+    let pairs = [("a", "1"), ("b", "2"), ("c", "3"), ("aws:autoscaling:groupName", "g")];
+    let tags = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let id = &place.launch(Launch { tags, ..Launch::default() })[0];
+    for (tags, left) in [
+        ("&Tag.1.Key=a", "aws:autoscaling:groupName b c"),
+        ("&Tag.1.Key=b&Tag.1.Value=other", "aws:autoscaling:groupName b c"),
+        ("&Tag.1.Key=b&Tag.1.Value=2", "aws:autoscaling:groupName c"),
+        ("", "aws:autoscaling:groupName"),
+    ] {
+        assert_eq!(code(&sim, &format!("Action=DeleteTags&ResourceId.1={id}{tags}")).await.0, 200, "{tags}");
+        let keys: Vec<String> = place.instance(id).unwrap().tags.into_keys().collect();
+        assert_eq!(keys.join(" "), left, "after {tags:?}");
+    }
+}
+
+#[tokio::test]
+async fn account_defaults_are_those_of_later_launches() {
+    let sim = start(Settings::default()).await;
+    let place = sim.place(ACCOUNT, REGION);
+    let defaults = async || call(&sim, "Action=GetInstanceMetadataDefaults").await.unwrap().1;
+    assert!(defaults().await.contains("<accountLevel></accountLevel>"));
+    for (asked, tokens, hops) in [
+        ("&HttpTokens=required&HttpPutResponseHopLimit=2", "required", "2"),
+        ("&HttpTokens=no-preference&HttpPutResponseHopLimit=-1", "optional", "1"),
+        ("&HttpTokensEnforced=enabled", "required", "1"),
+    ] {
+        let body = format!("Action=ModifyInstanceMetadataDefaults{asked}");
+        assert_eq!(
+            code(&sim, &format!("{body}&DryRun=true")).await,
+            (412, "DryRunOperation".to_owned()),
+            "{asked}"
+        );
+        assert_eq!(code(&sim, &body).await.0, 200, "{asked}");
+        let launched = place.launch(Launch::default());
+        let options = place.instance(&launched[0]).unwrap().options;
+        assert_eq!(
+            (&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]),
+            (tokens, hops),
+            "{asked}"
+        );
+    }
+    let shown = defaults().await;
+    assert!(shown.contains("<httpTokensEnforced>enabled</httpTokensEnforced>"), "{shown}");
+    assert!(shown.contains("<managedBy>account</managedBy>"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_instance_is_not_found_before_it_is_visible() {
+    let delay = Duration::from_millis(200);
+    let sim = start(Settings { visibility_delay: delay, ..Settings::default() }).await;
+    let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
+    let modify = format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
+    assert_eq!(code(&sim, &modify).await.1, "InvalidInstanceID.NotFound");
+    assert!(ids(&call(&sim, "Action=DescribeInstances").await.unwrap().1).is_empty());
+    tokio::time::sleep(delay).await;
+    assert_eq!(code(&sim, &modify).await.0, 200);
+}
+
+#[tokio::test]
+async fn whether_a_pending_instance_takes_a_change_is_a_setting() {
+    for (modify_while_pending, status) in [(true, 200), (false, 400)] {
+        let sim = start(Settings { modify_while_pending, ..Settings::default() }).await;
+        let id = &sim.place(ACCOUNT, REGION).launch(Launch { settled: false, ..Launch::default() })[0];
+        let modify = format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
+        assert_eq!(code(&sim, &modify).await.0, status, "{modify_while_pending}");
+    }
 }

@@ -21,7 +21,10 @@ pub fn get(context: &mut Context<'_>) -> Answer {
         let value = defaults.get(*name).filter(|value| *value != "no-preference" && *value != "-1")?;
         Some((*element, Xml::text(value)))
     };
-    let shown: Vec<_> = DEFAULTS.iter().filter_map(set).collect();
+    let mut shown: Vec<_> = DEFAULTS.iter().filter_map(set).collect();
+    if !shown.is_empty() {
+        shown.push(("managedBy", Xml::text("account")));
+    }
     Ok(Xml::Node(vec![("accountLevel", Xml::Node(shown))]))
 }
 

@@ -42,7 +42,7 @@ fn page<'c>(
     for position in candidates(account, ids, filters).into_iter().filter(|position| *position >= start) {
         let instance = &account.instances[position];
         let is_shown = instance.visible_from <= now
-            && !hidden.contains(&instance.id)
+            && !hidden.has(&instance.id)
             && filters.iter().all(|filter| filter.matches(instance));
         if is_shown && page.len() == most {
             return (page, Some(position));

@@ -12,6 +12,11 @@ pub fn transit(context: &mut Context<'_>, transition: Transition) -> Answer {
     }
     context.check_ids(&ids)?;
     context.end_if_dry_run()?;
+    // All or none.
+    for id in &ids {
+        let state = context.account().find(id).map(|instance| instance.state);
+        state.map(|state| transition.entered_from(id, state)).transpose()?;
+    }
     let mut changes = Vec::new();
     for id in ids {
         let before = context.world.transit(&context.key, &id, transition, context.now)?;

@@ -10,6 +10,7 @@ mod tags;
 
 use crate::clock::Now;
 use crate::error::ApiError;
+use crate::fault::Hidden;
 use crate::request::Request;
 use crate::world::{Account, Key, Transition, World};
 use crate::xml::Xml;
@@ -26,7 +27,7 @@ pub struct Context<'w> {
     pub key: Key,
     pub now: Now,
     /// Instances that are not shown to this call.
-    pub hidden: &'w [String],
+    pub hidden: &'w Hidden,
 }
 
 impl Context<'_> {
@@ -37,8 +38,7 @@ impl Context<'_> {
     /// Whether the call finds the instance.
     pub fn shows(&mut self, id: &str) -> bool {
         let now = self.now.instant;
-        let is_hidden = self.hidden.iter().any(|hidden| hidden == id);
-        !is_hidden && self.account().find(id).is_some_and(|instance| instance.visible_from <= now)
+        !self.hidden.has(id) && self.account().find(id).is_some_and(|instance| instance.visible_from <= now)
     }
 
     /// Checks ids for their form, then that they are there.

@@ -31,11 +31,13 @@ const MOST_INSTANCES: i64 = 10_000;
 
 pub fn run(context: &mut Context<'_>) -> Answer {
     let answer = read(context.request).and_then(|launched| {
-        if let Some(before) = earlier(context, &launched.client_token) {
+        if let Some(before) = earlier(context, &launched.client_token)? {
             return Ok((before, false));
         }
         check_options(context, &launched)?;
         context.end_if_dry_run()?;
+        let parameters = asked(context.request);
+        context.account().launches.insert(launched.client_token.clone(), parameters);
         Ok((launch(context.world, &context.key, &launched, context.now), true))
     });
     let cut_off = context.world.settings.cloudtrail_cut_off;
@@ -50,10 +52,27 @@ pub fn run(context: &mut Context<'_>) -> Answer {
 }
 
 /// The instances of an earlier launch with the same token, which make this one a repetition.
-fn earlier(context: &mut Context<'_>, token: &str) -> Option<Vec<Instance>> {
-    let instances = context.account().instances.iter();
+fn earlier(context: &mut Context<'_>, token: &str) -> Result<Option<Vec<Instance>>, ApiError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let asked = asked(context.request);
+    let account = context.account();
+    if account.launches.get(token).is_some_and(|before| *before != asked) {
+        let message = "Arguments on this idempotent request are inconsistent with arguments used in previous \
+                       request(s).";
+        return Err(ApiError::new(400, "IdempotentParameterMismatch", message));
+    }
+    let instances = account.instances.iter();
     let found: Vec<Instance> = instances.filter(|instance| instance.client_token == token).cloned().collect();
-    (!token.is_empty() && !found.is_empty()).then_some(found)
+    Ok((!found.is_empty()).then_some(found))
+}
+
+/// What makes two launches with one token the same.
+fn asked(request: &Request) -> BTreeMap<String, String> {
+    let mut parameters = request.parameters.clone();
+    parameters.remove("DryRun");
+    parameters
 }
 
 fn read(request: &Request) -> Result<Launched, ApiError> {
@@ -87,23 +106,26 @@ fn read(request: &Request) -> Result<Launched, ApiError> {
         instance_type: request.get("InstanceType").unwrap_or("m1.small").to_owned(),
         client_token: token.to_owned(),
         options,
-        tags: read_tags(request),
+        tags: read_tags(request)?,
         operator: None,
         launch_time: None,
     })
 }
 
-fn read_tags(request: &Request) -> BTreeMap<String, String> {
+fn read_tags(request: &Request) -> Result<BTreeMap<String, String>, ApiError> {
     let mut tags = BTreeMap::new();
     for specification in request.members("TagSpecification") {
         if request.get(&format!("{specification}.ResourceType")) == Some("instance") {
             for tag in request.members(&format!("{specification}.Tag")) {
                 let part = |name: &str| request.get(&format!("{tag}.{name}")).unwrap_or_default().to_owned();
-                tags.insert(part("Key"), part("Value"));
+                let key = part("Key");
+                if tags.insert(key.clone(), part("Value")).is_some() {
+                    return Err(super::tags::duplicate(&key));
+                }
             }
         }
     }
-    tags
+    Ok(tags)
 }
 
 fn check_options(context: &mut Context<'_>, launched: &Launched) -> Result<(), ApiError> {
@@ -112,7 +134,7 @@ fn check_options(context: &mut Context<'_>, launched: &Launched) -> Result<(), A
     if is_optional && account.enforces_tokens() {
         return Err(super::modify::tokens_are_enforced());
     }
-    if let Some(key) = launched.tags.keys().find(|key| key.to_ascii_lowercase().starts_with("aws:")) {
+    if let Some(key) = launched.tags.keys().find(|key| super::tags::is_reserved(key)) {
         return Err(super::tags::reserved(key));
     }
     let mut options = account.default_options();

@@ -1,5 +1,7 @@
 //! CreateTags and DeleteTags.
 
+use std::collections::HashSet;
+
 use super::{Answer, Context};
 use crate::error::ApiError;
 use crate::events;
@@ -7,6 +9,9 @@ use crate::xml::Xml;
 
 pub fn create(context: &mut Context<'_>) -> Answer {
     let (ids, tags) = read(context)?;
+    if tags.is_empty() {
+        return Err(ApiError::missing("Tag"));
+    }
     let tags: Vec<(String, String)> =
         tags.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect();
     for id in &ids {
@@ -31,9 +36,10 @@ pub fn delete(context: &mut Context<'_>) -> Answer {
     context.end_if_dry_run()?;
     for id in &ids {
         if let Some(instance) = context.account().find_mut(id) {
-            // With a value, only a tag of that value is deleted.
+            // With a value, only a tag of that value is deleted; without any tag, all but those of AWS.
             let is_meant = |key: &String, found: &String| {
-                tags.iter().any(|(k, v)| k == key && v.as_ref().is_none_or(|value| value == found))
+                tags.is_empty() && !is_reserved(key)
+                    || tags.iter().any(|(k, v)| k == key && v.as_ref().is_none_or(|value| value == found))
             };
             let deleted: Vec<String> = instance
                 .tags
@@ -62,14 +68,24 @@ fn read(context: &mut Context<'_>) -> Result<(Vec<String>, Tags), ApiError> {
         Ok((key.to_owned(), value))
     };
     let tags = request.members("Tag").iter().map(tag).collect::<Result<Tags, ApiError>>()?;
-    if tags.is_empty() {
-        return Err(ApiError::missing("Tag"));
-    }
-    if let Some((key, _)) = tags.iter().find(|(key, _)| key.to_ascii_lowercase().starts_with("aws:")) {
+    if let Some((key, _)) = tags.iter().find(|(key, _)| is_reserved(key)) {
         return Err(reserved(key));
+    }
+    let mut keys = HashSet::new();
+    if let Some((key, _)) = tags.iter().find(|(key, _)| !keys.insert(key)) {
+        return Err(duplicate(key));
     }
     context.check_ids(&ids)?;
     Ok((ids, tags))
+}
+
+/// Whether only AWS writes tags with this key.
+pub fn is_reserved(key: &str) -> bool {
+    key.to_ascii_lowercase().starts_with("aws:")
+}
+
+pub fn duplicate(key: &str) -> ApiError {
+    ApiError::invalid_value(key, "Tag.Key", "It is specified more than once.")
 }
 
 pub fn reserved(key: &str) -> ApiError {

@@ -12,19 +12,20 @@ pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "us-east-1";
 pub const MODIFY: &str = "ModifyInstanceMetadataOptions";
 
-/// Calls in an account and a Region; returns the status and the body, or what became of the connection.
-pub async fn call_at(
+/// Sends a request; returns the status and the body, or what became of the connection.
+pub async fn http(
     sim: &Ec2Sim,
-    account: &str,
-    region: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
     body: &str,
 ) -> Result<(u16, String), ErrorKind> {
     let address = sim.endpoint().replace("http://", "");
     let mut stream = TcpStream::connect(&address).await.unwrap();
+    let length = body.len();
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\nAuthorization: \
-         AWS4-HMAC-SHA256 Credential={account}/20260317/{region}/ec2/aws4_request, Signature=0\r\n\r\n{body}",
-        body.len()
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         {headers}\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -32,6 +33,19 @@ pub async fn call_at(
     read.await.map_err(|_| ErrorKind::TimedOut)?.map_err(|error| error.kind())?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
     Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
+}
+
+/// Calls in an account and a Region.
+pub async fn call_at(
+    sim: &Ec2Sim,
+    account: &str,
+    region: &str,
+    body: &str,
+) -> Result<(u16, String), ErrorKind> {
+    let authorization = format!(
+        "Authorization: AWS4-HMAC-SHA256 Credential={account}/20260317/{region}/ec2/aws4_request, Signature=0\r\n"
+    );
+    http(sim, "POST", "/", &authorization, body).await
 }
 
 pub async fn call(sim: &Ec2Sim, body: &str) -> Result<(u16, String), ErrorKind> {

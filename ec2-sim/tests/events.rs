@@ -1,0 +1,181 @@
+//! The events that AWS would send.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod wire;
+
+use std::time::Duration;
+
+use ec2_sim::{Ec2Sim, Fault, FaultKind, Launch, Place, Settings};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use wire::{ACCOUNT, MODIFY, REGION, call, start};
+
+#[tokio::test]
+async fn events_are_those_that_aws_would_send() {
+    let sim = start(Settings::default()).await;
+    let place = sim.place(ACCOUNT, REGION);
+    let id = &place.launch(Launch::default())[0];
+    place.tag(id, "Team", "payments");
+    place.modify(id, &[("HttpTokens", "required")]);
+    place.terminate(id);
+    call(&sim, "Action=RunInstances&MinCount=1&MaxCount=x").await.unwrap();
+    call(&sim, "Action=RunInstances&MinCount=40&MaxCount=40&ClientToken=t").await.unwrap();
+    let events = sim.take_events();
+    let find = |source: &str, pointer: &str, value: &str| -> Value {
+        let is_it =
+            |event: &&Value| event["source"] == source && event.pointer(pointer).is_some_and(|v| v == value);
+        events.iter().find(is_it).unwrap_or_else(|| panic!("{source} {pointer} {value}")).clone()
+    };
+    let launched = find("aws.ec2", "/detail/responseElements/instancesSet/items/0/instanceId", id);
+    assert_eq!(launched["detail-type"], "AWS API Call via CloudTrail");
+    assert_eq!((&launched["account"], &launched["region"]), (&ACCOUNT.into(), &REGION.into()));
+    find("aws.ec2", "/detail/state", "shutting-down");
+    assert_eq!(find("aws.tag", "/detail/tags/Team", "payments")["detail"]["changed-tag-keys"][0], "Team");
+    let drift = "/detail/requestParameters/ModifyInstanceMetadataOptionsRequest/HttpTokens";
+    find("aws.ec2", drift, "required");
+    let failed = find("aws.ec2", "/detail/errorCode", "Client.InvalidParameterValue");
+    assert!(failed["detail"]["responseElements"].is_null());
+    let cut_off = find("aws.ec2", "/detail/requestParameters/clientToken", "t");
+    assert_eq!(cut_off["detail"]["responseElements"], json!({"omitted": true}));
+    assert!(sim.take_events().is_empty(), "they are taken once");
+}
+
+/// The events that a call causes at once.
+async fn events_of(sim: &Ec2Sim, body: &str) -> Vec<Value> {
+    sim.take_events();
+    call(sim, body).await.unwrap();
+    sim.take_events()
+}
+
+#[tokio::test]
+async fn calls_that_fail_are_recorded_by_cloudtrail_and_change_nothing() {
+    let sim = start(Settings::default()).await;
+    let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
+    let modify = format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
+    let run = "Action=RunInstances&MinCount=1&MaxCount=1".to_owned();
+    let unavailable = FaultKind::Error { code: "Unavailable".into(), status: 503, message: "no".into() };
+    let rows = [
+        (format!("{modify}&DryRun=true"), None, "Client.DryRunOperation"),
+        (format!("{run}&DryRun=true"), None, "Client.DryRunOperation"),
+        (format!("Action={MODIFY}&HttpTokens=required"), None, "Client.MissingParameter"),
+        (modify.clone(), Some(FaultKind::Deny), "Client.UnauthorizedOperation"),
+        (run.clone(), Some(FaultKind::Deny), "Client.UnauthorizedOperation"),
+        (modify.clone(), Some(FaultKind::Throttle), "Client.RequestLimitExceeded"),
+        (modify.clone(), Some(unavailable), "Server.Unavailable"),
+    ];
+    for (body, kind, expected) in rows {
+        if let Some(kind) = kind {
+            sim.inject(Fault::new(kind).times(1));
+        }
+        let events = events_of(&sim, &body).await;
+        assert_eq!(events.len(), 1, "{body} {expected}");
+        assert_eq!(events[0]["detail"]["errorCode"], expected, "{body}");
+        assert_eq!(events[0]["detail"]["responseElements"], Value::Null, "{body}");
+    }
+    sim.inject(Fault::new(FaultKind::Reset).times(1));
+    assert!(call(&sim, &modify).await.is_err());
+    assert!(sim.take_events().is_empty(), "a call that EC2 never saw");
+}
+
+#[tokio::test]
+async fn a_launch_is_recorded_as_it_was_asked_for_and_answered() {
+    let sim = start(Settings { start_delay: Duration::from_secs(9), ..Settings::default() }).await;
+    let body = "Action=RunInstances&MinCount=2&MaxCount=3&ImageId=ami-0abcdef1234567890&ClientToken=t\
+                &TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=Team\
+                &TagSpecification.1.Tag.1.Value=a&MetadataOptions.HttpPutResponseHopLimit=3";
+    let events = events_of(&sim, body).await;
+    let kinds: Vec<&str> = events.iter().map(|event| event["detail-type"].as_str().unwrap()).collect();
+    let state = "EC2 Instance State-change Notification";
+    assert_eq!(kinds, ["AWS API Call via CloudTrail", state, state, state], "the record, then the states");
+    let detail = &events[0]["detail"];
+    let asked = json!({"minCount": 2, "maxCount": 3, "imageId": "ami-0abcdef1234567890"});
+    assert_eq!(detail["requestParameters"]["instancesSet"]["items"], json!([asked]));
+    assert_eq!(detail["requestParameters"]["clientToken"], "t");
+    assert_eq!((&detail["eventVersion"], &detail["eventName"]), (&json!("1.11"), &json!("RunInstances")));
+    let items = detail["responseElements"]["instancesSet"]["items"].as_array().unwrap();
+    assert_eq!(items.len(), 3);
+    assert_eq!(items[0]["tagSet"], json!({"items": [{"key": "Team", "value": "a"}]}));
+    assert_eq!(items[0]["operator"], json!({"managed": false}));
+    assert_eq!(
+        items[0]["metadataOptions"],
+        json!({
+            "state": "pending", "httpTokens": "optional", "httpPutResponseHopLimit": 3, "httpEndpoint": "enabled",
+            "httpProtocolIpv4": "enabled", "httpProtocolIpv6": "disabled", "instanceMetadataTags": "disabled",
+        })
+    );
+    let id = items[0]["instanceId"].as_str().unwrap();
+    assert_eq!(events[1]["resources"], json!([format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{id}")]));
+    assert_eq!(events[1]["detail"], json!({"instance-id": id, "state": "pending"}));
+}
+
+#[tokio::test]
+async fn every_state_is_told_at_its_time() {
+    let delay = Duration::from_millis(100);
+    let sim = start(Settings { start_delay: delay, state_delay: delay, ..Settings::default() }).await;
+    let place = sim.place(ACCOUNT, REGION);
+    let id = &place.launch(Launch { settled: false, ..Launch::default() })[0];
+    let mut told = Vec::new();
+    for act in [Place::stop, Place::start, Place::terminate] {
+        tokio::time::sleep(2 * delay).await;
+        told.extend(sim.take_events());
+        act(&place, id);
+    }
+    tokio::time::sleep(2 * delay).await;
+    told.extend(sim.take_events());
+    let states: Vec<&str> = told.iter().filter_map(|event| event["detail"]["state"].as_str()).collect();
+    let expected = "pending running stopping stopped pending running shutting-down terminated";
+    assert_eq!(states.join(" "), expected);
+}
+
+#[tokio::test]
+async fn tag_changes_name_only_the_keys_that_changed() {
+    let sim = start(Settings::default()).await;
+    let place = sim.place(ACCOUNT, REGION);
+    let id = &place.launch(Launch { tags: vec![("a".into(), "1".into())], ..Launch::default() })[0];
+    let body =
+        format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=a&Tag.1.Value=1&Tag.2.Key=b&Tag.2.Value=2");
+    let events = events_of(&sim, &body).await;
+    assert_eq!((&events[0]["source"], events.len()), (&json!("aws.tag"), 1));
+    assert_eq!(events[0]["detail"]["changed-tag-keys"], json!(["b"]));
+    assert_eq!(events[0]["detail"]["tags"], json!({"a": "1", "b": "2"}));
+    assert!(events_of(&sim, &body).await.is_empty(), "nothing changed");
+}
+
+#[tokio::test]
+async fn events_are_delivered_in_order_and_again_after_a_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/invoke", listener.local_addr().unwrap());
+    let sim = start(Settings { deliver_to: Some(url), ..Settings::default() }).await;
+    sim.place(ACCOUNT, REGION).launch(Launch::default());
+    let mut received = Vec::new();
+    for answer in [r#"{"errorType": "Unhandled"}"#, r#"{"errorMessage": "no"}"#, "{}", "null"] {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 65_536];
+        let mut length = 0;
+        let event: Value = loop {
+            length += stream.read(&mut request[length..]).await.unwrap();
+            let text = String::from_utf8_lossy(&request[..length]).into_owned();
+            if let Some(event) =
+                text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok())
+            {
+                break event;
+            }
+        };
+        received.push(event["detail-type"].as_str().unwrap().to_owned());
+        let head =
+            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", answer.len());
+        stream.write_all((head + answer).as_bytes()).await.unwrap();
+    }
+    let (launch, state) = ("AWS API Call via CloudTrail", "EC2 Instance State-change Notification");
+    assert_eq!(received, [launch, launch, launch, state]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_delivered_to_is_refused_at_the_start() {
+    for url in ["nonsense", "https://127.0.0.1/", "/path", "127.0.0.1:9000", ""] {
+        let settings = Settings { deliver_to: Some(url.to_owned()), ..Settings::default() };
+        assert!(Ec2Sim::start(settings).await.is_err(), "{url:?}");
+    }
+}
