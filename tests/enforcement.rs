@@ -424,3 +424,25 @@ async fn rules_tags_and_exemptions_decide_in_the_function_too() {
     }
     assert!(scene.calls("GetInstanceMetadataDefaults").is_empty(), "nothing would be loosened");
 }
+
+#[tokio::test]
+async fn what_ec2_refuses_unforeseen_keeps_no_other_option_back() {
+    const LOOSEN: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2}}"#;
+    let scene = Scene::new(&[("IMDS_POLICY", LOOSEN)]).await;
+    let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+    scene.place.set_tokens_enforced(true);
+    // The function may not ask for the account's defaults, and so cannot tell beforehand.
+    scene.sim.inject(Fault::new(FaultKind::Deny).on("GetInstanceMetadataDefaults"));
+    let answer = scene.answer(launch_event(&ids)).await;
+    let report = serde_json::to_value(&answer.report.outcomes[0]).unwrap();
+    assert_eq!(
+        (&report["outcome"], &report["change"]),
+        (&json!("enforced"), &json!({"HttpPutResponseHopLimit": 2}))
+    );
+    let warning = report["warnings"][0].as_str().unwrap();
+    let expected = "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions was answered UnsupportedOperation";
+    assert!(warning.starts_with(expected), "{warning}");
+    let options = scene.instance(&ids[0]).options;
+    assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), ("required", "2"));
+    assert_eq!(scene.calls(MODIFY).len(), 3, "both, then each alone");
+}

@@ -111,6 +111,27 @@ impl Case {
         }
     }
 
+    /// What a refusal makes of the instance.
+    pub(super) fn outcome_of(&self, refusal: &Refusal) -> Outcome {
+        refusal.outcome(self.subject.age, self.subject.redelivered)
+    }
+
+    /// Takes that EC2 refuses this option, whatever becomes of the others.
+    pub(super) fn left_out(&mut self, value: OptionValue, refusal: &Refusal) {
+        self.warnings.push(format!("{value} is left out: {refusal}"));
+    }
+
+    /// Takes EC2's answer to a part of the change, the rest of which is left out.
+    pub(super) fn narrowed(
+        &mut self,
+        change: Change,
+        mode: Mode,
+        answer: Result<Option<OptionsState>, Refusal>,
+    ) {
+        self.change = Some(change);
+        self.answered(mode, answer);
+    }
+
     /// Takes EC2's answer to the change.
     pub(super) fn answered(&mut self, mode: Mode, answer: Result<Option<OptionsState>, Refusal>) {
         let refusal = match answer {
@@ -126,7 +147,7 @@ impl Case {
             }
             Err(refusal) => refusal,
         };
-        let outcome = refusal.outcome(self.subject.age, self.subject.redelivered);
+        let outcome = self.outcome_of(&refusal);
         self.step = if outcome == Outcome::NotReady { Step::LookOnce(outcome) } else { Step::Ended(outcome) };
         if outcome != Outcome::WouldEnforce {
             self.reasons.push(refusal.to_string());
