@@ -63,7 +63,7 @@ impl<W: Write> Log<'_, W> {
     pub fn done(&mut self, report: &Report) -> io::Result<()> {
         let Report { mode, counts, ignored, unresolved, .. } = report;
         let level = if unresolved.is_empty() { "INFO" } else { "WARN" };
-        self.line(level, Done { message: "done", mode: *mode, counts, ignored, unresolved })
+        self.line(level, Done { message: "batch done", mode: *mode, counts, ignored, unresolved })
     }
 
     /// A line for what went wrong with the invocation as a whole.

@@ -15,11 +15,16 @@ const EXPECTED: &[(&str, &str)] = &[
     ("ec2-launch-failed", "ignored: the call failed with \"Client.UnauthorizedOperation\""),
     ("ec2-launch-many", "launch: 20 instances"),
     ("ec2-launch-one", "launch: 1 instance"),
+    ("ec2-modify-options", "drift: 1 instance"),
     ("ec2-state-running", "state-change: 1 instance"),
     ("ec2-state-stopped", "state-change: 1 instance"),
     ("ec2-state-terminated", "ignored: nothing to do in the state \"terminated\""),
+    ("events-scheduled", "sweep: every instance"),
+    ("imds-enforcer-sweep", "sweep: every instance"),
     ("s3-unrelated", "ignored: source \"aws.s3\""),
     ("sqs-batch", "ignored: not an EventBridge event"),
+    ("tag-change", "tag-change: 1 instance"),
+    ("tag-change-unread", "ignored: the policy reads none of the changed tags"),
 ];
 
 /// A policy that reads the tag `App`.

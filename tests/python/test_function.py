@@ -17,12 +17,17 @@ EXPECTED = {
     "ec2-launch-auto-scaling": ("launch", 1),
     "ec2-launch-cut-off": ("launch", 3),
     "ec2-launch-failed": 'the call failed with "Client.UnauthorizedOperation"',
+    "ec2-modify-options": ("drift", 1),
     "ec2-state-running": ("state-change", 1),
     "ec2-state-stopped": ("state-change", 1),
     "ec2-state-terminated": 'nothing to do in the state "terminated"',
     "s3-unrelated": 'source "aws.s3" with detail-type "Object Created" does not concern us',
     "sqs-batch": ("batch", 2),
+    "tag-change": ("tag-change", 1),
+    "tag-change-unread": "the policy reads none of the changed tags",
 }
+# These name no instances: they are about all there are.
+SWEEPS = ["events-scheduled", "imds-enforcer-sweep"]
 MODIFY, DESCRIBE = "ModifyInstanceMetadataOptions", "DescribeInstances"
 
 
@@ -74,10 +79,10 @@ def told_of(name: str, ids: list[str]) -> dict:
 
 
 def test_every_file_of_events_has_its_row():
-    assert sample_events.names() == sorted(EXPECTED)
+    assert sample_events.names() == sorted([*EXPECTED, *SWEEPS])
 
 
-@pytest.mark.parametrize("name", sample_events.names())
+@pytest.mark.parametrize("name", EXPECTED)
 def test_events_against_ec2_sim(sim, ec2, function, name):
     ids = imdsv1(ec2, name, instances_of(name)) if instances_of(name) else []
     bystander = launch(ec2)[0]
@@ -99,7 +104,7 @@ def test_events_against_ec2_sim(sim, ec2, function, name):
     assert options(ec2, bystander)["HttpTokens"] == "optional"
 
 
-@pytest.mark.parametrize("name", sample_events.names())
+@pytest.mark.parametrize("name", EXPECTED)
 def test_events_against_moto(start, moto, name):
     ec2 = ec2_client(moto.url)
     image = ec2.describe_images()["Images"][0]["ImageId"]
@@ -116,6 +121,21 @@ def test_events_against_moto(start, moto, name):
     tokens = "optional" if isinstance(EXPECTED[name], str) else "required"
     for instance_id in ids:
         assert describe(ec2, instance_id)[0]["MetadataOptions"]["HttpTokens"] == tokens
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("where", ["ec2-sim", "moto"])
+def test_a_sweep_takes_every_instance(request, start, where, name):
+    url = request.getfixturevalue("sim" if where == "ec2-sim" else "moto").url
+    ec2 = ec2_client(url)
+    image = IMAGE if where == "ec2-sim" else ec2.describe_images()["Images"][0]["ImageId"]
+    ids = imdsv1(ec2, name, 3, image)
+    answer = start(Function, url).invoke(sample_events.about(name, []))
+    enforced = {outcome["instanceId"] for outcome in answer["outcomes"] if outcome["outcome"] == "enforced"}
+    assert set(ids) <= enforced, answer
+    assert {outcome["trigger"] for outcome in answer["outcomes"]} == {"sweep"}
+    for instance_id in ids:
+        assert describe(ec2, instance_id)[0]["MetadataOptions"]["HttpTokens"] == "required"
 
 
 def test_a_compliant_instance_costs_one_describe(sim, ec2, function):
