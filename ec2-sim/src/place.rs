@@ -84,6 +84,19 @@ impl From<&Instance> for InstanceView {
     }
 }
 
+fn launched(launch: &Launch) -> Launched {
+    Launched {
+        count: launch.count,
+        image: "ami-12345678".to_owned(),
+        instance_type: "m1.small".to_owned(),
+        client_token: launch.client_token.clone().unwrap_or_default(),
+        options: launch.options.iter().cloned().collect(),
+        tags: launch.tags.iter().cloned().collect(),
+        operator: launch.operator.clone(),
+        launch_time: launch.launch_time,
+    }
+}
+
 impl Place {
     /// Launches instances, and returns their ids.
     ///
@@ -91,29 +104,10 @@ impl Place {
     /// If `launch.state` is none of EC2's.
     pub fn launch(&self, launch: Launch) -> Vec<String> {
         let state = launch.state.as_deref().map(|name| State::from_name(name).expect("a state of EC2's"));
-        let launched = Launched {
-            count: launch.count,
-            image: "ami-12345678".to_owned(),
-            instance_type: "m1.small".to_owned(),
-            client_token: launch.client_token.clone().unwrap_or_default(),
-            options: launch.options.iter().cloned().collect(),
-            tags: launch.tags.iter().cloned().collect(),
-            operator: launch.operator.clone(),
-            launch_time: launch.launch_time,
-        };
+        let launched = launched(&launch);
         self.with(|world, now| {
             let instances = actions::launch(world, &self.key, &launched, now);
-            let count = launched.count.to_string();
-            let request = self.request(
-                "RunInstances",
-                &[
-                    ("MinCount", &count),
-                    ("MaxCount", &count),
-                    ("ImageId", &launched.image),
-                    ("InstanceType", &launched.instance_type),
-                    ("ClientToken", &launched.client_token),
-                ],
-            );
+            let request = self.launch_request(&launched);
             let cut_off = world.settings.cloudtrail_cut_off;
             let event = events::run_instances(&request, Ok(&instances), cut_off, now.time);
             world.emit(event);
@@ -126,6 +120,19 @@ impl Place {
             }
             instances.into_iter().map(|instance| instance.id).collect()
         })
+    }
+
+    /// The call that would have launched them.
+    fn launch_request(&self, launched: &Launched) -> Request {
+        let count = &launched.count.to_string();
+        let parameters = [
+            ("MinCount", count),
+            ("MaxCount", count),
+            ("ImageId", &launched.image),
+            ("InstanceType", &launched.instance_type),
+            ("ClientToken", &launched.client_token),
+        ];
+        self.request("RunInstances", &parameters.map(|(name, value)| (name, value.as_str())))
     }
 
     fn settle(&self, world: &mut World, id: &str, state: State, now: Now) {

@@ -73,3 +73,21 @@ pub fn error(error: &ApiError, request_id: &str) -> Vec<u8> {
     debug_assert!(written.is_ok(), "writing to memory does not fail");
     writer.into_inner()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_callers_send_is_escaped_or_replaced() {
+        for (text, written) in [
+            ("a<b>&\"c", "a&lt;b&gt;&amp;&quot;c"),
+            ("\0\u{1b}", "\u{fffd}\u{fffd}"),
+            ("é\t\u{1f600}", "é\t\u{1f600}"),
+        ] {
+            let answer = response("X", "id", &Xml::Node(vec![("value", Xml::text(text))]));
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.contains(&format!("<value>{written}</value>")), "{text:?}: {answer}");
+        }
+    }
+}

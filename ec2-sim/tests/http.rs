@@ -119,7 +119,7 @@ async fn a_change_is_pending_then_applied_and_keeps_what_it_does_not_name() {
 
 #[tokio::test]
 async fn a_stopped_instance_takes_a_change_at_its_start() {
-    let delay = Duration::from_millis(50);
+    let delay = Duration::from_millis(150);
     let settings =
         Settings { apply_delay: delay, start_delay: delay, state_delay: delay, ..Settings::default() };
     let sim = start(settings).await;
@@ -270,7 +270,7 @@ async fn account_defaults_are_those_of_later_launches() {
 
 #[tokio::test]
 async fn an_instance_is_not_found_before_it_is_visible() {
-    let delay = Duration::from_millis(200);
+    let delay = Duration::from_secs(1);
     let sim = start(Settings { visibility_delay: delay, ..Settings::default() }).await;
     let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
     let modify = format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
