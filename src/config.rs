@@ -15,7 +15,7 @@ pub struct Config {
     pub policy: Policy,
     /// `IMDS_VERIFY_SECONDS`, 0 to 600: how long to wait for `applied`; 10 by default.
     pub verify_within: Duration,
-    /// `IMDS_MODIFY_RATE`, above 0 and up to 1000: most changes a second, per account and Region; 4 by default.
+    /// `IMDS_MODIFY_RATE`, 0.01 to 1000: most changes a second, per account and Region; 4 by default.
     pub modify_rate: f64,
 }
 
@@ -98,9 +98,9 @@ fn verify_within(value: Option<String>) -> Result<Duration, String> {
 fn modify_rate(value: Option<String>) -> Result<f64, String> {
     let Some(value) = value else { return Ok(4.0) };
     match value.parse() {
-        Ok(rate) if rate > 0.0 && rate <= 1000.0 => Ok(rate),
+        Ok(rate) if (0.01..=1000.0).contains(&rate) => Ok(rate),
         _ => Err(format!(
-            "IMDS_MODIFY_RATE must be a number of changes a second, above 0 and up to 1000, not {value:?}"
+            "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01 to 1000, not {value:?}"
         )),
     }
 }
@@ -151,7 +151,7 @@ mod tests {
             "IMDS_MODE must be enforce or dry-run, not \"audit\"",
             "IMDS_POLICY: baseline.HttpTokens: must be required or optional",
             "IMDS_POLICY: baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, or an object",
-            "IMDS_MODIFY_RATE must be a number of changes a second, above 0",
+            "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01",
             "IMDS_VERIFY_SECONDS must be a whole number of seconds from 0 to 600",
         ] {
             assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");

@@ -146,7 +146,10 @@ fn literal(text: &str) -> String {
 /// Patterns of launch times for the minute of `time` and its neighbours: the event's clock and EC2's may differ.
 fn minutes_around(time: OffsetDateTime) -> Vec<String> {
     const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:*");
-    let minute = |offset| (time.to_offset(UtcOffset::UTC) + Span::minutes(offset)).format(MINUTE).ok();
+    // A time at the end of all times is one that an event may hold.
+    let minute = |offset| {
+        time.checked_to_offset(UtcOffset::UTC)?.checked_add(Span::minutes(offset))?.format(MINUTE).ok()
+    };
     [-1, 0, 1].into_iter().filter_map(minute).collect()
 }
 
@@ -247,5 +250,7 @@ mod tests {
         let filter = filter(&Named::LaunchedAround(datetime!(2026-01-01 01:00:30 +1)));
         assert_eq!(filter.name(), Some("launch-time"));
         assert_eq!(filter.values(), ["2025-12-31T23:59:*", "2026-01-01T00:00:*", "2026-01-01T00:01:*"]);
+        assert_eq!(minutes_around(datetime!(9999-12-31 23:59:59 UTC)).len(), 2);
+        assert!(minutes_around(datetime!(9999-12-31 23:59:59 -1)).is_empty());
     }
 }

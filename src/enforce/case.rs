@@ -15,8 +15,8 @@ use super::observe::{Sight, Subject};
 pub(super) enum Step {
     /// Send this change.
     Act(Change),
-    /// See whether its options, with the change where there was one, are applied.
-    Verify,
+    /// See whether its options, with the change where there was one, are applied: then it ends so.
+    Verify(Outcome),
     /// EC2 refused the change because of the instance's state: see whether the instance is gone, else it ends so.
     LookOnce(Outcome),
     /// Nothing.
@@ -91,14 +91,17 @@ impl Case {
     }
 
     fn decided(subject: Subject, instance: Instance, decision: &Decision) -> Self {
+        // An earlier delivery may have made a change and not seen it applied.
+        let ended = |outcome| match subject.redelivered && is_awaited(&instance) {
+            true => Step::Verify(outcome),
+            false => Step::Ended(outcome),
+        };
         let (step, change) = match &decision.verdict {
             Verdict::Change { change, .. } => (Step::Act(*change), Some(*change)),
-            // An earlier delivery may have made the change and not seen it applied.
-            Verdict::Compliant { .. } if subject.redelivered && is_awaited(&instance) => (Step::Verify, None),
-            Verdict::Compliant { .. } => (Step::Ended(Outcome::Compliant), None),
+            Verdict::Compliant { .. } => (ended(Outcome::Compliant), None),
             Verdict::Exempt { .. } => (Step::Ended(Outcome::Exempt), None),
             Verdict::OutOfScope { .. } => (Step::Ended(Outcome::OutOfScope), None),
-            Verdict::Blocked { .. } => (Step::Ended(Outcome::Blocked), None),
+            Verdict::Blocked { .. } => (ended(Outcome::Blocked), None),
         };
         Self {
             subject,
@@ -142,7 +145,7 @@ impl Case {
             }
             Ok(state) => {
                 self.state = state;
-                self.step = Step::Verify;
+                self.step = Step::Verify(Outcome::Enforced);
                 return;
             }
             Err(refusal) => refusal,
@@ -176,12 +179,11 @@ impl Case {
         }
         match (&self.step, instance) {
             (Step::LookOnce(outcome), _) => self.step = Step::Ended(*outcome),
-            (Step::Verify, Some(instance)) => {
+            (Step::Verify(outcome), Some(instance)) => {
                 self.state = instance.options_state;
                 let is_made = self.change.is_none_or(|change| instance.options.contains(&change));
                 if is_made && !is_awaited(instance) {
-                    let outcome = if self.change.is_some() { Outcome::Enforced } else { Outcome::Compliant };
-                    self.step = Step::Ended(outcome);
+                    self.step = Step::Ended(*outcome);
                 }
             }
             _ => {}
@@ -191,7 +193,7 @@ impl Case {
     /// Takes that there will be no further look; `refusal` is what the last one met, if anything.
     pub(super) fn time_is_up(&mut self, refusal: Option<&Refusal>) {
         let outcome = match self.step {
-            Step::Verify => Outcome::Pending,
+            Step::Verify(_) => Outcome::Pending,
             Step::LookOnce(outcome) => outcome,
             Step::Act(_) | Step::Ended(_) => return,
         };

@@ -121,8 +121,10 @@ impl Site<'_> {
             (self.report)(case.into_report(self.place));
         }
         let sweeps: Vec<usize> = sweeps.iter().map(|(number, _)| *number).collect();
-        if let Some((why, retry)) = self.sweep(&sweeps, &handled).await {
-            sweeps.iter().for_each(|&nudge| enforced.note(Unresolved { nudge, why: why.clone(), retry }));
+        if let Some(why) = self.sweep(&sweeps, &handled).await {
+            sweeps
+                .iter()
+                .for_each(|&nudge| enforced.note(Unresolved { nudge, why: why.clone(), retry: true }));
         }
         enforced
     }

@@ -94,9 +94,9 @@ impl Sighting<'_> {
         let age = self.times.now - nudge.trigger.time;
         match self.times.bound(Call::DescribeInstances, self.ec2.describe(selection)).await {
             Err(refusal) => {
-                let outcome = refusal.outcome(age, nudge.redelivered);
+                // There is no instance to report on: whatever the refusal, the event is kept.
                 let why = format!("{selection}: instances could not be looked up: {refusal}");
-                unresolved(why, outcome.is_retryable())
+                unresolved(why, true)
             }
             Ok(instances) if instances.is_empty() => {
                 let outcome = unknown_instance(age, nudge.redelivered);

@@ -17,14 +17,10 @@ const DRY_RUNS: usize = 50;
 
 impl Site<'_> {
     /// Sweeps the place for `nudges`, if there are any, without the instances that are handled already. Returns what
-    /// stopped the sweep, if anything did, and whether a retry would go on.
+    /// stopped the sweep, if anything did.
     ///
     /// What is done stays done: a retry finds those instances compliant.
-    pub(super) async fn sweep(
-        &self,
-        nudges: &[usize],
-        handled: &BTreeSet<InstanceId>,
-    ) -> Option<(String, bool)> {
+    pub(super) async fn sweep(&self, nudges: &[usize], handled: &BTreeSet<InstanceId>) -> Option<String> {
         if nudges.is_empty() {
             return None;
         }
@@ -32,24 +28,27 @@ impl Site<'_> {
             if self.enforcer.mode == Mode::DryRun { Budget::of(DRY_RUNS) } else { Budget::unlimited() };
         let mut token = None;
         loop {
-            if !self.times.allows(Duration::ZERO) {
-                return Some(("the sweep ran out of time and goes on at the retry".to_owned(), true));
+            if self.is_over() {
+                return Some("the sweep ran out of time and goes on at the retry".to_owned());
             }
             let listed = self.times.bound(Call::DescribeInstances, self.reach.ec2.page(token)).await;
             let page = match listed {
                 Ok(page) => page,
                 Err(refusal) => {
-                    let outcome = refusal.outcome(time::Duration::ZERO, false);
-                    let why = format!("the sweep cannot list the instances: {refusal}");
-                    return Some((why, outcome.is_retryable()));
+                    return Some(format!("the sweep cannot list the instances: {refusal}"));
                 }
             };
             if self.sweep_page(page.instances, handled, &mut budget).await {
-                let why = "the sweep was throttled or ran out of time, and goes on at the retry";
-                return Some((why.to_owned(), true));
+                return Some(
+                    "the sweep was throttled or ran out of time, and goes on at the retry".to_owned(),
+                );
             }
             token = Some(page.next?);
         }
+    }
+
+    fn is_over(&self) -> bool {
+        !self.times.allows(Duration::ZERO)
     }
 
     /// Returns whether changes are left that pace or time did not allow.
@@ -62,12 +61,13 @@ impl Site<'_> {
         let is_new = |instance: &Instance| !handled.contains(&instance.id);
         let sight = |instance: Instance| (subject(instance.id.clone()), Sight::Shown(instance));
         let sights = instances.into_iter().filter(is_new).map(sight).collect();
-        let mut is_throttled = false;
+        let mut is_stopped = false;
         for case in self.take_to_the_end(sights, budget).await {
-            is_throttled |= case.outcome() == Outcome::Throttled;
+            let outcome = case.outcome();
+            is_stopped |= outcome == Outcome::Throttled || (outcome.is_retryable() && self.is_over());
             (self.report)(case.into_report(self.place));
         }
-        is_throttled
+        is_stopped
     }
 }
 

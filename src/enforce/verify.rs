@@ -36,7 +36,7 @@ pub(super) async fn verify(ec2: &Ec2, within: Duration, times: &Times, cases: &m
 }
 
 fn awaited(cases: &[Case]) -> Vec<InstanceId> {
-    let is_awaited = |case: &&Case| matches!(case.step, Step::Verify | Step::LookOnce(_));
+    let is_awaited = |case: &&Case| matches!(case.step, Step::Verify(_) | Step::LookOnce(_));
     cases.iter().filter(is_awaited).map(|case| case.subject.id.clone()).collect()
 }
 

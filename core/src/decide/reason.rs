@@ -164,7 +164,7 @@ impl fmt::Display for Unaccepted {
             Self::Malformed(name) => write!(f, "{name} must be {}", name.expected()),
             Self::NoRoom(demand) => write!(f, "{} requires {}", demand.origin, demand.requirement),
             Self::Looser => {
-                f.write_str("it is less strict than the present value, and tags may only tighten")
+                f.write_str("it is less strict than the present value or what the policy requires, and tags may only tighten")
             }
             Self::PresentUnknown => f.write_str("EC2 does not say what the present value is"),
             Self::NeedsRule => f.write_str("HttpEndpoint is not taken from tags; it needs a rule"),

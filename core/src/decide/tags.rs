@@ -92,14 +92,13 @@ fn fits(value: OptionValue, present: Option<OptionValue>, demand: Option<&Demand
         let present = present.ok_or(Unaccepted::PresentUnknown)?;
         return if value.is_looser_than(present) { Err(Unaccepted::Looser) } else { Ok(()) };
     };
-    let is_allowed = demand.requirement.is_met_by(value)
-        && match demand.requirement {
-            // Without an upper bound, a tag may raise the limit no further than it is, or must be.
-            Requirement::HopLimit { at_most: None, .. } => {
-                let ceiling = demand.requirement.nearest(present);
-                !value.is_looser_than(ceiling)
-            }
-            _ => true,
-        };
-    if is_allowed { Ok(()) } else { Err(Unaccepted::NoRoom(demand.clone())) }
+    if !demand.requirement.is_met_by(value) {
+        return Err(Unaccepted::NoRoom(demand.clone()));
+    }
+    // Without an upper bound, a tag may raise the limit no further than it is, or must be.
+    let is_unbounded = matches!(demand.requirement, Requirement::HopLimit { at_most: None, .. });
+    if is_unbounded && value.is_looser_than(demand.requirement.nearest(present)) {
+        return Err(Unaccepted::Looser);
+    }
+    Ok(())
 }

@@ -29,7 +29,7 @@ impl Requirement {
 
     /// The value nearest to `present` that the requirement allows, so `present` itself where that is allowed.
     ///
-    /// Without a present value, that of a range is its tightest stated bound.
+    /// Without a present value it is the tightest that a range allows: what is not known may be as tight.
     pub fn nearest(self, present: Option<OptionValue>) -> OptionValue {
         match (self, present) {
             (Self::Exactly(value), _) => value,
@@ -37,8 +37,8 @@ impl Requirement {
                 let limit = at_least.map_or(limit, |low| limit.max(low));
                 OptionValue::HttpPutResponseHopLimit(at_most.map_or(limit, |high| limit.min(high)))
             }
-            (Self::HopLimit { at_least, at_most }, _) => {
-                OptionValue::HttpPutResponseHopLimit(at_least.or(at_most).unwrap_or(HopLimit::LOWEST))
+            (Self::HopLimit { at_least, .. }, _) => {
+                OptionValue::HttpPutResponseHopLimit(at_least.unwrap_or(HopLimit::LOWEST))
             }
         }
     }
@@ -85,7 +85,7 @@ mod tests {
             (Some(3), None, Some(1), 3),
             (Some(3), None, Some(9), 9),
             (Some(2), Some(4), None, 2),
-            (None, Some(4), None, 4),
+            (None, Some(4), None, 1),
         ];
         for (low, high, present, nearest) in rows {
             let range = Requirement::HopLimit {

@@ -204,7 +204,7 @@ impl Check {
         self.unknown(PLACE, &tags.unknown, InstanceTags::KEYS);
         let defaults = TagRules::default();
         let prefix = self.part("instanceTags.prefix", tags.prefix).unwrap_or(defaults.prefix);
-        if prefix.is_empty() || prefix.len() > 64 {
+        if prefix.is_empty() || prefix.chars().count() > 64 {
             self.fail("instanceTags.prefix", "must have 1 to 64 characters");
         }
         if prefix.to_ascii_lowercase().starts_with("aws:") {

@@ -112,10 +112,11 @@ impl Policy {
     /// Whether a change of the tag with this key can change a decision.
     pub fn reads_tag(&self, key: &str) -> bool {
         let shows_tags = Requirement::Exactly(OptionValue::InstanceMetadataTags(Switch::Enabled));
+        let is_loose = self.tags.authority == Authority::Loosen;
         let is_asked = self.tags.authority != Authority::None && key.starts_with(&self.tags.prefix);
         let is_matched = self.rules.iter().any(|rule| rule.when.tags.contains_key(key));
         // A key that metadata cannot carry forbids that option, and its removal allows it again.
-        let forbids = || !metadata_can_carry(key) && self.requires(shows_tags);
+        let forbids = || !metadata_can_carry(key) && (is_loose || self.requires(shows_tags));
         is_asked || is_matched || forbids()
     }
 

@@ -51,8 +51,8 @@ fn tags(tags: &TagRules) -> Vec<String> {
     let obeyed = match tags.authority {
         Authority::None => "Tags of an instance ask for nothing.".to_owned(),
         Authority::Tighten => format!(
-            "A tag such as {prefix}HttpTokens=required chooses within what is left open, and never loosens; \
-             HttpEndpoint is not taken from tags."
+            "A tag such as {prefix}HttpTokens=required chooses within the room that all this leaves; where \
+             nothing is required, it can only tighten. HttpEndpoint is not taken from tags."
         ),
         Authority::Loosen => {
             format!("A tag such as {prefix}HttpTokens=optional overrides all of it, to loosen as well.")

@@ -208,8 +208,8 @@ fn a_policy_is_told_in_sentences() {
         "Rule \"payroll\": an instance whose tag \"App\" is \"payroll-*\" or \"payslip\", in account \
          \"111122223333\" and in Region \"eu-*\" is left alone through 2027-03-31 (UTC).",
         r#"Rule "all": every instance must have HttpProtocolIpv6=disabled."#,
-        "A tag such as imds:HttpTokens=required chooses within what is left open, and never loosens; HttpEndpoint is \
-         not taken from tags.",
+        "A tag such as imds:HttpTokens=required chooses within the room that all this leaves; where nothing is \
+         required, it can only tighten. HttpEndpoint is not taken from tags.",
         "A tag such as imds:ExemptUntil=2027-01-31 leaves its instance alone through that day (UTC), at most 90 days \
          ahead.",
     ];
