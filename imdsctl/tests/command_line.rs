@@ -175,6 +175,7 @@ fn exit_codes_tell_compliant_from_findings_from_errors() {
         ("policy/policy.json", &change, 1),
         (ipv6, &blocked, 1),
         ("policy/policy.json", "{}", 2),
+        ("policy/policy.json", r#"{"Reservations": [{"instances": []}]}"#, 2),
         ("policy/policy.json", "not JSON", 2),
         ("policy/nothing.json", &compliant, 2),
         ("Cargo.toml", &compliant, 2),

@@ -62,7 +62,8 @@ pub(super) fn holds(until: Date, now: OffsetDateTime) -> bool {
 }
 
 fn today(now: OffsetDateTime) -> Date {
-    now.to_offset(UtcOffset::UTC).date()
+    // A time that UTC cannot hold is later than every date, and none comes before them all.
+    now.checked_to_offset(UtcOffset::UTC).map_or(Date::MAX, OffsetDateTime::date)
 }
 
 fn demand(

@@ -227,9 +227,12 @@ fn an_exemption_holds_through_its_last_day_in_utc_and_not_a_second_longer() {
             let decision = decide_at(policy, instance, None, now);
             assert_eq!(summary(&decision), ("exempt".to_owned(), vec![]), "{name} at {now}");
         }
-        for now in
-            [datetime!(2026-04-01 00:00 UTC), datetime!(2026-03-31 22:30 -2), datetime!(2030-01-01 0:00 UTC)]
-        {
+        for now in [
+            datetime!(9999-12-31 23:30 -1),
+            datetime!(2026-04-01 00:00 UTC),
+            datetime!(2026-03-31 22:30 -2),
+            datetime!(2030-01-01 0:00 UTC),
+        ] {
             let decision = decide_at(policy, instance, None, now);
             assert_eq!(
                 summary(&decision),

@@ -120,13 +120,13 @@ impl Check {
         let mut checked = Vec::new();
         for (number, rule) in rules.into_iter().enumerate() {
             let place = index("rules", number);
-            let Some(rule) = self.needed(&place, rule).and_then(|rule| self.rule(&place, rule)) else {
-                continue;
-            };
-            if !names.insert(rule.name.clone()) {
-                self.fail(&join(&place, "name"), format!("another rule is named {:?} already", rule.name));
+            let Some(rule) = self.needed(&place, rule) else { continue };
+            if let Part::Read(name) = &rule.name
+                && !names.insert(name.clone())
+            {
+                self.fail(&join(&place, "name"), format!("another rule is named {name:?} already"));
             }
-            checked.push(rule);
+            checked.extend(self.rule(&place, rule));
         }
         checked
     }

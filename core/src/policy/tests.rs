@@ -146,6 +146,10 @@ fn two_rules_of_one_name_are_an_error() {
     let rule = r#"{"name": "a", "require": {"HttpTokens": "required"}}"#;
     let errors = errors(&format!(r#"{{"rules": [{rule}, {rule}]}}"#));
     assert_eq!(errors, [r#"rules[1].name: another rule is named "a" already"#]);
+    let wrong = r#"{"rules": [{"name": "a", "exempt": {"until": "soon"}}, {"name": "a"}]}"#;
+    let places: Vec<String> =
+        Policy::parse(wrong).unwrap_err().0.into_iter().map(|error| error.place).collect();
+    assert_eq!(places, ["rules[0].exempt.until", "rules[1].name", "rules[1]"]);
 }
 
 #[test]

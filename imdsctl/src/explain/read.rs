@@ -98,8 +98,10 @@ fn instances(value: &Value) -> Result<Vec<Described>> {
     let mut all = Vec::new();
     for (r, reservation) in reservations.iter().enumerate() {
         let owner = reservation.get("OwnerId").and_then(Value::as_str);
-        let list = reservation.get("Instances").and_then(Value::as_array);
-        for (i, value) in list.into_iter().flatten().enumerate() {
+        let Some(list) = reservation.get("Instances").and_then(Value::as_array) else {
+            bail!("Reservations[{r}].Instances must be a list of instances");
+        };
+        for (i, value) in list.iter().enumerate() {
             all.push(instance(value, format!("Reservations[{r}].Instances[{i}]"), owner)?);
         }
     }
