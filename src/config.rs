@@ -78,11 +78,7 @@ fn policy(file: Option<String>, inline: Option<String>) -> Result<Policy, String
         }
         (None, Some(document)) => ("IMDS_POLICY".to_owned(), document),
     };
-    Policy::parse(&document).map_err(|errors| {
-        let lines: Vec<String> =
-            errors.0.iter().map(|e| format!("{place}: {}: {}", e.place, e.problem)).collect();
-        lines.join("\n")
-    })
+    Policy::parse(&document).map_err(|errors| errors.in_document(&place))
 }
 
 fn verify_within(value: Option<String>) -> Result<Duration, String> {

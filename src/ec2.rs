@@ -46,7 +46,7 @@ impl Ec2 {
     /// What EC2 answered, or that it did not.
     pub async fn page(&self, token: Option<String>) -> Result<Page, Refusal> {
         let request =
-            self.client.describe_instances().filters(not_terminated()).max_results(INSTANCES_PER_PAGE);
+            self.client.describe_instances().filters(filter(&Named::All)).max_results(INSTANCES_PER_PAGE);
         let answer = request.set_next_token(token).send().await;
         let answer = answer.map_err(|error| refusal(Call::DescribeInstances, &error))?;
         let next = answer.next_token.filter(|token| !token.is_empty());
@@ -121,16 +121,14 @@ fn filter_by(name: &str, values: Vec<String>) -> sdk::Filter {
     sdk::Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-/// Those that are on their way out are listed: they tell that they are.
-fn not_terminated() -> sdk::Filter {
-    let states = ["pending", "running", "stopping", "stopped", "shutting-down"];
-    filter_by("instance-state-name", states.map(str::to_owned).to_vec())
-}
-
 /// The filter that selects the instances.
 fn filter(named: &Named) -> sdk::Filter {
     match named {
-        Named::All => not_terminated(),
+        // All that are not terminated. Those that are on their way out are listed: they tell that they are.
+        Named::All => {
+            let states = ["pending", "running", "stopping", "stopped", "shutting-down"];
+            filter_by("instance-state-name", states.map(str::to_owned).to_vec())
+        }
         Named::Ids(ids) => filter_by("instance-id", ids.iter().map(ToString::to_string).collect()),
         Named::ClientToken(token) => filter_by("client-token", vec![literal(token)]),
         Named::LaunchedAround(time) => filter_by("launch-time", minutes_around(*time)),

@@ -41,8 +41,6 @@ pub fn read(file: &Path) -> Result<Policy> {
     let document =
         std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     Policy::parse(&document).map_err(|errors| {
-        let lines =
-            errors.0.iter().map(|error| format!("{}: {}: {}", file.display(), error.place, error.problem));
-        anyhow!("the policy is wrong:\n{}", lines.collect::<Vec<_>>().join("\n"))
+        anyhow!("the policy is wrong:\n{}", errors.in_document(&file.display().to_string()))
     })
 }

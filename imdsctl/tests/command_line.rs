@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -11,16 +11,21 @@ fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Runs `imdsctl` in the project's folder with `input` on its standard input.
-fn imdsctl(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_imdsctl"))
+/// Starts `imdsctl` in the project's folder.
+fn spawn(arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_imdsctl"))
         .args(arguments)
         .current_dir(project())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Runs `imdsctl` in the project's folder with `input` on its standard input.
+fn imdsctl(arguments: &[&str], input: &str) -> Output {
+    let mut child = spawn(arguments);
     // It may have ended before it reads, on an error.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
@@ -247,14 +252,7 @@ fn policy_check_lists_every_error_or_says_what_the_policy_does() {
 #[test]
 fn a_closed_pipe_is_no_reason_to_complain() {
     let many: Vec<Value> = (0..2000).map(|number| instance(number, "optional", json!([]))).collect();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_imdsctl"))
-        .args(["explain", "--policy", "policy/policy.json"])
-        .current_dir(project())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = spawn(&["explain", "--policy", "policy/policy.json"]);
     drop(child.stdout.take());
     child.stdin.take().unwrap().write_all(described(&many).as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -169,6 +169,14 @@ pub struct PolicyError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyErrors(pub Vec<PolicyError>);
 
+impl PolicyErrors {
+    /// One line an error: the document that it is in, its place, then the problem.
+    pub fn in_document(&self, document: &str) -> String {
+        let lines = self.0.iter().map(|error| format!("{document}: {}: {}", error.place, error.problem));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// One line an error: its place, then the problem.
 impl fmt::Display for PolicyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

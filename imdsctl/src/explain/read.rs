@@ -1,8 +1,7 @@
 //! What `aws ec2 describe-instances` prints → instances.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, bail};
 use imds_core::ids::{AccountId, InstanceId, Region};
@@ -75,17 +74,11 @@ struct RawInterface {
 pub fn read(file: Option<&Path>) -> Result<Vec<Described>> {
     let (name, text) = match file.filter(|file| *file != Path::new("-")) {
         None => ("standard input".to_owned(), io::read_to_string(io::stdin())),
-        Some(path) => (path.display().to_string(), read_file(path)),
+        Some(path) => (path.display().to_string(), fs::read_to_string(path)),
     };
     let text = text.with_context(|| format!("{name} cannot be read"))?;
     let value = serde_json::from_str(&text).map_err(|error| anyhow!("{name} is not JSON: {error}"))?;
     instances(&value).with_context(|| name.clone())
-}
-
-fn read_file(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn instances(value: &Value) -> Result<Vec<Described>> {
