@@ -6,10 +6,11 @@ use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types as sdk;
 use imds_core::ids::{InstanceId, Region};
-use imds_core::instance::{Instance, InstanceState, OptionsState};
-use imds_core::metadata::{Change, MetadataOptions, OptionName, OptionValue};
+use imds_core::instance::{Instance, OptionsState, Words};
+use imds_core::metadata::{Change, OptionName, OptionValue};
 use imds_core::outcome::{Call, Mode, Refusal};
 use imds_core::trigger::Named;
+use std::borrow::Cow;
 use std::time::Duration;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -93,7 +94,8 @@ impl Ec2 {
         }
         let answer =
             request.send().await.map_err(|error| refusal(Call::ModifyInstanceMetadataOptions, &error))?;
-        Ok(answer.instance_metadata_options.as_ref().and_then(read_state))
+        let state = answer.instance_metadata_options.and_then(|options| options.state);
+        Ok(state.and_then(|state| OptionsState::from_name(state.as_str())))
     }
 
     /// Whether the account's defaults enforce tokens here, so that EC2 refuses `HttpTokens=optional`.
@@ -151,54 +153,42 @@ fn minutes_around(time: OffsetDateTime) -> Vec<String> {
     [-1, 0, 1].into_iter().filter_map(minute).collect()
 }
 
+/// Leaves out what has no id that EC2 could have given.
 fn read_reservations(reservations: Option<Vec<sdk::Reservation>>) -> Vec<Instance> {
-    let reservations = reservations.into_iter().flatten();
-    let instances = reservations.flat_map(|reservation| reservation.instances.unwrap_or_default());
-    instances.filter_map(|instance| read_instance(&instance)).collect()
+    let read = |reservation: sdk::Reservation| {
+        let owner = reservation.owner_id;
+        let instances = reservation.instances.into_iter().flatten();
+        instances.filter_map(move |instance| Instance::try_from(words(&instance, owner.as_deref())).ok())
+    };
+    reservations.into_iter().flatten().flat_map(read).collect()
 }
 
-/// `None` where the id is none that EC2 could have given.
-fn read_instance(instance: &sdk::Instance) -> Option<Instance> {
-    let options = instance.metadata_options.as_ref();
-    let state = instance.state.as_ref().and_then(|state| state.name.as_ref());
+fn words<'a>(instance: &'a sdk::Instance, owner: Option<&'a str>) -> Words<'a> {
     let tag = |tag: &sdk::Tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default()));
+    let options = instance.metadata_options.as_ref();
     let operator = instance.operator.as_ref().filter(|operator| operator.managed == Some(true));
-    Some(Instance {
-        id: InstanceId::new(instance.instance_id.as_deref()?).ok()?,
-        // A state that is new to us is at least not known to be final.
-        state: state
-            .and_then(|name| InstanceState::from_name(name.as_str()))
-            .unwrap_or(InstanceState::Pending),
+    Words {
+        id: instance.instance_id.as_deref().unwrap_or_default(),
+        owner,
+        state: instance.state.as_ref().and_then(|state| Some(state.name.as_ref()?.as_str())),
         tags: instance.tags.iter().flatten().filter_map(tag).collect(),
-        options: options.map(read_options).unwrap_or_default(),
-        options_state: options.and_then(read_state),
-        managed_by: operator
-            .map(|operator| operator.principal.clone().unwrap_or("another operator".to_owned())),
-    })
-}
-
-/// The options with a value that is known here.
-fn read_options(options: &sdk::InstanceMetadataOptionsResponse) -> MetadataOptions {
-    let hop_limit = options.http_put_response_hop_limit.map(|hops| hops.to_string());
-    let texts = [
-        (OptionName::HttpTokens, options.http_tokens.as_ref().map(|value| value.as_str())),
-        (OptionName::HttpEndpoint, options.http_endpoint.as_ref().map(|value| value.as_str())),
-        (OptionName::HttpPutResponseHopLimit, hop_limit.as_deref()),
-        (OptionName::HttpProtocolIpv6, options.http_protocol_ipv6.as_ref().map(|value| value.as_str())),
-        (
-            OptionName::InstanceMetadataTags,
-            options.instance_metadata_tags.as_ref().map(|value| value.as_str()),
-        ),
-    ];
-    texts.into_iter().filter_map(|(name, text)| name.parse(text?)).collect()
-}
-
-fn read_state(options: &sdk::InstanceMetadataOptionsResponse) -> Option<OptionsState> {
-    match options.state.as_ref()? {
-        sdk::InstanceMetadataOptionsState::Applied => Some(OptionsState::Applied),
-        sdk::InstanceMetadataOptionsState::Pending => Some(OptionsState::Pending),
-        _ => None,
+        options: options.map(option_words).unwrap_or_default(),
+        options_state: options.and_then(|options| Some(options.state.as_ref()?.as_str())),
+        managed_by: operator.map(|operator| operator.principal.as_deref().unwrap_or_default()),
     }
+}
+
+fn option_words(options: &sdk::InstanceMetadataOptionsResponse) -> Vec<(OptionName, Cow<'_, str>)> {
+    let word = |name: OptionName| {
+        Some(match name {
+            OptionName::HttpTokens => options.http_tokens.as_ref()?.as_str().into(),
+            OptionName::HttpEndpoint => options.http_endpoint.as_ref()?.as_str().into(),
+            OptionName::HttpPutResponseHopLimit => options.http_put_response_hop_limit?.to_string().into(),
+            OptionName::HttpProtocolIpv6 => options.http_protocol_ipv6.as_ref()?.as_str().into(),
+            OptionName::InstanceMetadataTags => options.instance_metadata_tags.as_ref()?.as_str().into(),
+        })
+    };
+    OptionName::ALL.into_iter().filter_map(|name| Some((name, word(name)?))).collect()
 }
 
 fn refusal<E>(call: Call, error: &SdkError<E>) -> Refusal

@@ -2,17 +2,20 @@
 //!
 //! The payload is one EventBridge event, or an SQS batch whose bodies are events.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use imds_core::outcome::{InstanceReport, Report};
 use imds_core::policy::Policy;
-use imds_core::trigger::{Ignored, Trigger};
+use imds_core::trigger::{Ignored, Trigger, TriggerKind};
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 
 use crate::enforce::{Enforcer, Nudge};
 use crate::times::Times;
+
+/// The most bytes of outcomes that an answer has: Lambda's answers end at 6 MB, and a sweep may have any number.
+const OUTCOMES_BYTES: usize = 5_000_000;
 
 /// What an invocation came to.
 #[derive(Debug)]
@@ -71,10 +74,17 @@ async fn answer_event(
     match Trigger::from_event(event, enforcer.policy()) {
         Err(ignored) => report.borrow_mut().ignored.push(ignored.to_string()),
         Ok(trigger) => {
+            let room = Cell::new(OUTCOMES_BYTES);
             let take = |outcome: InstanceReport| {
                 tell(&outcome);
-                report.borrow_mut().count(outcome.outcome);
-                report.borrow_mut().outcomes.push(outcome);
+                let mut report = report.borrow_mut();
+                report.count(outcome.outcome);
+                let size = serde_json::to_vec(&outcome).map_or(0, |json| json.len());
+                room.set(room.get().saturating_sub(size));
+                match room.get() {
+                    0 => report.only_logged += 1,
+                    _ => report.outcomes.push(outcome),
+                }
             };
             let ended = enforcer.enforce(&[Nudge { trigger, redelivered: false }], times, &take).await;
             is_unfinished = !ended.retry.is_empty();
@@ -93,7 +103,9 @@ async fn answer_event(
 /// What a retry is for: the first few of it, since an error message is no place for thousands of instances.
 fn unfinished(report: &Report) -> String {
     const SHOWN: usize = 5;
-    let instances = report.outcomes.iter().filter(|report| report.outcome.is_retryable()).map(|report| {
+    // The instances of a sweep wait for the next one.
+    let is_due = |r: &&InstanceReport| r.outcome.is_retryable() && r.trigger != TriggerKind::Sweep;
+    let instances = report.outcomes.iter().filter(is_due).map(|report| {
         let why = report.reasons.last().map(String::as_str).unwrap_or_default();
         format!("{} is {} ({why})", report.instance_id, report.outcome)
     });

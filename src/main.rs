@@ -35,18 +35,23 @@ async fn main() -> ExitCode {
 }
 
 async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>) -> Result<Value, HandlerError> {
-    #[expect(clippy::disallowed_methods, reason = "the clock is read once an invocation, here")]
-    let now = OffsetDateTime::now_utc();
+    let start = now();
     let LambdaEvent { payload, context } = event;
-    let log = || Log { out: io::stdout().lock(), request_id: &context.request_id, now };
+    let log = || Log { out: io::stdout().lock(), request_id: &context.request_id, now: now() };
     // What cannot be written to the log cannot be complained about either; the work is done all the same.
-    let tell = |report: &InstanceReport| drop(log().outcome(report));
-    let answer = answer(enforcer, payload, Times::new(now, allowed(context.deadline, now)), &tell).await;
+    let tell = |report: &InstanceReport| drop(log().outcome(enforcer.mode(), report));
+    let times = Times::new(start, allowed(context.deadline, start));
+    let answer = answer(enforcer, payload, times, &tell).await;
     let _ = log().done(&answer.report);
     if let Err(error) = &answer.response {
         let _ = log().error(&error.to_string());
     }
     answer.response
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock is read here only")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }
 
 /// The time from `now` until Lambda's deadline, which is in milliseconds since 1970.

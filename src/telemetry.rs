@@ -24,6 +24,14 @@ struct Message<'a> {
     message: &'a str,
 }
 
+/// What became of an instance, beside the mode.
+#[derive(Serialize)]
+struct Outcomed<'a> {
+    mode: Mode,
+    #[serde(flatten)]
+    report: &'a InstanceReport,
+}
+
 /// What an invocation did, without its outcomes, which have lines of their own.
 #[derive(Serialize)]
 struct Done<'a> {
@@ -36,14 +44,14 @@ struct Done<'a> {
     unresolved: &'a [String],
 }
 
-/// Writes the lines of one invocation.
+/// Writes lines of one invocation.
 #[derive(Debug)]
 pub struct Log<'a, W> {
     /// Where to.
     pub out: W,
     /// The invocation's id.
     pub request_id: &'a str,
-    /// The time of the invocation.
+    /// The time of the line.
     pub now: OffsetDateTime,
 }
 
@@ -52,8 +60,8 @@ impl<W: Write> Log<'_, W> {
     ///
     /// # Errors
     /// Those of the writer; the line is lost then.
-    pub fn outcome(&mut self, report: &InstanceReport) -> io::Result<()> {
-        self.line(level(report), report)
+    pub fn outcome(&mut self, mode: Mode, report: &InstanceReport) -> io::Result<()> {
+        self.line(level(report), Outcomed { mode, report })
     }
 
     /// A line for what the invocation did.

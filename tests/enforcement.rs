@@ -11,6 +11,7 @@ use support::*;
 
 const DESCRIBE: &str = "DescribeInstances";
 const MODIFY: &str = "ModifyInstanceMetadataOptions";
+const OPTIONAL_AND_2: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2}}"#;
 
 fn outcomes(answer: &imds_enforcer::handler::Answer) -> Vec<(String, &'static str)> {
     let outcomes = answer.report.outcomes.iter();
@@ -378,9 +379,8 @@ async fn when_describing_is_denied_every_instance_says_so() {
 
 #[tokio::test]
 async fn where_the_account_enforces_tokens_optional_is_left_out_and_the_rest_is_sent() {
-    const LOOSEN: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2}}"#;
     for (enforced, sent) in [(true, "required"), (false, "optional")] {
-        let scene = Scene::new(&[("IMDS_POLICY", LOOSEN)]).await;
+        let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
         let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
         scene.place.set_tokens_enforced(enforced);
         let answer = scene.answer(launch_event(&ids)).await;
@@ -427,8 +427,7 @@ async fn rules_tags_and_exemptions_decide_in_the_function_too() {
 
 #[tokio::test]
 async fn what_ec2_refuses_unforeseen_keeps_no_other_option_back() {
-    const LOOSEN: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2}}"#;
-    let scene = Scene::new(&[("IMDS_POLICY", LOOSEN)]).await;
+    let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
     scene.place.set_tokens_enforced(true);
     // The function may not ask for the account's defaults, and so cannot tell beforehand.
@@ -439,10 +438,81 @@ async fn what_ec2_refuses_unforeseen_keeps_no_other_option_back() {
         (&report["outcome"], &report["change"]),
         (&json!("enforced"), &json!({"HttpPutResponseHopLimit": 2}))
     );
-    let warning = report["warnings"][0].as_str().unwrap();
+    let warning = report["warnings"][1].as_str().unwrap();
     let expected = "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions was answered UnsupportedOperation";
     assert!(warning.starts_with(expected), "{warning}");
     let options = scene.instance(&ids[0]).options;
     assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), ("required", "2"));
     assert_eq!(scene.calls(MODIFY).len(), 3, "both, then each alone");
+}
+
+#[tokio::test]
+async fn a_guard_that_denies_optional_tokens_keeps_no_other_option_back() {
+    let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
+    let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).with_parameter("HttpTokens", "optional"));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on("GetInstanceMetadataDefaults"));
+    let answer = scene.answer(launch_event(&ids)).await;
+    let report = &answer.report.outcomes[0];
+    assert_eq!(report.outcome.as_str(), "enforced");
+    assert_eq!(serde_json::to_value(report.change).unwrap(), json!({"HttpPutResponseHopLimit": 2}));
+    let expected = [
+        "whether the account enforces tokens is not known: ec2:GetInstanceMetadataDefaults was answered",
+        "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions was answered UnauthorizedOperation",
+    ];
+    for (warning, expected) in report.warnings.iter().zip(expected) {
+        assert!(warning.starts_with(expected), "{warning}");
+    }
+    assert_eq!((report.warnings.len(), scene.calls(MODIFY).len()), (2, 2), "both, then the rest");
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_verified_when_the_rest_is_not() {
+    let rows = [(FaultKind::Deny, "denied", false), (FaultKind::Throttle, "throttled", true)];
+    for (kind, outcome, comes_again) in rows {
+        let settings = Settings { apply_delay: Duration::from_millis(700), ..Settings::default() };
+        let scene = Scene::with(settings, &[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
+        let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+        let refused =
+            FaultKind::Error { code: "UnsupportedOperation".into(), status: 400, message: "no".into() };
+        scene.sim.inject(Fault::new(refused).on(MODIFY).times(1));
+        scene.sim.inject(Fault::new(kind).on(MODIFY).with_parameter("HttpPutResponseHopLimit", "2"));
+        let bodies = [launch_event(&ids).to_string()];
+        let answer = scene.answer(batch(&bodies, 1)).await;
+        let report = &answer.report.outcomes[0];
+        assert_eq!(report.outcome.as_str(), outcome);
+        assert_eq!(
+            serde_json::to_value(report.change).unwrap(),
+            json!({"HttpTokens": "optional"}),
+            "{outcome}"
+        );
+        assert_eq!(serde_json::to_value(report.state).unwrap(), "applied", "{outcome}: it was verified");
+        assert_eq!(failures(&answer).is_empty(), !comes_again, "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn a_cut_off_launch_is_looked_at_until_two_looks_agree() {
+    let scene = Scene::new(&[]).await;
+    let token = "a-token".to_owned();
+    let ids = scene.launch(Launch { client_token: Some(token.clone()), ..imdsv1(3) });
+    // The first look shows two of three.
+    scene.sim.inject(Fault::new(FaultKind::NotVisible).on(DESCRIBE).of(&ids[2]).times(1));
+    let event = api_call(json!({
+        "eventName": "RunInstances", "requestParameters": {"clientToken": token}, "responseElements": {"omitted": true},
+    }));
+    let answer = scene.answer(event).await;
+    assert_eq!(answer.report.counts, [("enforced", 3)].into());
+}
+
+#[tokio::test]
+async fn rules_about_accounts_go_by_the_owner_that_ec2_names() {
+    const POLICY: &str = r#"{"baseline": {"HttpTokens": "required"}, "rules": [
+        {"name": "theirs", "when": {"accounts": "444455556666"}, "exempt": {"until": "9999-12-31"}}]}"#;
+    let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
+    let ids = scene.launch(imdsv1(1));
+    let mut event = launch_event(&ids);
+    event["account"] = "444455556666".into();
+    let answer = scene.answer(event).await;
+    assert_eq!(answer.report.counts, [("enforced", 1)].into(), "their exemption is not for our instance");
 }

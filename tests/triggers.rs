@@ -209,3 +209,15 @@ async fn events_in_any_order_and_number_come_to_the_same_end() {
     assert_eq!(scene.calls(MODIFY).len(), 3, "each is changed once");
     assert!(ids.iter().all(|id| scene.instance(id).options["HttpTokens"] == "required"));
 }
+
+#[tokio::test]
+async fn an_answer_has_no_more_outcomes_than_lambda_lets_through() {
+    let scene = Scene::new(&[]).await;
+    scene.launch(Launch { count: 14_000, ..with_options(&[("HttpTokens", "required")]) });
+    let answer = scene.answer(sweep_event()).await;
+    let (told, response) = (answer.report.outcomes.len(), answer.response.unwrap());
+    let returned = response["outcomes"].as_array().unwrap().len();
+    assert_eq!((told, &response["counts"]), (14_000, &json!({"compliant": 14_000})));
+    assert_eq!(response["onlyLogged"], json!(14_000 - returned));
+    assert!((4_000_000..6_000_000).contains(&response.to_string().len()));
+}

@@ -49,6 +49,7 @@ fn instance() -> Instance {
         tags,
         options: options.into_iter().filter_map(value).collect(),
         options_state: None,
+        owner: None,
         managed_by: None,
     }
 }

@@ -197,7 +197,7 @@ pub struct InstanceReport {
     /// Its options as they were observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<MetadataOptions>,
-    /// What was sent, or, in a dry run, would have been.
+    /// What was decided to send, without what EC2 alone refused of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
     /// `applied` or `pending`, as last seen.
@@ -211,6 +211,7 @@ pub struct InstanceReport {
 
 /// What an invocation did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Whether it changed anything, or only asked.
     pub mode: Mode,
@@ -218,12 +219,20 @@ pub struct Report {
     pub counts: BTreeMap<&'static str, usize>,
     /// One entry an instance.
     pub outcomes: Vec<InstanceReport>,
+    /// How many instances have no entry, as there are too many for an answer: their outcomes are in the log.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub only_logged: usize,
     /// Why events were ignored, a sentence an event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
     /// Why the instances of an event could not be found out, a sentence an event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Report {

@@ -155,6 +155,7 @@ fn instance(options: MetadataOptions, tags: &[(String, String)]) -> Instance {
         tags: tags.iter().cloned().collect(),
         options,
         options_state: None,
+        owner: None,
         managed_by: None,
     }
 }

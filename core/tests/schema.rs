@@ -45,6 +45,9 @@ const BAD: &[&str] = &[
     r#"{"rules": [{"name": "a", "when": {"accounts": []}, "exempt": {"until": "2027-01-01"}}]}"#,
     r#"{"rules": [{"name": "a", "when": {"tags": {"App": 1}}, "exempt": {"until": "2027-01-01"}}]}"#,
     r#"{"rules": [{"name": "a", "when": {"region": "x"}, "exempt": {"until": "2027-01-01"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"accounts": [1]}, "exempt": {"until": "2027-01-01"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"tags": {}}, "exempt": {"until": "2027-01-01"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"tags": {"eks:*": "*"}}, "exempt": {"until": "2027-01-01"}}]}"#,
     r#"{"instanceTags": {"prefix": ""}}"#,
     r#"{"instanceTags": {"prefix": "AWS:x"}}"#,
     r#"{"instanceTags": {"authority": "all"}}"#,
@@ -54,11 +57,13 @@ const BAD: &[&str] = &[
 ];
 
 /// A schema cannot compare two values, and knows neither the calendar (formats are but notes to it) nor that a key
-/// is there twice.
+/// is there twice. What accounts and Regions look like is left to the parser.
 const BAD_FOR_THE_PARSER_ALONE: &[&str] = &[
     r#"{"baseline": {"HttpPutResponseHopLimit": {"atLeast": 3, "atMost": 2}}}"#,
     r#"{"rules": [{"name": "a", "exempt": {"until": "2027-02-30"}}]}"#,
     r#"{"rules": [{"name": "a", "exempt": {"until": "2027-01-01"}}, {"name": "a", "exempt": {"until": "2027-01-02"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"accounts": "1"}, "exempt": {"until": "2027-01-01"}}]}"#,
+    r#"{"rules": [{"name": "a", "when": {"regions": ""}, "exempt": {"until": "2027-01-01"}}]}"#,
     r#"{"baseline": {}, "baseline": {}}"#,
 ];
 

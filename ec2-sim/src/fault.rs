@@ -103,6 +103,8 @@ pub struct Fault {
     pub action: Option<String>,
     /// An instance that the call must name; any where it is absent.
     pub instance: Option<String>,
+    /// A parameter that the call must have, and its value, such as `["HttpTokens", "optional"]`; any where it is absent.
+    pub parameter: Option<(String, String)>,
     /// The caller's account; any where it is absent.
     pub account: Option<String>,
     /// The Region; any where it is absent.
@@ -119,7 +121,15 @@ fn always() -> When {
 impl Fault {
     /// A fault that happens to every call.
     pub fn new(kind: FaultKind) -> Self {
-        Self { kind, action: None, instance: None, account: None, region: None, when: When::Always }
+        Self {
+            kind,
+            action: None,
+            instance: None,
+            parameter: None,
+            account: None,
+            region: None,
+            when: When::Always,
+        }
     }
 
     /// Only to calls of this action.
@@ -130,6 +140,11 @@ impl Fault {
     /// Only to calls that name this instance.
     pub fn of(self, instance: &str) -> Self {
         Self { instance: Some(instance.to_owned()), ..self }
+    }
+
+    /// Only to calls that have this parameter with this value.
+    pub fn with_parameter(self, name: &str, value: &str) -> Self {
+        Self { parameter: Some((name.to_owned(), value.to_owned())), ..self }
     }
 
     /// Only in this account and Region.
@@ -153,6 +168,7 @@ impl Fault {
         is(&self.action, &request.action)
             && is(&self.account, &request.account)
             && is(&self.region, &request.region)
+            && self.parameter.as_ref().is_none_or(|(name, value)| request.parameters.get(name) == Some(value))
             && self.instance.as_ref().is_none_or(|id| ids.contains(id) || self.hides_from(request, ids))
     }
 

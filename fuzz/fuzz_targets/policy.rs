@@ -32,6 +32,7 @@ fuzz_target!(|input: &str| {
             .filter_map(|(name, text)| name.parse(text))
             .collect(),
         options_state: None,
+        owner: None,
         managed_by: None,
     };
     let account = AccountId::new("111122223333").expect("an account");

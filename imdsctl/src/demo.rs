@@ -19,7 +19,6 @@ use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler;
 use imds_enforcer::times::Times;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 use crate::exit::Exit;
 use fleet::{FLEET, Member, POLICY};
@@ -51,7 +50,7 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
 
     let outcomes = RefCell::new(Vec::new());
     let tell = |outcome: &InstanceReport| outcomes.borrow_mut().push(outcome.clone());
-    let times = Times::new(now(), Duration::from_secs(60));
+    let times = Times::new(crate::now(), Duration::from_secs(60));
     let answer = handler::answer(&enforcer(&sim)?, sqs_batch(&events), times, &tell).await;
     let response = answer.response.context("the function failed")?;
     let settled = response == json!({"batchItemFailures": []});
@@ -180,9 +179,4 @@ fn counts(sim: &Ec2Sim) -> String {
     let count = |action| calls.iter().filter(|call| call.action == action).count();
     let (looks, changes) = (count("DescribeInstances"), count("ModifyInstanceMetadataOptions"));
     format!("{changes} changes, {looks} looks, {} calls in all", calls.len())
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is the edge")]
-fn now() -> OffsetDateTime {
-    OffsetDateTime::now_utc()
 }

@@ -61,11 +61,11 @@ struct Explained {
 /// Runs `imdsctl explain`.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
     let policy = policy::read(&arguments.policy)?;
-    let now = arguments.now.unwrap_or_else(now);
+    let now = arguments.now.unwrap_or_else(crate::now);
     let mut explained = Vec::new();
     for described in read::read(arguments.instances.as_deref())? {
         let place = &described.place;
-        let Some(account) = arguments.account.as_ref().or(described.account.as_ref()) else {
+        let Some(account) = arguments.account.as_ref().or(described.instance.owner.as_ref()) else {
             bail!("{place}: the account is not known, as there is no OwnerId: name it with --account");
         };
         let Some(region) = arguments.region.as_ref().or(described.region.as_ref()) else {
@@ -85,9 +85,4 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
     let is_finding =
         |e: &Explained| matches!(e.decision.verdict, Verdict::Change { .. } | Verdict::Blocked { .. });
     Ok(if explained.iter().any(is_finding) { Exit::Findings } else { Exit::Compliant })
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is the edge")]
-fn now() -> OffsetDateTime {
-    OffsetDateTime::now_utc()
 }

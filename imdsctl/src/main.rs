@@ -5,10 +5,11 @@ mod exit;
 mod explain;
 mod policy;
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
+use time::OffsetDateTime;
 
 /// Bring EC2 instances to the metadata options that a policy requires, IMDSv2 above all.
 ///
@@ -36,19 +37,35 @@ enum Command {
 #[tokio::main]
 async fn main() -> Exit {
     // Strips colours where the output is no terminal, or NO_COLOR is set.
-    let mut out = anstream::stdout();
+    let mut out = UntilClosed(anstream::stdout());
     let result = match Arguments::parse().command {
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
         Command::Policy(command) => policy::run(&command, &mut out),
         Command::Demo => demo::run(&mut out).await,
     };
     result.unwrap_or_else(|error| {
-        // Whoever reads has closed the pipe, as `head` does: there is no one left to complain to.
-        let is_closed =
-            error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-        if !is_closed {
-            eprintln!("imdsctl: {error:#}");
-        }
+        eprintln!("imdsctl: {error:#}");
         Exit::Error
     })
+}
+
+/// Drops what is written after the reader has closed the pipe, as `head` does: the exit code still tells the result.
+struct UntilClosed<W>(W);
+
+impl<W: Write> Write for UntilClosed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).or_else(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            _ => Err(error),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line is the edge")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }

@@ -27,7 +27,7 @@ pub enum Command {
 pub fn run(command: &Command, out: &mut impl Write) -> Result<Exit> {
     match command {
         Command::Check { file } => {
-            for sentence in read(file)?.sentences() {
+            for sentence in read(file)?.sentences(crate::now()) {
                 writeln!(out, "{sentence}")?;
             }
         }

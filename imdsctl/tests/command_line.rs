@@ -256,5 +256,5 @@ fn a_closed_pipe_is_no_reason_to_complain() {
     drop(child.stdout.take());
     child.stdin.take().unwrap().write_all(described(&many).as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(stderr(&output), "");
+    assert_eq!((stderr(&output).as_str(), output.status.code()), ("", Some(1)), "the exit code still tells");
 }

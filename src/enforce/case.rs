@@ -3,7 +3,7 @@
 use imds_core::decide::{Decision, Facts, Verdict, decide};
 use imds_core::ids::Place;
 use imds_core::instance::{Instance, InstanceState, OptionsState};
-use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue};
+use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
 use imds_core::outcome::{InstanceReport, Mode, Outcome, Refusal, unknown_instance};
 use imds_core::policy::Policy;
 use time::OffsetDateTime;
@@ -35,6 +35,8 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     fn decide(&self, instance: &Instance) -> Decision {
         let Place { account, region } = self.place;
+        // Whoever's credentials showed it: rules are about the account that owns it.
+        let account = instance.owner.as_ref().unwrap_or(account);
         let facts = Facts { account, region, instance, tokens_enforced: self.tokens_enforced };
         decide(self.policy, &facts, self.now)
     }
@@ -43,8 +45,12 @@ impl Judge<'_> {
     pub(super) fn would_make_tokens_optional(&self, sight: &Sight) -> bool {
         let Sight::Shown(instance) = sight else { return false };
         let Verdict::Change { change, .. } = self.decide(instance).verdict else { return false };
-        change.options().get(OptionName::HttpTokens) == Some(OptionValue::HttpTokens(HttpTokens::Optional))
+        makes_tokens_optional(&change)
     }
+}
+
+fn makes_tokens_optional(change: &Change) -> bool {
+    change.options().get(OptionName::HttpTokens) == Some(OptionValue::HttpTokens(HttpTokens::Optional))
 }
 
 /// One instance on its way from decision to outcome.
@@ -119,20 +125,27 @@ impl Case {
         refusal.outcome(self.subject.age, self.subject.redelivered)
     }
 
+    /// Takes that EC2 does not say what the account's defaults are, if they matter to the instance.
+    pub(super) fn defaults_unknown(&mut self, refusal: &Refusal) {
+        if self.change.as_ref().is_some_and(makes_tokens_optional) {
+            self.warnings.push(format!("whether the account enforces tokens is not known: {refusal}"));
+        }
+    }
+
     /// Takes that EC2 refuses this option, whatever becomes of the others.
     pub(super) fn left_out(&mut self, value: OptionValue, refusal: &Refusal) {
         self.warnings.push(format!("{value} is left out: {refusal}"));
     }
 
-    /// Takes EC2's answer to a part of the change, the rest of which is left out.
-    pub(super) fn narrowed(
-        &mut self,
-        change: Change,
-        mode: Mode,
-        answer: Result<Option<OptionsState>, Refusal>,
-    ) {
-        self.change = Some(change);
-        self.answered(mode, answer);
+    /// Takes that the options were sent one by one: which of them EC2 accepted, and what the last of them came to.
+    pub(super) fn sent_one_by_one(&mut self, mode: Mode, accepted: MetadataOptions, last: Step) {
+        self.step = last;
+        let Some(accepted) = Change::new(accepted) else { return };
+        self.change = Some(accepted);
+        if let (Mode::Enforce, Step::Ended(outcome) | Step::LookOnce(outcome)) = (mode, &self.step) {
+            // Whatever kept the rest back, what was accepted is verified.
+            self.step = Step::Verify(*outcome);
+        }
     }
 
     /// Takes EC2's answer to the change.

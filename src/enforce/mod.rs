@@ -133,13 +133,20 @@ impl Site<'_> {
     async fn take_to_the_end(&self, sights: Vec<(Subject, Sight)>, budget: &mut act::Budget) -> Vec<Case> {
         let Enforcer { policy, mode, verify_within, .. } = self.enforcer;
         let mut judge = Judge { policy, place: self.place, now: self.times.now, tokens_enforced: None };
+        let mut refused = None;
         if sights.iter().any(|(_, sight)| judge.would_make_tokens_optional(sight)) {
             let asked = self.times.bound(Call::GetInstanceMetadataDefaults, self.reach.ec2.tokens_enforced());
-            // Where that is not known, EC2 is asked for the change all the same and says whether it refuses.
-            judge.tokens_enforced = asked.await.ok();
+            match asked.await {
+                Ok(enforced) => judge.tokens_enforced = Some(enforced),
+                // EC2 is asked for the change all the same, and says whether it refuses.
+                Err(refusal) => refused = Some(refusal),
+            }
         }
         let open = |(subject, sight)| Case::open(subject, sight, &judge);
         let mut cases: Vec<Case> = sights.into_iter().map(open).collect();
+        if let Some(refusal) = refused {
+            cases.iter_mut().for_each(|case| case.defaults_unknown(&refusal));
+        }
         act::act(&self.reach, *mode, &self.times, budget, &mut cases).await;
         verify::verify(&self.reach.ec2, *verify_within, &self.times, &mut cases).await;
         cases

@@ -1,12 +1,13 @@
 //! Nudges → the instances they name, as EC2 shows them now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
 use imds_core::outcome::{Call, Outcome, Refusal, unknown_instance};
 use imds_core::trigger::{Named, TriggerKind};
+use time::OffsetDateTime;
 
 use super::look::look;
 use super::{Nudge, Unresolved};
@@ -23,7 +24,7 @@ pub(super) struct Subject {
     /// The kind that prevails among the nudges.
     pub(super) kind: TriggerKind,
     /// Which nudges of the batch named it.
-    pub(super) nudges: Vec<usize>,
+    pub(super) nudges: BTreeSet<usize>,
     /// The time since the youngest of its events.
     pub(super) age: time::Duration,
     /// Whether one of its nudges was delivered before.
@@ -47,22 +48,32 @@ pub(super) struct Observed {
 
 /// Looks at everything that `batch`, nudges of one place with their numbers, names.
 pub(super) async fn observe(ec2: &Ec2, batch: &[(usize, &Nudge)], times: &Times) -> Observed {
-    let mut sighting = Sighting { ec2, times, subjects: BTreeMap::new(), seen: BTreeMap::new() };
-    let mut unresolved = Vec::new();
+    let mut sighting =
+        Sighting { ec2, times, subjects: BTreeMap::new(), seen: BTreeMap::new(), selections: Vec::new() };
     for &(number, nudge) in batch {
         match &nudge.trigger.instances {
             Named::Ids(ids) => ids.iter().for_each(|id| sighting.name(id, number, nudge)),
-            selection => unresolved.extend(sighting.select(selection, number, nudge).await),
+            _ => sighting.selections.push(Selection { number, nudge, found: Ok(0), is_settled: false }),
         }
     }
     sighting.look().await;
     for pause in LOOK_AGAIN_AFTER {
-        if times.allows(pause) && sighting.missing().next().is_some() {
+        if times.allows(pause) && !sighting.is_settled() {
             tokio::time::sleep(pause).await;
             sighting.look().await;
         }
     }
-    Observed { sights: sighting.finish(), unresolved }
+    sighting.finish()
+}
+
+/// A nudge that does not know the ids of its instances.
+struct Selection<'a> {
+    number: usize,
+    nudge: &'a Nudge,
+    /// How many instances the last look found.
+    found: Result<usize, Refusal>,
+    /// Whether there is no need to look again.
+    is_settled: bool,
 }
 
 struct Sighting<'a> {
@@ -70,6 +81,7 @@ struct Sighting<'a> {
     times: &'a Times,
     subjects: BTreeMap<InstanceId, Subject>,
     seen: BTreeMap<InstanceId, Sight>,
+    selections: Vec<Selection<'a>>,
 }
 
 impl Sighting<'_> {
@@ -78,38 +90,37 @@ impl Sighting<'_> {
         let subject = self.subjects.entry(id.clone()).or_insert_with(|| Subject {
             id: id.clone(),
             kind: nudge.trigger.kind,
-            nudges: Vec::new(),
+            nudges: BTreeSet::new(),
             age,
             redelivered: false,
         });
         subject.kind = subject.kind.min(nudge.trigger.kind);
         subject.age = subject.age.min(age);
         subject.redelivered |= nudge.redelivered;
-        subject.nudges.push(number);
+        subject.nudges.insert(number);
     }
 
-    /// Looks for the instances of a nudge that does not know their ids.
-    async fn select(&mut self, selection: &Named, number: usize, nudge: &Nudge) -> Option<Unresolved> {
-        let unresolved = |why: String, retry| Some(Unresolved { nudge: number, why, retry });
-        let age = self.times.now - nudge.trigger.time;
-        match self.times.bound(Call::DescribeInstances, self.ec2.describe(selection)).await {
-            Err(refusal) => {
-                // There is no instance to report on: whatever the refusal, the event is kept.
-                let why = format!("{selection}: instances could not be looked up: {refusal}");
-                unresolved(why, true)
-            }
-            Ok(instances) if instances.is_empty() => {
-                let outcome = unknown_instance(age, nudge.redelivered);
-                unresolved(format!("{selection}: EC2 shows no such instance"), outcome != Outcome::Gone)
-            }
-            Ok(instances) => {
-                for instance in instances {
-                    self.name(&instance.id, number, nudge);
-                    self.seen.insert(instance.id.clone(), Sight::Shown(instance));
+    /// Looks for the instances of nudges that do not know their ids, until two looks find as many.
+    async fn look_for_selections(&mut self) {
+        let mut selections = std::mem::take(&mut self.selections);
+        for selection in selections.iter_mut().filter(|selection| !selection.is_settled) {
+            let describe = self.ec2.describe(&selection.nudge.trigger.instances);
+            let found = self.times.bound(Call::DescribeInstances, describe).await.map(|instances| {
+                for instance in &instances {
+                    self.name(&instance.id, selection.number, selection.nudge);
                 }
-                None
-            }
+                let count = instances.len();
+                self.seen.extend(instances.into_iter().map(|i| (i.id.clone(), Sight::Shown(i))));
+                count
+            });
+            selection.is_settled = found.is_err() || (found == selection.found && found != Ok(0));
+            selection.found = found;
         }
+        self.selections = selections;
+    }
+
+    fn is_settled(&self) -> bool {
+        self.missing().next().is_none() && self.selections.iter().all(|selection| selection.is_settled)
     }
 
     fn missing(&self) -> impl Iterator<Item = &InstanceId> {
@@ -117,17 +128,37 @@ impl Sighting<'_> {
     }
 
     async fn look(&mut self) {
+        self.look_for_selections().await;
         let missing: Vec<InstanceId> = self.missing().cloned().collect();
         let look = look(self.ec2, self.times, &missing).await;
         self.seen.extend(look.shown.into_iter().map(|(id, instance)| (id, Sight::Shown(instance))));
         self.seen.extend(look.refused.into_iter().map(|(id, refusal)| (id, Sight::Refused(refusal))));
     }
 
-    fn finish(mut self) -> Vec<(Subject, Sight)> {
+    fn finish(mut self) -> Observed {
         let sight = |subject: Subject| {
             let sight = self.seen.remove(&subject.id).unwrap_or(Sight::NotShown);
             (subject, sight)
         };
-        self.subjects.into_values().map(sight).collect()
+        let sights = self.subjects.into_values().map(sight).collect();
+        let now = self.times.now;
+        Observed { sights, unresolved: self.selections.iter().filter_map(|s| s.unresolved(now)).collect() }
+    }
+}
+
+impl Selection<'_> {
+    /// Why it came to nothing, if it did: there is no instance to report on.
+    fn unresolved(&self, now: OffsetDateTime) -> Option<Unresolved> {
+        let Nudge { trigger, redelivered } = self.nudge;
+        let (why, retry) = match &self.found {
+            // Whatever the refusal, the event is kept.
+            Err(refusal) => (format!("instances could not be looked up: {refusal}"), true),
+            Ok(0) => {
+                let outcome = unknown_instance(now - trigger.time, *redelivered);
+                ("EC2 shows no such instance".to_owned(), outcome != Outcome::Gone)
+            }
+            Ok(_) => return None,
+        };
+        Some(Unresolved { nudge: self.number, why: format!("{}: {why}", trigger.instances), retry })
     }
 }

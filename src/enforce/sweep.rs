@@ -76,7 +76,7 @@ fn subject(id: InstanceId) -> Subject {
     Subject {
         id,
         kind: TriggerKind::Sweep,
-        nudges: Vec::new(),
+        nudges: BTreeSet::new(),
         age: time::Duration::ZERO,
         redelivered: false,
     }

@@ -14,8 +14,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -41,6 +42,7 @@ pub struct Lambda {
     invocations: mpsc::UnboundedSender<Invocation>,
     server: JoinHandle<()>,
     count: u64,
+    log: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Lambda {
@@ -51,7 +53,7 @@ impl Lambda {
         let (invocations, next) = mpsc::unbounded_channel();
         let api = Arc::new(Api { next: AsyncMutex::new(next), waiting: Mutex::default() });
         let server = tokio::spawn(serve(listener, Arc::clone(&api)));
-        let process = Command::new(env!("CARGO_BIN_EXE_imds-enforcer"))
+        let mut process = Command::new(env!("CARGO_BIN_EXE_imds-enforcer"))
             .env_clear()
             .envs([
                 ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
@@ -64,17 +66,33 @@ impl Lambda {
                 ("AWS_ENDPOINT_URL_EC2", &sim.endpoint()),
             ])
             .envs(variables.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { process, api, invocations, server, count: 0 }
+        let log = Arc::default();
+        tokio::spawn(read_log(process.stdout.take().unwrap(), Arc::clone(&log)));
+        Self { process, api, invocations, server, count: 0, log }
+    }
+
+    /// What the function logged in its last invocation, once it is all there.
+    pub async fn last_log(&self) -> Vec<Value> {
+        let id = invocation_id(self.count);
+        for _ in 0..200 {
+            let is_of_it = |line: &&Value| line["requestId"] == *id;
+            let lines: Vec<Value> = self.log.lock().unwrap().iter().filter(is_of_it).cloned().collect();
+            if lines.last().is_some_and(|line| line["message"] == "batch done") {
+                return lines;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{id} was not logged to its end within 2 s");
     }
 
     /// Gives the function a payload. `None`: it did not answer in time, and Lambda would have cut it off.
     pub async fn invoke(&mut self, payload: Value, allowed: Duration) -> Option<Result<Value, Value>> {
         self.count += 1;
-        let id = format!("00000000-0000-4000-8000-{:012}", self.count);
+        let id = invocation_id(self.count);
         let (sender, answer) = oneshot::channel();
         self.api.waiting.lock().unwrap().insert(id.clone(), sender);
         let deadline = u64::try_from((now() + allowed).unix_timestamp_nanos() / 1_000_000).unwrap();
@@ -94,6 +112,19 @@ impl Lambda {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+fn invocation_id(number: u64) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+async fn read_log(stdout: ChildStdout, log: Arc<Mutex<Vec<Value>>>) {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        // A process that is killed may leave half a line.
+        let line = serde_json::from_str(&line).unwrap_or_default();
+        log.lock().unwrap().push(line);
     }
 }
 

@@ -84,20 +84,25 @@ impl Scene {
     }
 }
 
+/// At most `most` messages as Lambda gets them, once some are visible; `None` when nothing is left.
+pub async fn next_batch(queue: &Mutex<Queue>, most: usize) -> Option<Value> {
+    loop {
+        {
+            let mut queue = queue.lock().unwrap();
+            if let Some(batch) = queue.receive(most) {
+                return Some(batch);
+            }
+            if queue.is_empty() {
+                return None;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Gives all that is on the queue to the function, batch by batch, until nothing is left.
 pub async fn drain(queue: &Mutex<Queue>, lambda: &mut Lambda, batch_size: usize, allowed: Duration) {
-    loop {
-        let (batch, is_empty) = {
-            let mut queue = queue.lock().unwrap();
-            (queue.receive(batch_size), queue.is_empty())
-        };
-        let Some(batch) = batch else {
-            if is_empty {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
+    while let Some(batch) = next_batch(queue, batch_size).await {
         match lambda.invoke(batch.clone(), allowed).await {
             Some(Ok(answer)) => queue.lock().unwrap().answered(&batch, &answer),
             Some(Err(error)) => panic!("the function failed: {error}"),

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::ids::{AccountId, Region};
 use crate::instance::Instance;
 use crate::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement, Switch, metadata_can_carry};
-use crate::policy::{Effect, Policy, Requirements};
+use crate::policy::{Effect, Policy, Requirements, holds};
 pub use reason::{Demand, Origin, Reason, Unaccepted, Warning};
 
 /// All that is known about an instance when it is decided on.
@@ -124,7 +124,7 @@ fn apply_rules(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Ruled
         let origin = Origin::Rule(rule.name.clone());
         match &rule.effect {
             Effect::Require(requirements) => ruled.require(requirements, &origin),
-            Effect::Exempt { until } if tags::holds(*until, now) => {
+            Effect::Exempt { until } if holds(*until, now) => {
                 ruled.exempt.push(Reason::Exempt { origin, until: *until });
             }
             Effect::Exempt { until } => {

@@ -160,7 +160,10 @@ pub enum Unaccepted {
 impl fmt::Display for Unaccepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownName => f.write_str("it is named like no option"),
+            Self::UnknownName => {
+                let options = OptionName::ALL.map(OptionName::as_str).join(", ");
+                write!(f, "it is named like no option: {options}")
+            }
             Self::Malformed(name) => write!(f, "{name} must be {}", name.expected()),
             Self::NoRoom(demand) => write!(f, "{} requires {}", demand.origin, demand.requirement),
             Self::Looser => {

@@ -1,12 +1,12 @@
 //! The instance's own tags: what they ask for, and how much of it the policy lets them have.
 
-use time::{Date, Duration, OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime};
 
 use super::Demands;
 use super::reason::{Demand, Origin, Reason, Unaccepted, Warning};
 use crate::instance::Instance;
 use crate::metadata::{HttpTokens, MetadataOptions, OptionName, OptionValue, Requirement};
-use crate::policy::{Authority, TagRules, parse_date};
+use crate::policy::{Authority, TagRules, holds, parse_date, today};
 
 /// The name, after the prefix, of the tag that exempts its instance.
 const EXEMPT_UNTIL: &str = "ExemptUntil";
@@ -54,16 +54,6 @@ fn exemption(rules: &TagRules, key: &str, value: &str, now: OffsetDateTime) -> R
         return Err(Unaccepted::TooFarAhead { max_days });
     }
     Ok(Reason::Exempt { origin: Origin::Tag(key.to_owned()), until })
-}
-
-/// Whether an exemption through the day `until` still holds.
-pub(super) fn holds(until: Date, now: OffsetDateTime) -> bool {
-    today(now) <= until
-}
-
-fn today(now: OffsetDateTime) -> Date {
-    // A time that UTC cannot hold is later than every date, and none comes before them all.
-    now.checked_to_offset(UtcOffset::UTC).map_or(Date::MAX, OffsetDateTime::date)
 }
 
 fn demand(

@@ -23,6 +23,7 @@ fn instance(overrides: &[(&str, &str)]) -> Instance {
         tags: BTreeMap::new(),
         options: defaults.iter().chain(overrides).map(value).collect(),
         options_state: None,
+        owner: None,
         managed_by: None,
     }
 }

@@ -1,6 +1,6 @@
 //! Document → policy. Reads to the end, so that every error is reported at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::document::{
     Document, Exempt, Exemptions, Hops, InstanceTags, Options, Part, Patterns, Range, Unknown, When,
@@ -15,7 +15,10 @@ use serde::Deserialize;
 pub(super) fn parse(text: &str) -> Result<Policy, PolicyErrors> {
     let not_json = |error: serde_json::Error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        PolicyErrors(vec![PolicyError { place, problem: format!("not JSON: {error}") }])
+        // The place need not be said twice.
+        let text = error.to_string();
+        let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+        PolicyErrors(vec![PolicyError { place, problem: format!("not JSON: {what}") }])
     };
     let (value, repeated) = json::read(text).map_err(not_json)?;
     let mut check = Check { errors: Vec::new() };
@@ -116,15 +119,15 @@ impl Check {
     }
 
     fn rules(&mut self, rules: Vec<Part<document::Rule>>) -> Vec<Rule> {
-        let mut names = BTreeSet::new();
+        let mut names = BTreeMap::new();
         let mut checked = Vec::new();
         for (number, rule) in rules.into_iter().enumerate() {
             let place = index("rules", number);
             let Some(rule) = self.needed(&place, rule) else { continue };
             if let Part::Read(name) = &rule.name
-                && !names.insert(name.clone())
+                && let Some(other) = names.insert(name.clone(), place.clone())
             {
-                self.fail(&join(&place, "name"), format!("another rule is named {name:?} already"));
+                self.fail(&join(&place, "name"), format!("{other} is named {name:?} as well"));
             }
             checked.extend(self.rule(&place, rule));
         }
@@ -174,29 +177,65 @@ impl Check {
 
     fn conditions(&mut self, place: &str, when: When) -> Conditions {
         self.unknown(place, &when.unknown, When::KEYS);
-        let tags_at = join(place, "tags");
-        let tags = self.part(&tags_at, when.tags).unwrap_or_default();
-        let tags = tags.into_iter().map(|(key, patterns)| {
-            let patterns = self.patterns(&join(&tags_at, &key), patterns);
-            (key, patterns.unwrap_or_default())
+        let accounts = self.patterns(&join(place, "accounts"), when.accounts, |pattern| {
+            let is_short = pattern.chars().filter(|c| *c != '*').count() <= 12;
+            let is_whole = pattern.contains('*') || pattern.len() == 12;
+            (is_short && is_whole && pattern.chars().all(|c| c.is_ascii_digit() || "*?".contains(c)))
+                .then_some(())
+                .ok_or("matches no account id: 12 digits, for which * and ? may stand")
         });
-        let tags: BTreeMap<_, _> = tags.collect();
-        Conditions {
-            tags,
-            accounts: self.patterns(&join(place, "accounts"), when.accounts),
-            regions: self.patterns(&join(place, "regions"), when.regions),
-        }
+        let regions = self.patterns(&join(place, "regions"), when.regions, |pattern| {
+            let is_known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-*?".contains(c);
+            (!pattern.is_empty() && pattern.chars().all(is_known))
+                .then_some(())
+                .ok_or("matches no Region: a code such as eu-west-1, for whose characters * and ? may stand")
+        });
+        Conditions { tags: self.tag_conditions(&join(place, "tags"), when.tags), accounts, regions }
     }
 
-    fn patterns(&mut self, place: &str, patterns: Part<Patterns>) -> Option<Vec<Pattern>> {
+    fn tag_conditions(
+        &mut self,
+        place: &str,
+        tags: Part<BTreeMap<String, Part<Patterns>>>,
+    ) -> BTreeMap<String, Vec<Pattern>> {
+        let Some(tags) = self.part(place, tags) else { return BTreeMap::new() };
+        if tags.is_empty() {
+            self.fail(place, "names no tag, and so would match every instance: leave it out for that");
+        }
+        let mut conditions = BTreeMap::new();
+        for (key, patterns) in tags {
+            let at = join(place, &key);
+            if key.contains(['*', '?']) {
+                self.fail(&at, "a tag's key is taken literally: only its value may have * and ?");
+            }
+            conditions.insert(key, self.patterns(&at, patterns, |_| Ok(())).unwrap_or_default());
+        }
+        conditions
+    }
+
+    /// The patterns; `check` says of each why it can match nothing.
+    fn patterns(
+        &mut self,
+        place: &str,
+        patterns: Part<Patterns>,
+        check: impl Fn(&str) -> Result<(), &'static str>,
+    ) -> Option<Vec<Pattern>> {
         let patterns = match self.part(place, patterns)? {
-            Patterns::One(pattern) => vec![pattern],
-            Patterns::Several(patterns) => patterns,
+            Patterns::One(pattern) => vec![(place.to_owned(), Part::Read(pattern))],
+            Patterns::Several(patterns) => {
+                patterns.into_iter().enumerate().map(|(number, p)| (index(place, number), p)).collect()
+            }
         };
         if patterns.is_empty() {
             self.fail(place, "an empty list matches nothing: name a pattern, or leave it out");
         }
-        Some(patterns.iter().map(|pattern| Pattern::new(pattern)).collect())
+        let mut read = Vec::new();
+        for (place, pattern) in patterns {
+            let Some(pattern) = self.part(&place, pattern) else { continue };
+            check(&pattern).unwrap_or_else(|problem| self.fail(&place, format!("{pattern:?} {problem}")));
+            read.push(Pattern::new(&pattern));
+        }
+        Some(read)
     }
 
     fn tags(&mut self, tags: InstanceTags) -> TagRules {

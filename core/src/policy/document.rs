@@ -153,7 +153,8 @@ object! {
 object! {
     /// Conditions; all must hold. `*` and `?` are wildcards, everything else is literal, and case counts.
     When {
-        /// Tag key to the values that it may have; `*` means that the tag is present.
+        /// Tag key, taken literally, to the values that it may have; `*` means that the tag is present.
+        #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1, "propertyNames" = {"pattern": "^[^*?]*$"})))]
         "tags" tags: BTreeMap<String, Part<Patterns>>,
         /// Account ids.
         "accounts" accounts: Patterns,
@@ -212,7 +213,7 @@ pub(super) enum Hops {
 #[serde(untagged)]
 pub(super) enum Patterns {
     One(String),
-    Several(#[cfg_attr(feature = "schema", schemars(length(min = 1)))] Vec<String>),
+    Several(#[cfg_attr(feature = "schema", schemars(length(min = 1)))] Vec<Part<String>>),
 }
 
 /// A day, as in `2027-03-31`.

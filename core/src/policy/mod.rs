@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use time::Date;
 use time::macros::format_description;
+use time::{Date, OffsetDateTime, UtcOffset};
 
 use crate::ids::{AccountId, Region};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement, Switch, metadata_can_carry};
@@ -154,6 +154,17 @@ impl Default for Policy {
 pub(crate) fn parse_date(text: &str) -> Option<Date> {
     let plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     Date::parse(text, format_description!("[year]-[month]-[day]")).ok().filter(|_| plain)
+}
+
+/// Whether an exemption through the day `until` still holds.
+pub(crate) fn holds(until: Date, now: OffsetDateTime) -> bool {
+    today(now) <= until
+}
+
+/// The day of `now` in UTC.
+pub(crate) fn today(now: OffsetDateTime) -> Date {
+    // A time that UTC cannot hold is later than every date, and none comes before them all.
+    now.checked_to_offset(UtcOffset::UTC).map_or(Date::MAX, OffsetDateTime::date)
 }
 
 /// One thing that is wrong with a policy document.

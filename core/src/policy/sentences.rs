@@ -1,28 +1,33 @@
 //! A policy in plain sentences, for `imdsctl policy check`.
 
+use time::OffsetDateTime;
+
 use super::pattern::Pattern;
-use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, TagRules};
+use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, TagRules, holds};
 
 impl Policy {
-    /// What the policy does, a sentence each, in the order in which it applies.
-    pub fn sentences(&self) -> Vec<String> {
+    /// What the policy does, a sentence each, in the order in which it applies; `now` tells which exemptions are over.
+    pub fn sentences(&self, now: OffsetDateTime) -> Vec<String> {
         let baseline = match self.baseline.is_empty() {
             true => "Nothing is required of every instance.".to_owned(),
             false => format!("Every instance must have {}.", requirements(&self.baseline)),
         };
-        let rules = self.rules.iter().map(rule);
+        let rules = self.rules.iter().map(|one| rule(one, now));
         [baseline].into_iter().chain(rules).chain(tags(&self.tags)).collect()
     }
 }
 
-fn rule(rule: &Rule) -> String {
+fn rule(rule: &Rule, now: OffsetDateTime) -> String {
     let who = conditions(&rule.when);
     match &rule.effect {
         Effect::Require(options) => {
             format!("Rule {:?}: {who} must have {}.", rule.name, requirements(options))
         }
-        Effect::Exempt { until } => {
+        Effect::Exempt { until } if holds(*until, now) => {
             format!("Rule {:?}: {who} is left alone through {until} (UTC).", rule.name)
+        }
+        Effect::Exempt { until } => {
+            format!("Rule {:?}: {who} was left alone through {until} (UTC); that is over.", rule.name)
         }
     }
 }

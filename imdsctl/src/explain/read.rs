@@ -1,12 +1,13 @@
 //! What `aws ec2 describe-instances` prints → instances.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, bail};
-use imds_core::ids::{AccountId, InstanceId, Region};
-use imds_core::instance::{Instance, InstanceState, OptionsState};
-use imds_core::metadata::{MetadataOptions, OptionName};
+use imds_core::ids::Region;
+use imds_core::instance::{Instance, Words};
+use imds_core::metadata::OptionName;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,8 +17,6 @@ pub struct Described {
     pub place: String,
     /// What was said of it.
     pub instance: Instance,
-    /// Its owner, where it was named.
-    pub account: Option<AccountId>,
     /// The Region of its Availability Zone, where that was named.
     pub region: Option<Region>,
 }
@@ -103,41 +102,28 @@ fn instances(value: &Value) -> Result<Vec<Described>> {
 
 fn instance(value: &Value, place: String, owner: Option<&str>) -> Result<Described> {
     let raw = RawInstance::deserialize(value).map_err(|error| anyhow!("{place}: {error}"))?;
-    let id = InstanceId::new(&raw.instance_id).with_context(|| format!("{place}.InstanceId"))?;
-    let owner = owner.or_else(|| raw.network_interfaces.iter().find_map(|i| i.owner_id.as_deref()));
-    let account = owner.map(AccountId::new).transpose().with_context(|| format!("{place}: its owner"))?;
-    let zone = raw.placement.and_then(|placement| placement.availability_zone);
-    let operator = raw.operator.filter(|operator| operator.managed);
     let options = raw.metadata_options.unwrap_or_default();
-    Ok(Described {
-        instance: Instance {
-            id,
-            state: raw
-                .state
-                .and_then(|state| InstanceState::from_name(&state.name))
-                .unwrap_or(InstanceState::Pending),
-            tags: raw.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
-            options: read_options(&options),
-            options_state: match options.get("State").and_then(Value::as_str) {
-                Some("applied") => Some(OptionsState::Applied),
-                Some("pending") => Some(OptionsState::Pending),
-                _ => None,
-            },
-            managed_by: operator.map(|operator| operator.principal.unwrap_or("another operator".to_owned())),
-        },
-        place,
-        account,
-        region: zone.as_deref().and_then(region_of),
-    })
+    let operator = raw.operator.filter(|operator| operator.managed);
+    let words = Words {
+        id: &raw.instance_id,
+        owner: owner.or_else(|| raw.network_interfaces.iter().find_map(|i| i.owner_id.as_deref())),
+        state: raw.state.as_ref().map(|state| &*state.name),
+        tags: raw.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+        options: option_words(&options),
+        options_state: options.get("State").and_then(Value::as_str),
+        managed_by: operator.as_ref().map(|operator| operator.principal.as_deref().unwrap_or_default()),
+    };
+    let instance = Instance::try_from(words).with_context(|| format!("{place}.InstanceId"))?;
+    let zone = raw.placement.and_then(|placement| placement.availability_zone);
+    Ok(Described { place, instance, region: zone.as_deref().and_then(region_of) })
 }
 
-/// The options with a value that is known here.
-fn read_options(options: &Value) -> MetadataOptions {
-    let value = |name: OptionName| {
-        let value = options.get(name.as_str())?;
-        name.parse(value.as_str().unwrap_or(&value.to_string()))
+fn option_words(options: &Value) -> Vec<(OptionName, Cow<'_, str>)> {
+    let word = |name: OptionName| match options.get(name.as_str())? {
+        Value::String(text) => Some((name, text.into())),
+        other => Some((name, other.to_string().into())),
     };
-    OptionName::ALL.into_iter().filter_map(value).collect()
+    OptionName::ALL.into_iter().filter_map(word).collect()
 }
 
 /// The Region of a zone: `us-east-1` of `us-east-1a`, `us-west-2` of the local zone `us-west-2-lax-1a`.
