@@ -1,12 +1,13 @@
 //! (account, Region) → EC2.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::SdkConfig;
 use imds_core::ids::Place;
+use imds_core::outcome::Call;
 
-use crate::ec2::Ec2;
+use crate::ec2::{Count, Ec2};
 use crate::pace::Pacer;
 
 /// Clients, made at first use and kept: connections, credentials and pace outlive an invocation.
@@ -41,5 +42,12 @@ impl Accounts {
             pacer: Arc::new(Pacer::new(self.modify_rate)),
         };
         reached.entry(place.clone()).or_insert_with(reach).clone()
+    }
+
+    /// The calls since this was last asked for, where there were any.
+    pub fn take_counts(&self) -> Vec<(Place, BTreeMap<Call, Count>)> {
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = reached.iter().map(|(place, reach)| (place.clone(), reach.ec2.take_counts()));
+        counts.filter(|(_, counts)| !counts.is_empty()).collect()
     }
 }

@@ -1,20 +1,29 @@
-//! EC2, in our words: the only file that names `aws_sdk_ec2`.
+//! EC2, in our words: the only module that names `aws_sdk_ec2`.
+
+mod count;
+mod read;
 
 use aws_config::SdkConfig;
 use aws_sdk_ec2::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
+use aws_sdk_ec2::operation::get_instance_metadata_defaults::GetInstanceMetadataDefaultsError;
+use aws_sdk_ec2::operation::modify_instance_metadata_options::ModifyInstanceMetadataOptionsError;
 use aws_sdk_ec2::types as sdk;
 use imds_core::ids::{InstanceId, Region};
-use imds_core::instance::{Instance, OptionsState, Words};
-use imds_core::metadata::{Change, OptionName, OptionValue};
+use imds_core::instance::{Instance, OptionsState};
+use imds_core::metadata::{Change, OptionValue};
 use imds_core::outcome::{Call, Mode, Refusal};
 use imds_core::trigger::Named;
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{Duration as Span, OffsetDateTime, UtcOffset};
+
+pub use count::Count;
+use count::Counts;
 
 /// The most instance ids that one describe takes: EC2's limit of values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
@@ -26,6 +35,7 @@ const INSTANCES_PER_PAGE: i32 = 1000;
 #[derive(Debug, Clone)]
 pub struct Ec2 {
     client: aws_sdk_ec2::Client,
+    counts: Counts,
 }
 
 impl Ec2 {
@@ -38,31 +48,44 @@ impl Ec2 {
             .retry_partition(RetryPartition::custom(format!("ec2 {region}")).build())
             .timeout_config(timeouts())
             .build();
-        Self { client: aws_sdk_ec2::Client::from_conf(config) }
+        Self { client: aws_sdk_ec2::Client::from_conf(config), counts: Counts::default() }
     }
 
-    /// A page of all instances that are not terminated, after the page that gave `token`.
-    ///
-    /// # Errors
-    /// What EC2 answered, or that it did not.
-    pub async fn page(&self, token: Option<String>) -> Result<Page, Refusal> {
-        let request =
-            self.client.describe_instances().filters(filter(&Named::All)).max_results(INSTANCES_PER_PAGE);
-        let answer = request.set_next_token(token).send().await;
-        let answer = answer.map_err(|error| refusal(Call::DescribeInstances, &error))?;
-        let next = answer.next_token.filter(|token| !token.is_empty());
-        Ok(Page { instances: read_reservations(answer.reservations), next })
+    /// The calls since this was last asked for, the SDK's retries included.
+    pub fn take_counts(&self) -> BTreeMap<Call, Count> {
+        self.counts.take()
     }
 
-    /// The instances that `named` selects, in no particular order; those that EC2 does not show are absent. At
-    /// most [`IDS_PER_DESCRIBE`] ids.
+    /// A page of the instances that `named` selects, in no particular order, after the page that gave `token`; those
+    /// that EC2 does not show are absent. At most [`IDS_PER_DESCRIBE`] ids.
     ///
     /// # Errors
     /// What EC2 answered, or that it did not; see [`Refusal::outcome`] for what a retry would change.
+    pub async fn page(&self, named: &Named, token: Option<String>) -> Result<Page, Refusal> {
+        const CALL: Call = Call::DescribeInstances;
+        let request = self.client.describe_instances().filters(filter(named)).max_results(INSTANCES_PER_PAGE);
+        let request = request.set_next_token(token).customize();
+        let answer = request.interceptor(self.counts.of::<DescribeInstancesError>(CALL)).send().await;
+        let answer = answer.map_err(|error| refusal(CALL, &error))?;
+        let next = answer.next_token.filter(|token| !token.is_empty());
+        Ok(Page { instances: read::instances(answer.reservations), next })
+    }
+
+    /// All instances that `named` selects, as [`Ec2::page`] gives them.
+    ///
+    /// # Errors
+    /// Those of [`Ec2::page`].
     pub async fn describe(&self, named: &Named) -> Result<Vec<Instance>, Refusal> {
-        let pages = self.client.describe_instances().filters(filter(named)).into_paginator().send();
-        let pages = pages.try_collect().await.map_err(|error| refusal(Call::DescribeInstances, &error))?;
-        Ok(pages.into_iter().flat_map(|page| read_reservations(page.reservations)).collect())
+        let mut all = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self.page(named, token).await?;
+            all.extend(page.instances);
+            token = page.next;
+            if token.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// Sends `change`, with `DryRun=true` in [`Mode::DryRun`]. Returns the state that EC2 answers.
@@ -92,8 +115,10 @@ impl Ec2 {
                 }
             };
         }
-        let answer =
-            request.send().await.map_err(|error| refusal(Call::ModifyInstanceMetadataOptions, &error))?;
+        const CALL: Call = Call::ModifyInstanceMetadataOptions;
+        let counter = self.counts.of::<ModifyInstanceMetadataOptionsError>(CALL);
+        let answer = request.customize().interceptor(counter).send().await;
+        let answer = answer.map_err(|error| refusal(CALL, &error))?;
         let state = answer.instance_metadata_options.and_then(|options| options.state);
         Ok(state.and_then(|state| OptionsState::from_name(state.as_str())))
     }
@@ -103,8 +128,10 @@ impl Ec2 {
     /// # Errors
     /// What EC2 answered, or that it did not.
     pub async fn tokens_enforced(&self) -> Result<bool, Refusal> {
-        let answer = self.client.get_instance_metadata_defaults().send().await;
-        let answer = answer.map_err(|error| refusal(Call::GetInstanceMetadataDefaults, &error))?;
+        const CALL: Call = Call::GetInstanceMetadataDefaults;
+        let counter = self.counts.of::<GetInstanceMetadataDefaultsError>(CALL);
+        let request = self.client.get_instance_metadata_defaults().customize();
+        let answer = request.interceptor(counter).send().await.map_err(|error| refusal(CALL, &error))?;
         let enforced = answer.account_level.and_then(|defaults| defaults.http_tokens_enforced);
         Ok(enforced == Some(sdk::HttpTokensEnforcedState::Enabled))
     }
@@ -151,44 +178,6 @@ fn minutes_around(time: OffsetDateTime) -> Vec<String> {
         time.checked_to_offset(UtcOffset::UTC)?.checked_add(Span::minutes(offset))?.format(MINUTE).ok()
     };
     [-1, 0, 1].into_iter().filter_map(minute).collect()
-}
-
-/// Leaves out what has no id that EC2 could have given.
-fn read_reservations(reservations: Option<Vec<sdk::Reservation>>) -> Vec<Instance> {
-    let read = |reservation: sdk::Reservation| {
-        let owner = reservation.owner_id;
-        let instances = reservation.instances.into_iter().flatten();
-        instances.filter_map(move |instance| Instance::try_from(words(&instance, owner.as_deref())).ok())
-    };
-    reservations.into_iter().flatten().flat_map(read).collect()
-}
-
-fn words<'a>(instance: &'a sdk::Instance, owner: Option<&'a str>) -> Words<'a> {
-    let tag = |tag: &sdk::Tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default()));
-    let options = instance.metadata_options.as_ref();
-    let operator = instance.operator.as_ref().filter(|operator| operator.managed == Some(true));
-    Words {
-        id: instance.instance_id.as_deref().unwrap_or_default(),
-        owner,
-        state: instance.state.as_ref().and_then(|state| Some(state.name.as_ref()?.as_str())),
-        tags: instance.tags.iter().flatten().filter_map(tag).collect(),
-        options: options.map(option_words).unwrap_or_default(),
-        options_state: options.and_then(|options| Some(options.state.as_ref()?.as_str())),
-        managed_by: operator.map(|operator| operator.principal.as_deref().unwrap_or_default()),
-    }
-}
-
-fn option_words(options: &sdk::InstanceMetadataOptionsResponse) -> Vec<(OptionName, Cow<'_, str>)> {
-    let word = |name: OptionName| {
-        Some(match name {
-            OptionName::HttpTokens => options.http_tokens.as_ref()?.as_str().into(),
-            OptionName::HttpEndpoint => options.http_endpoint.as_ref()?.as_str().into(),
-            OptionName::HttpPutResponseHopLimit => options.http_put_response_hop_limit?.to_string().into(),
-            OptionName::HttpProtocolIpv6 => options.http_protocol_ipv6.as_ref()?.as_str().into(),
-            OptionName::InstanceMetadataTags => options.instance_metadata_tags.as_ref()?.as_str().into(),
-        })
-    };
-    OptionName::ALL.into_iter().filter_map(|name| Some((name, word(name)?))).collect()
 }
 
 fn refusal<E>(call: Call, error: &SdkError<E>) -> Refusal

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use imds_core::ids::Place;
 use imds_core::outcome::{InstanceReport, Report};
 use imds_core::policy::Policy;
 use imds_core::trigger::{Ignored, Trigger, TriggerKind};
@@ -22,6 +23,8 @@ const OUTCOMES_BYTES: usize = 5_000_000;
 pub struct Answer {
     /// What was done; the outcomes are in it for a single event only.
     pub report: Report,
+    /// Where a sweep came to its end.
+    pub swept: Vec<Place>,
     /// What Lambda gets: the report, or for a batch the records to deliver again.
     pub response: Result<Value, HandlerError>,
 }
@@ -59,7 +62,9 @@ pub async fn answer(
     }
     match read_batch(payload, enforcer.policy()) {
         Ok(records) => answer_batch(enforcer, records, times, tell).await,
-        Err(error) => Answer { report: Report::new(enforcer.mode()), response: Err(error) },
+        Err(error) => {
+            Answer { report: Report::new(enforcer.mode()), swept: Vec::new(), response: Err(error) }
+        }
     }
 }
 
@@ -70,7 +75,7 @@ async fn answer_event(
     tell: &dyn Fn(&InstanceReport),
 ) -> Answer {
     let report = RefCell::new(Report::new(enforcer.mode()));
-    let mut is_unfinished = false;
+    let (mut is_unfinished, mut swept) = (false, Vec::new());
     match Trigger::from_event(event, enforcer.policy()) {
         Err(ignored) => report.borrow_mut().ignored.push(ignored.to_string()),
         Ok(trigger) => {
@@ -89,6 +94,7 @@ async fn answer_event(
             let ended = enforcer.enforce(&[Nudge { trigger, redelivered: false }], times, &take).await;
             is_unfinished = !ended.retry.is_empty();
             report.borrow_mut().unresolved = ended.unresolved;
+            swept = ended.swept;
         }
     }
     let report = report.into_inner();
@@ -97,7 +103,7 @@ async fn answer_event(
     } else {
         serde_json::to_value(&report).map_err(|error| HandlerError::Unfinished(error.to_string()))
     };
-    Answer { report, response }
+    Answer { report, swept, response }
 }
 
 /// What a retry is for: the first few of it, since an error message is no place for thousands of instances.
@@ -183,5 +189,5 @@ async fn answer_batch(
     report.unresolved.extend(ended.unresolved);
     let response =
         serde_json::to_value(response).map_err(|error| HandlerError::Unfinished(error.to_string()));
-    Answer { report, response }
+    Answer { report, swept: ended.swept, response }
 }

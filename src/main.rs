@@ -1,5 +1,6 @@
 //! The Lambda function.
 
+use std::cell::RefCell;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use imds_enforcer::config::Config;
 use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{HandlerError, answer};
 use imds_enforcer::telemetry::Log;
+use imds_enforcer::telemetry::metrics::Metrics;
 use imds_enforcer::times::Times;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
@@ -19,8 +21,7 @@ use time::OffsetDateTime;
 // One thread: the function waits for EC2, it does not compute.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-    let config = Config::from_lookup(|name| std::env::var(name).ok());
+    let config = Config::from_lookup(variable);
     let config = match config {
         Ok(config) => config,
         Err(errors) => return fail(&errors.to_string()),
@@ -28,25 +29,42 @@ async fn main() -> ExitCode {
     let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let accounts = Accounts::new(shared, config.modify_rate);
     let enforcer = Enforcer::new(config, accounts);
-    match lambda_runtime::run(service_fn(|event| handle(&enforcer, event))).await {
+    // Lambda sets it with the function's log settings; without it, everything passes.
+    let level = variable("AWS_LAMBDA_LOG_LEVEL")
+        .filter(|level| !level.is_empty())
+        .unwrap_or_else(|| "INFO".to_owned());
+    match lambda_runtime::run(service_fn(|event| handle(&enforcer, event, &level))).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }
 
-async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>) -> Result<Value, HandlerError> {
+async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> Result<Value, HandlerError> {
     let start = now();
     let LambdaEvent { payload, context } = event;
-    let log = || Log { out: io::stdout().lock(), request_id: &context.request_id, now: now() };
+    let metrics = RefCell::new(Metrics::default());
     // What cannot be written to the log cannot be complained about either; the work is done all the same.
-    let tell = |report: &InstanceReport| drop(log().outcome(enforcer.mode(), report));
+    let log = || Log { out: io::stdout().lock(), request_id: &context.request_id, now: now() };
+    let tell = |report: &InstanceReport| {
+        metrics.borrow_mut().add(report, start);
+        let _ = log().outcome(enforcer.mode(), report);
+    };
     let times = Times::new(start, allowed(context.deadline, start));
     let answer = answer(enforcer, payload, times, &tell).await;
+    let mut metrics = metrics.into_inner();
+    enforcer.take_counts().into_iter().for_each(|(place, counts)| metrics.add_calls(&place, counts));
+    answer.swept.into_iter().for_each(|place| metrics.add_sweep(place));
+    let _ = log().metrics(enforcer.mode(), &metrics, level);
     let _ = log().done(&answer.report);
     if let Err(error) = &answer.response {
         let _ = log().error(&error.to_string());
     }
     answer.response
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock is read here only")]

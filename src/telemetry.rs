@@ -1,4 +1,6 @@
-//! Log lines: one JSON object each, as Lambda's own log filter reads them.
+//! Log lines: one JSON object each, as Lambda's own log filter reads them; metrics are lines, too.
+
+pub mod metrics;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -8,12 +10,14 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use metrics::Metrics;
+
 /// One line. Lambda filters by `level` and joins by `requestId`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a, T> {
     timestamp: String,
-    level: &'static str,
+    level: &'a str,
     request_id: &'a str,
     #[serde(flatten)]
     content: T,
@@ -74,6 +78,15 @@ impl<W: Write> Log<'_, W> {
         self.line(level, Done { message: "batch done", mode: *mode, counts, ignored, unresolved })
     }
 
+    /// A line for each document of metrics. `level` is the least that Lambda's log filter lets through, so that no
+    /// metric is lost to it.
+    ///
+    /// # Errors
+    /// Those of the writer; the line is lost then, and those after it.
+    pub fn metrics(&mut self, mode: Mode, metrics: &Metrics, level: &str) -> io::Result<()> {
+        metrics.documents(mode, self.now).into_iter().try_for_each(|document| self.line(level, document))
+    }
+
     /// A line for what went wrong with the invocation as a whole.
     ///
     /// # Errors
@@ -82,7 +95,7 @@ impl<W: Write> Log<'_, W> {
         self.line("ERROR", Message { message })
     }
 
-    fn line<T: Serialize>(&mut self, level: &'static str, content: T) -> io::Result<()> {
+    fn line<T: Serialize>(&mut self, level: &str, content: T) -> io::Result<()> {
         let timestamp = self.now.format(&Rfc3339).unwrap_or_default();
         let line = Line { timestamp, level, request_id: self.request_id, content };
         let mut text = serde_json::to_vec(&line)?;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 pub struct Times {
     /// The time at its start.
     pub now: OffsetDateTime,
+    start: Instant,
     /// After this, nothing new is begun.
     pub last_start: Instant,
     /// After this, nothing more is waited for: what is left is reported.
@@ -28,9 +29,15 @@ impl Times {
         let before_cut_off = |longest: Duration, share: u32| start + allowed - longest.min(allowed / share);
         Self {
             now,
+            start,
             last_start: before_cut_off(Duration::from_secs(5), 4),
             end: before_cut_off(Duration::from_secs(1), 10),
         }
+    }
+
+    /// The time at present.
+    pub fn at_present(&self) -> OffsetDateTime {
+        self.now.saturating_add(self.start.elapsed().try_into().unwrap_or_default())
     }
 
     /// Whether there is still time to begin something after `pause`.

@@ -50,6 +50,7 @@ fn instance() -> Instance {
         options: options.into_iter().filter_map(value).collect(),
         options_state: None,
         owner: None,
+        launched: None,
         managed_by: None,
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use crate::ids::{AccountId, InstanceId, InvalidId};
 use crate::metadata::{MetadataOptions, OptionName};
@@ -18,6 +19,8 @@ pub struct Instance {
     pub owner: Option<AccountId>,
     /// Where it is in its life.
     pub state: InstanceState,
+    /// When it was launched, or last started; `None` where EC2 does not say.
+    pub launched: Option<OffsetDateTime>,
     /// Its tags, by key. Whoever launches an instance writes them: they are hostile input.
     pub tags: BTreeMap<String, String>,
     /// Its metadata options.
@@ -37,6 +40,8 @@ pub struct Words<'a> {
     pub owner: Option<&'a str>,
     /// `State.Name`.
     pub state: Option<&'a str>,
+    /// `LaunchTime`.
+    pub launched: Option<OffsetDateTime>,
     /// `Tags`, by key.
     pub tags: BTreeMap<String, String>,
     /// `MetadataOptions`, as far as they were said.
@@ -58,6 +63,7 @@ impl TryFrom<Words<'_>> for Instance {
             owner: words.owner.and_then(|owner| AccountId::new(owner).ok()),
             // A state that is new to us is at least not known to be final.
             state: words.state.and_then(InstanceState::from_name).unwrap_or(InstanceState::Pending),
+            launched: words.launched,
             tags: words.tags,
             options: words.options.iter().filter_map(|(name, value)| name.parse(value)).collect(),
             options_state: words.options_state.and_then(OptionsState::from_name),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use time::Duration;
+use time::{Date, Duration};
 
 use crate::ids::{AccountId, InstanceId, Region};
 use crate::instance::OptionsState;
@@ -91,7 +91,7 @@ impl Serialize for Outcome {
 }
 
 /// An AWS call that can be refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
     /// `ec2:DescribeInstances`.
     DescribeInstances,
@@ -139,14 +139,7 @@ impl Refusal {
             _ if self.call == Call::AssumeRole => Outcome::Unreachable,
             Some("DryRunOperation") => Outcome::WouldEnforce,
             Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => Outcome::Denied,
-            Some(
-                "RequestLimitExceeded"
-                | "EC2ThrottledException"
-                | "Throttling"
-                | "ThrottlingException"
-                | "RequestThrottled"
-                | "RequestThrottledException",
-            ) => Outcome::Throttled,
+            Some(code) if is_throttle(code) => Outcome::Throttled,
             Some("IncorrectInstanceState" | "IncorrectState") => Outcome::NotReady,
             Some("InvalidInstanceID.NotFound") => unknown_instance(age, redelivered),
             // InvalidParameterValue: InstanceMetadataTags=enabled, and a tag key came that forbids it. We send no
@@ -163,6 +156,19 @@ impl Refusal {
             _ => Outcome::Failed { retry: self.status.is_none_or(|status| !(300..500).contains(&status)) },
         }
     }
+}
+
+/// Whether the error code says that calls come too fast.
+pub fn is_throttle(code: &str) -> bool {
+    matches!(
+        code,
+        "RequestLimitExceeded"
+            | "EC2ThrottledException"
+            | "Throttling"
+            | "ThrottlingException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+    )
 }
 
 /// What becomes of an instance that EC2 does not know: right after a launch it may not be visible yet.
@@ -207,6 +213,21 @@ pub struct InstanceReport {
     pub reasons: Vec<String>,
     /// What was ignored or left out.
     pub warnings: Vec<String>,
+    /// What metrics need beside.
+    #[serde(skip)]
+    pub aside: Aside,
+}
+
+/// What metrics need of an instance beside its report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// The time since the youngest event that named it.
+    pub event_age: Duration,
+    /// The time from its launch, or its start, until `HttpTokens=required` was seen applied, where this invocation
+    /// brought that about: how long the instance answered IMDSv1.
+    pub launch_to_applied: Option<Duration>,
+    /// The last day of its exemption.
+    pub exempt_until: Option<Date>,
 }
 
 /// What an invocation did.

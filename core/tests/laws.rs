@@ -156,6 +156,7 @@ fn instance(options: MetadataOptions, tags: &[(String, String)]) -> Instance {
         options,
         options_state: None,
         owner: None,
+        launched: None,
         managed_by: None,
     }
 }

@@ -33,6 +33,7 @@ fuzz_target!(|input: &str| {
             .collect(),
         options_state: None,
         owner: None,
+        launched: None,
         managed_by: None,
     };
     let account = AccountId::new("111122223333").expect("an account");

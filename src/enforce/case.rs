@@ -1,11 +1,12 @@
 //! One instance on its way from decision to outcome.
 
-use imds_core::decide::{Decision, Facts, Verdict, decide};
+use imds_core::decide::{Decision, Facts, Reason, Verdict, decide};
 use imds_core::ids::Place;
 use imds_core::instance::{Instance, InstanceState, OptionsState};
 use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
-use imds_core::outcome::{InstanceReport, Mode, Outcome, Refusal, unknown_instance};
+use imds_core::outcome::{Aside, InstanceReport, Mode, Outcome, Refusal, unknown_instance};
 use imds_core::policy::Policy;
+use imds_core::trigger::TriggerKind;
 use time::OffsetDateTime;
 
 use super::observe::{Sight, Subject};
@@ -63,6 +64,7 @@ pub(super) struct Case {
     state: Option<OptionsState>,
     reasons: Vec<String>,
     warnings: Vec<String>,
+    aside: Aside,
 }
 
 impl Case {
@@ -86,6 +88,7 @@ impl Case {
 
     fn unseen(subject: Subject, outcome: Outcome, reason: String) -> Self {
         Self {
+            aside: Aside { event_age: subject.age, ..Aside::default() },
             subject,
             step: Step::Ended(outcome),
             instance: None,
@@ -109,12 +112,15 @@ impl Case {
             Verdict::OutOfScope { .. } => (Step::Ended(Outcome::OutOfScope), None),
             Verdict::Blocked { .. } => (ended(Outcome::Blocked), None),
         };
+        let reasons = decision.verdict.reasons();
+        let exempt_until = reasons.iter().filter_map(Reason::exempt_until).max();
         Self {
+            aside: Aside { event_age: subject.age, launch_to_applied: None, exempt_until },
             subject,
             step,
             change,
             state: instance.options_state,
-            reasons: decision.verdict.reasons().iter().map(ToString::to_string).collect(),
+            reasons: reasons.iter().map(ToString::to_string).collect(),
             warnings: decision.warnings.iter().map(ToString::to_string).collect(),
             instance: Some(instance),
         }
@@ -183,8 +189,8 @@ impl Case {
         self.step = Step::Ended(Outcome::Throttled);
     }
 
-    /// Takes a later look at the instance; `None` where EC2 did not show it.
-    pub(super) fn looked(&mut self, instance: Option<&Instance>) {
+    /// Takes a look at the instance, at the time `at`; `None` where EC2 did not show it.
+    pub(super) fn looked(&mut self, instance: Option<&Instance>, at: OffsetDateTime) {
         if let Some(instance) = instance.filter(|instance| instance.state.is_final()) {
             self.reasons.push(format!("the instance is {} meanwhile", instance.state));
             self.step = Step::Ended(Outcome::Gone);
@@ -197,10 +203,22 @@ impl Case {
                 let is_made = self.change.is_none_or(|change| instance.options.contains(&change));
                 if is_made && !is_awaited(instance) {
                     self.step = Step::Ended(*outcome);
+                    self.aside.launch_to_applied = self.exposed_until(instance, at);
                 }
             }
             _ => {}
         }
+    }
+
+    /// How long the instance answered IMDSv1 since its launch or start, if its event was that and our change ended it.
+    fn exposed_until(&self, instance: &Instance, at: OffsetDateTime) -> Option<time::Duration> {
+        let is_of_launch = matches!(self.subject.kind, TriggerKind::Launch | TriggerKind::StateChange);
+        let tokens = self.change?.options().get(OptionName::HttpTokens);
+        let is_ended = tokens == Some(OptionValue::HttpTokens(HttpTokens::Required))
+            && instance.options_state == Some(OptionsState::Applied);
+        let exposed = at - instance.launched.filter(|_| is_of_launch && is_ended)?;
+        // The clocks of EC2 and of Lambda need not agree.
+        Some(exposed.max(time::Duration::ZERO))
     }
 
     /// Takes that there will be no further look; `refusal` is what the last one met, if anything.
@@ -236,6 +254,7 @@ impl Case {
             state: self.state,
             reasons: self.reasons,
             warnings: self.warnings,
+            aside: self.aside,
         }
     }
 }

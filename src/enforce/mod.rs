@@ -18,6 +18,7 @@ use imds_core::trigger::{Named, Trigger};
 
 use crate::accounts::{Accounts, Reach};
 use crate::config::Config;
+use crate::ec2::Count;
 use crate::times::Times;
 use case::{Case, Judge};
 use observe::{Sight, Subject};
@@ -58,6 +59,8 @@ pub struct Enforced {
     pub unresolved: Vec<String>,
     /// The nudges, by their place in the batch, that should be delivered again.
     pub retry: BTreeSet<usize>,
+    /// Where a sweep came to its end.
+    pub swept: Vec<Place>,
 }
 
 /// Takes a report as soon as it is there.
@@ -78,6 +81,11 @@ impl Enforcer {
     /// The policy that it enforces.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The calls to EC2 since this was last asked for, where there were any.
+    pub fn take_counts(&self) -> Vec<(Place, BTreeMap<Call, Count>)> {
+        self.accounts.take_counts()
     }
 
     /// Takes the nudges, in whatever order and however often they come, to the end of the path.
@@ -121,10 +129,13 @@ impl Site<'_> {
             (self.report)(case.into_report(self.place));
         }
         let sweeps: Vec<usize> = sweeps.iter().map(|(number, _)| *number).collect();
-        if let Some(why) = self.sweep(&sweeps, &handled).await {
-            sweeps
-                .iter()
-                .for_each(|&nudge| enforced.note(Unresolved { nudge, why: why.clone(), retry: true }));
+        if !sweeps.is_empty() {
+            match self.sweep(&handled).await {
+                Ok(()) => enforced.swept.push(self.place.clone()),
+                Err(why) => sweeps
+                    .iter()
+                    .for_each(|&nudge| enforced.note(Unresolved { nudge, why: why.clone(), retry: true })),
+            }
         }
         enforced
     }
@@ -164,6 +175,7 @@ impl Enforced {
     fn and(mut self, other: Self) -> Self {
         self.unresolved.extend(other.unresolved);
         self.retry.extend(other.retry);
+        self.swept.extend(other.swept);
         self
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
 use imds_core::outcome::{Call, Mode, Outcome};
-use imds_core::trigger::TriggerKind;
+use imds_core::trigger::{Named, TriggerKind};
 
 use super::Site;
 use super::act::Budget;
@@ -16,34 +16,30 @@ use super::observe::{Sight, Subject};
 const DRY_RUNS: usize = 50;
 
 impl Site<'_> {
-    /// Sweeps the place for `nudges`, if there are any, without the instances that are handled already. Returns what
-    /// stopped the sweep, if anything did.
+    /// Sweeps the place, without the instances that are handled already.
     ///
     /// What is done stays done: a retry finds those instances compliant.
-    pub(super) async fn sweep(&self, nudges: &[usize], handled: &BTreeSet<InstanceId>) -> Option<String> {
-        if nudges.is_empty() {
-            return None;
-        }
+    ///
+    /// # Errors
+    /// What stopped the sweep, in a sentence.
+    pub(super) async fn sweep(&self, handled: &BTreeSet<InstanceId>) -> Result<(), String> {
         let mut budget =
             if self.enforcer.mode == Mode::DryRun { Budget::of(DRY_RUNS) } else { Budget::unlimited() };
         let mut token = None;
         loop {
             if self.is_over() {
-                return Some("the sweep ran out of time and goes on at the retry".to_owned());
+                return Err("the sweep ran out of time and goes on at the retry".to_owned());
             }
-            let listed = self.times.bound(Call::DescribeInstances, self.reach.ec2.page(token)).await;
-            let page = match listed {
-                Ok(page) => page,
-                Err(refusal) => {
-                    return Some(format!("the sweep cannot list the instances: {refusal}"));
-                }
-            };
+            let listed = self.reach.ec2.page(&Named::All, token);
+            let listed = self.times.bound(Call::DescribeInstances, listed).await;
+            let page = listed.map_err(|refusal| format!("the sweep cannot list the instances: {refusal}"))?;
             if self.sweep_page(page.instances, handled, &mut budget).await {
-                return Some(
-                    "the sweep was throttled or ran out of time, and goes on at the retry".to_owned(),
-                );
+                return Err("the sweep was throttled or ran out of time, and goes on at the retry".to_owned());
             }
-            token = Some(page.next?);
+            match page.next {
+                Some(next) => token = Some(next),
+                None => return Ok(()),
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) async fn verify(ec2: &Ec2, within: Duration, times: &Times, cases: &m
         let look_at = end.min(Instant::now() + pause);
         sleep_until(look_at).await;
         let look = look(ec2, times, &awaited).await;
-        take(&look, cases);
+        take(&look, times, cases);
         if look_at >= end {
             cases.iter_mut().for_each(|case| case.time_is_up(look.refused.get(&case.subject.id)));
             return;
@@ -40,8 +40,8 @@ fn awaited(cases: &[Case]) -> Vec<InstanceId> {
     cases.iter().filter(is_awaited).map(|case| case.subject.id.clone()).collect()
 }
 
-fn take(look: &Look, cases: &mut [Case]) {
+fn take(look: &Look, times: &Times, cases: &mut [Case]) {
     for case in cases.iter_mut().filter(|case| !look.refused.contains_key(&case.subject.id)) {
-        case.looked(look.shown.get(&case.subject.id));
+        case.looked(look.shown.get(&case.subject.id), times.at_present());
     }
 }

@@ -29,6 +29,16 @@ pub enum Reason {
     ManagedBy(String),
 }
 
+impl Reason {
+    /// The last day on which the instance is exempt, if this exempts it.
+    pub fn exempt_until(&self) -> Option<Date> {
+        match self {
+            Self::Exempt { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

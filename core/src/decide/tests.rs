@@ -24,6 +24,7 @@ fn instance(overrides: &[(&str, &str)]) -> Instance {
         options: defaults.iter().chain(overrides).map(value).collect(),
         options_state: None,
         owner: None,
+        launched: None,
         managed_by: None,
     }
 }

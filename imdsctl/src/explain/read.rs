@@ -108,6 +108,8 @@ fn instance(value: &Value, place: String, owner: Option<&str>) -> Result<Describ
         id: &raw.instance_id,
         owner: owner.or_else(|| raw.network_interfaces.iter().find_map(|i| i.owner_id.as_deref())),
         state: raw.state.as_ref().map(|state| &*state.name),
+        // No decision depends on it.
+        launched: None,
         tags: raw.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
         options: option_words(&options),
         options_state: options.get("State").and_then(Value::as_str),

@@ -1,0 +1,47 @@
+//! `DescribeInstances`' answer → instances.
+
+use std::borrow::Cow;
+
+use aws_sdk_ec2::types as sdk;
+use imds_core::instance::{Instance, Words};
+use imds_core::metadata::OptionName;
+use time::OffsetDateTime;
+
+/// The instances. Leaves out what has no id that EC2 could have given.
+pub(super) fn instances(reservations: Option<Vec<sdk::Reservation>>) -> Vec<Instance> {
+    let read = |reservation: sdk::Reservation| {
+        let owner = reservation.owner_id;
+        let instances = reservation.instances.into_iter().flatten();
+        instances.filter_map(move |instance| Instance::try_from(words(&instance, owner.as_deref())).ok())
+    };
+    reservations.into_iter().flatten().flat_map(read).collect()
+}
+
+fn words<'a>(instance: &'a sdk::Instance, owner: Option<&'a str>) -> Words<'a> {
+    let tag = |tag: &sdk::Tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default()));
+    let options = instance.metadata_options.as_ref();
+    let operator = instance.operator.as_ref().filter(|operator| operator.managed == Some(true));
+    Words {
+        id: instance.instance_id.as_deref().unwrap_or_default(),
+        owner,
+        state: instance.state.as_ref().and_then(|state| Some(state.name.as_ref()?.as_str())),
+        launched: instance.launch_time.and_then(|time| OffsetDateTime::from_unix_timestamp(time.secs()).ok()),
+        tags: instance.tags.iter().flatten().filter_map(tag).collect(),
+        options: options.map(option_words).unwrap_or_default(),
+        options_state: options.and_then(|options| Some(options.state.as_ref()?.as_str())),
+        managed_by: operator.map(|operator| operator.principal.as_deref().unwrap_or_default()),
+    }
+}
+
+fn option_words(options: &sdk::InstanceMetadataOptionsResponse) -> Vec<(OptionName, Cow<'_, str>)> {
+    let word = |name: OptionName| {
+        Some(match name {
+            OptionName::HttpTokens => options.http_tokens.as_ref()?.as_str().into(),
+            OptionName::HttpEndpoint => options.http_endpoint.as_ref()?.as_str().into(),
+            OptionName::HttpPutResponseHopLimit => options.http_put_response_hop_limit?.to_string().into(),
+            OptionName::HttpProtocolIpv6 => options.http_protocol_ipv6.as_ref()?.as_str().into(),
+            OptionName::InstanceMetadataTags => options.instance_metadata_tags.as_ref()?.as_str().into(),
+        })
+    };
+    OptionName::ALL.into_iter().filter_map(|name| Some((name, word(name)?))).collect()
+}
