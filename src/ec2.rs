@@ -4,7 +4,7 @@ mod count;
 mod read;
 
 use aws_config::SdkConfig;
-use aws_sdk_ec2::config::retry::{RetryConfig, RetryPartition};
+use aws_sdk_ec2::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
@@ -35,6 +35,8 @@ const INSTANCES_PER_PAGE: i32 = 1000;
 #[derive(Debug, Clone)]
 pub struct Ec2 {
     client: aws_sdk_ec2::Client,
+    /// Tries once: changes are tried again at their own pace.
+    once: aws_sdk_ec2::Client,
     counts: Counts,
 }
 
@@ -43,12 +45,16 @@ impl Ec2 {
     pub fn new(shared: &SdkConfig, region: &Region) -> Self {
         let config = aws_sdk_ec2::config::Builder::from(shared)
             .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
-            .retry_config(retries())
-            // Of its own: by default all clients of a Region share it, and one account's throttles slow the others.
-            .retry_partition(RetryPartition::custom(format!("ec2 {region}")).build())
-            .timeout_config(timeouts())
-            .build();
-        Self { client: aws_sdk_ec2::Client::from_conf(config), counts: Counts::default() }
+            .retry_partition(partition(region))
+            .timeout_config(timeouts());
+        let client = |retries| aws_sdk_ec2::Client::from_conf(config.clone().retry_config(retries).build());
+        Self {
+            client: client(
+                RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(5)),
+            ),
+            once: client(RetryConfig::disabled()),
+            counts: Counts::default(),
+        }
     }
 
     /// The calls since this was last asked for, the SDK's retries included.
@@ -98,7 +104,7 @@ impl Ec2 {
         change: &Change,
         mode: Mode,
     ) -> Result<Option<OptionsState>, Refusal> {
-        let mut request = self.client.modify_instance_metadata_options().instance_id(id.as_str());
+        let mut request = self.once.modify_instance_metadata_options().instance_id(id.as_str());
         if mode == Mode::DryRun {
             request = request.dry_run(true);
         }
@@ -159,7 +165,7 @@ fn filter(named: &Named) -> sdk::Filter {
             filter_by("instance-state-name", states.map(str::to_owned).to_vec())
         }
         Named::Ids(ids) => filter_by("instance-id", ids.iter().map(ToString::to_string).collect()),
-        Named::ClientToken(token) => filter_by("client-token", vec![literal(token)]),
+        Named::ClientToken { token, .. } => filter_by("client-token", vec![literal(token)]),
         Named::LaunchedAround(time) => filter_by("launch-time", minutes_around(*time)),
     }
 }
@@ -192,14 +198,14 @@ where
     }
 }
 
-/// Beneath our own pace, EC2 throttles only what other users of the account, or other processes of ours, take away:
-/// tried again with jitter, each call gets its turn within seconds.
+/// The SDK's allowance of retries, which by default all clients of a Region share and nothing refills: one account's
+/// throttles would end the retries of all, for the life of the process.
 ///
-/// Not the SDK's adaptive mode: at the first throttle it falls back to what it measured so far, which in a fresh
-/// process is next to nothing, and takes minutes to recover. Three processes on one bucket took 32 s with it for what
-/// takes 14 s without.
-fn retries() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(5))
+/// Retries are not in the SDK's adaptive mode: at the first throttle it falls back to what it measured so far, which in a
+/// fresh process is next to nothing, and takes minutes to recover.
+fn partition(region: &Region) -> RetryPartition {
+    let allowance = TokenBucket::builder().capacity(500).refill_rate(10.0).build();
+    RetryPartition::custom(format!("ec2 {region}")).token_bucket(allowance).build()
 }
 
 /// A describe of 200 instances takes EC2 about a second and a modify less; what takes ten times as long is lost.
@@ -218,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_filter_takes_a_token_literally() {
-        let named = Named::ClientToken(r"a*b?c\d".to_owned());
+        let named = Named::ClientToken { token: r"a*b?c\d".to_owned(), at_least: 1 };
         assert_eq!(filter(&named).values(), [r"a\*b\?c\\d"]);
     }
 

@@ -77,7 +77,7 @@ async fn answer_event(
     let report = RefCell::new(Report::new(enforcer.mode()));
     let (mut is_unfinished, mut swept) = (false, Vec::new());
     match Trigger::from_event(event, enforcer.policy()) {
-        Err(ignored) => report.borrow_mut().ignored.push(ignored.to_string()),
+        Err(ignored) => report.borrow_mut().ignore(&ignored),
         Ok(trigger) => {
             let room = Cell::new(OUTCOMES_BYTES);
             let take = |outcome: InstanceReport| {
@@ -170,7 +170,7 @@ async fn answer_batch(
                 nudges.push(nudge);
                 nudged_by.push(message_id);
             }
-            Err(Unread::Ignored(why)) => report.borrow_mut().ignored.push(why.to_string()),
+            Err(Unread::Ignored(why)) => report.borrow_mut().ignore(&why),
             Err(Unread::NotJson(error)) => {
                 let why = format!("the record {message_id} is not JSON: {error}");
                 report.borrow_mut().unresolved.push(why);

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use imds_core::outcome::InstanceReport;
 use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
@@ -26,7 +28,9 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(errors) => return fail(&errors.to_string()),
     };
-    let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let tls = Provider::Rustls(CryptoMode::AwsLc);
+    let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
     let accounts = Accounts::new(shared, config.modify_rate);
     let enforcer = Enforcer::new(config, accounts);
     // Lambda sets it with the function's log settings; without it, everything passes.

@@ -74,7 +74,7 @@ impl<W: Write> Log<'_, W> {
     /// Those of the writer; the line is lost then.
     pub fn done(&mut self, report: &Report) -> io::Result<()> {
         let Report { mode, counts, ignored, unresolved, .. } = report;
-        let level = if unresolved.is_empty() { "INFO" } else { "WARN" };
+        let level = if unresolved.is_empty() && !report.has_unusable { "INFO" } else { "WARN" };
         self.line(level, Done { message: "batch done", mode: *mode, counts, ignored, unresolved })
     }
 

@@ -313,11 +313,14 @@ async fn a_launch_whose_record_was_cut_off_is_found_by_token_else_by_time() {
     let ids = scene.launch(Launch { client_token: Some(token.clone()), ..imdsv1(45) });
     let bystander = scene.launch(Launch { client_token: Some("odd-token!".to_owned()), ..imdsv1(1) });
     let cut_off = |parameters: Value| {
-        let time = launch_event(&[])["time"].clone();
-        api_call(json!({
-            "eventName": "RunInstances", "eventTime": time,
+        let launched = launch_event(&[])["time"].clone();
+        let mut event = api_call(json!({
+            "eventName": "RunInstances", "eventTime": launched,
             "requestParameters": parameters, "responseElements": {"omitted": true},
-        }))
+        }));
+        // Delivered so late that a look by time shows all.
+        event["time"] = running_event("", now() - time::Duration::minutes(2))["time"].clone();
+        event
     };
     let answer = scene.answer(cut_off(json!({"clientToken": token}))).await;
     assert_eq!(answer.report.counts, [("enforced", 45)].into());
@@ -348,7 +351,7 @@ async fn an_instance_named_often_is_handled_once_under_the_first_trigger() {
 
 #[tokio::test]
 async fn its_outcome_decides_the_fate_of_every_record_that_named_it() {
-    let scene = Scene::new(&[]).await;
+    let scene = Scene::new(&[("IMDS_MODIFY_RATE", "1000")]).await;
     let ids = scene.launch(imdsv1(2));
     scene.sim.inject(Fault::new(FaultKind::Throttle).on(MODIFY).of(&ids[0]));
     let events = [launch_event(&ids), running_event(&ids[0], now()), running_event(&ids[1], now())];
@@ -471,7 +474,8 @@ async fn what_was_accepted_is_verified_when_the_rest_is_not() {
     let rows = [(FaultKind::Deny, "denied", false), (FaultKind::Throttle, "throttled", true)];
     for (kind, outcome, comes_again) in rows {
         let settings = Settings { apply_delay: Duration::from_millis(700), ..Settings::default() };
-        let scene = Scene::with(settings, &[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
+        let scene =
+            Scene::with(settings, &[("IMDS_POLICY", OPTIONAL_AND_2), ("IMDS_MODIFY_RATE", "1000")]).await;
         let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
         let refused =
             FaultKind::Error { code: "UnsupportedOperation".into(), status: 400, message: "no".into() };
@@ -498,11 +502,39 @@ async fn a_cut_off_launch_is_looked_at_until_two_looks_agree() {
     let ids = scene.launch(Launch { client_token: Some(token.clone()), ..imdsv1(3) });
     // The first look shows two of three.
     scene.sim.inject(Fault::new(FaultKind::NotVisible).on(DESCRIBE).of(&ids[2]).times(1));
+    let event = |at_least: usize| {
+        api_call(json!({
+            "eventName": "RunInstances", "responseElements": {"omitted": true},
+            "requestParameters": {"clientToken": token, "instancesSet": {"items": [{"minCount": at_least}]}},
+        }))
+        .to_string()
+    };
+    let answer = scene.answer(batch(&[event(1)], 1)).await;
+    assert_eq!((answer.report.counts.clone(), failures(&answer)), ([("enforced", 3)].into(), vec![]));
+
+    let answer = scene.answer(batch(&[event(4)], 1)).await;
+    assert_eq!(
+        (answer.report.counts.clone(), failures(&answer)),
+        ([("compliant", 3)].into(), vec!["m0".to_owned()])
+    );
+    let expected =
+        "the launch with client token \"a-token\": EC2 shows 3 of its instances, and may not show all yet";
+    assert_eq!(answer.report.unresolved, [expected]);
+}
+
+#[tokio::test]
+async fn a_launch_known_by_its_time_alone_comes_again_when_it_may_not_show_yet() {
+    let scene = Scene::new(&[]).await;
+    scene.launch(imdsv1(1));
     let event = api_call(json!({
-        "eventName": "RunInstances", "requestParameters": {"clientToken": token}, "responseElements": {"omitted": true},
+        "eventName": "RunInstances", "eventTime": launch_event(&[])["time"].clone(),
+        "requestParameters": {"omitted": true}, "responseElements": {"omitted": true},
     }));
-    let answer = scene.answer(event).await;
-    assert_eq!(answer.report.counts, [("enforced", 3)].into());
+    let answer = scene.answer(batch(&[event.to_string()], 1)).await;
+    assert_eq!(
+        (answer.report.counts.clone(), failures(&answer)),
+        ([("enforced", 1)].into(), vec!["m0".to_owned()])
+    );
 }
 
 #[tokio::test]

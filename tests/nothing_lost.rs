@@ -111,7 +111,8 @@ async fn three_processes_share_one_bucket() {
     let started = Instant::now();
     let work = async || {
         let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "13")]).await;
-        drain(&queue, &mut lambda, 100, Duration::from_secs(180)).await;
+        // The messages are spread over the batches that wait.
+        drain(&queue, &mut lambda, 34, Duration::from_secs(180)).await;
         lambda.peak_memory()
     };
     let memory = tokio::join!(work(), work(), work());
@@ -127,6 +128,34 @@ async fn three_processes_share_one_bucket() {
     assert_eq!((queue.done, queue.dead.len()), (1000, 0));
     assert!(took <= 1.25 * allowed, "{took:.1} s");
     assert!(memory.0.max(memory.1).max(memory.2) < 40.0, "{memory:?} MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_together_are_too_fast_give_way() {
+    let _alone = ALONE.lock().await;
+    let sim = Ec2Sim::start(fast_buckets()).await.unwrap();
+    let (ids, queue) = launch_burst(&sim, 500).await;
+    let queue = Mutex::new(queue);
+    let started = Instant::now();
+    // As the template has it: two at once, each with four fifths of what EC2 gives.
+    let work = async || {
+        let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "40")]).await;
+        drain(&queue, &mut lambda, 100, Duration::from_secs(180)).await;
+    };
+    tokio::join!(work(), work());
+    let (took, calls) = (started.elapsed().as_secs_f64(), sim.calls());
+    let modifies = calls.iter().filter(|call| call.action == MODIFY);
+    let throttled = modifies.clone().filter(|call| call.status == Some(503)).count();
+    let allowed = (500.0 - 100.0) / 50.0;
+    println!(
+        "two processes, too fast: {took:.1} s of {allowed:.1} s that EC2 allows, {throttled} calls throttled, {:?}",
+        by_code(&calls)
+    );
+    assert_all_required(&sim, &ids);
+    let queue = queue.into_inner().unwrap();
+    assert_eq!((queue.done, queue.dead.len()), (1000, 0));
+    assert!(throttled * 2 < modifies.count(), "most calls are not in vain: {throttled} throttled");
+    assert!(took <= 2.0 * allowed, "{took:.1} s");
 }
 
 /// What EC2 does wrong, and how often.
@@ -159,28 +188,28 @@ impl Chaos<'_> {
         let invoked = self.lambda.invoke(batch.clone(), Duration::from_secs(60));
         let pause = Duration::from_millis(fastrand::u64(50..1500));
         let answer = match is_killed {
-            true => tokio::time::timeout(pause, invoked).await.unwrap_or(None),
-            false => invoked.await,
+            true => tokio::time::timeout(pause, invoked).await,
+            false => Ok(invoked.await),
         };
         match answer {
-            Some(Ok(answer)) => {
+            Ok(Some(Ok(answer))) => {
                 self.check(batch, &answer).await;
                 self.queue.lock().unwrap().answered(batch, &answer);
             }
-            // Killed, cut off or failed as a whole: the records come again by themselves.
-            _ if is_killed => {}
-            _ => self.cut_off += 1,
-        }
-        if is_killed {
-            self.lambda.kill().await;
-            self.kills += 1;
-            self.lambda = start_chaotic(self.sim).await;
+            Ok(_) => self.cut_off += 1,
+            // On its way: its records come again by themselves.
+            Err(_) => {
+                self.lambda.kill().await;
+                self.kills += 1;
+                self.lambda = start_chaotic(self.sim).await;
+            }
         }
     }
 
     /// Holds the log of the invocation against its batch: one outcome an instance, and their sum.
     async fn check(&mut self, batch: &Value, answer: &Value) {
-        let named: BTreeSet<String> = records(batch).flat_map(|(_, ids)| ids).collect();
+        let policy = Policy::parse(CHAOTIC).unwrap();
+        let named: BTreeSet<String> = records(batch, &policy).flat_map(|(_, ids)| ids).collect();
         let log = self.lambda.last_log().await;
         let outcomes: Vec<(String, &str)> = log
             .iter()
@@ -200,7 +229,7 @@ impl Chaos<'_> {
         let retryable = ["pending", "not-ready", "throttled", "failed"];
         let due: BTreeSet<&String> =
             outcomes.iter().filter(|(_, outcome)| retryable.contains(outcome)).map(|(id, _)| id).collect();
-        for (message_id, ids) in records(batch) {
+        for (message_id, ids) in records(batch, &policy) {
             let failures = answer["batchItemFailures"].as_array().unwrap();
             let is_failed = failures.iter().any(|failure| failure["itemIdentifier"] == *message_id);
             assert_eq!(is_failed, ids.iter().any(|id| due.contains(id)), "{message_id}: {ids:?}");
@@ -212,10 +241,10 @@ impl Chaos<'_> {
 }
 
 /// The message ids of a batch, and the instances that each names.
-fn records(batch: &Value) -> impl Iterator<Item = (String, Vec<String>)> {
+fn records(batch: &Value, policy: &Policy) -> impl Iterator<Item = (String, Vec<String>)> {
     batch["Records"].as_array().unwrap().iter().map(|record| {
         let event = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();
-        let ids = match Trigger::from_event(&event, &Policy::default()).map(|trigger| trigger.instances) {
+        let ids = match Trigger::from_event(&event, policy).map(|trigger| trigger.instances) {
             Ok(Named::Ids(ids)) => ids.iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
@@ -236,7 +265,6 @@ async fn chaos_loses_nothing() {
     fastrand::seed(11);
     fastrand::shuffle(&mut events);
     events.iter().for_each(|event| queue.send(event));
-    let sent = queue.sent();
     let queue = Mutex::new(queue);
     chaos(&sim);
 
@@ -247,9 +275,14 @@ async fn chaos_loses_nothing() {
     let mut disturbed = ids.chunks(7).map(|chunk| chunk[0].clone());
     while let Some(batch) = next_batch(&queue, 150).await {
         disturb(&place, disturbed.by_ref().take(20));
+        let told = sim.take_events().into_iter().filter(is_sent_by_rules);
+        told.for_each(|event| queue.lock().unwrap().send(&event));
         chaos.take(&batch).await;
     }
+    // What was applied last.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let (took, queue) = (started.elapsed(), queue.lock().unwrap());
+    let sent = queue.sent();
     println!(
         "chaos: {sent} records, {} done, {} dead, {} kills, {} cut off, {took:.0?}; {:?}; {:?}",
         queue.done,
@@ -261,27 +294,44 @@ async fn chaos_loses_nothing() {
     );
     assert_eq!((chaos.kills, chaos.cut_off), (10, 0));
     assert_eq!((queue.done, queue.dead.len()), (sent, 0), "every record is done; 30 deliveries were enough");
-    let is_wrong = |instance: &InstanceView| {
-        !matches!(&*instance.state, "shutting-down" | "terminated")
-            && instance.options["HttpTokens"] != "required"
-    };
-    let wrong: Vec<_> = place.instances().into_iter().filter(is_wrong).collect();
+    let wrong: Vec<_> = place.instances().into_iter().filter(|instance| !is_as_required(instance)).collect();
     assert!(wrong.is_empty(), "as the policy requires: {wrong:?}");
+    let raised = place.instances().iter().filter(|i| i.options["HttpPutResponseHopLimit"] == "2").count();
+    assert!(raised > 50, "the tags that were put meanwhile count: {raised}");
 }
 
+const CHAOTIC: &str = r#"{"baseline": {"HttpTokens": "required"}, "rules": [
+    {"name": "pods", "when": {"tags": {"Pods": "*"}}, "require": {"HttpPutResponseHopLimit": 2}}]}"#;
+
 async fn start_chaotic(sim: &Ec2Sim) -> Lambda {
-    Lambda::start(sim, &[("IMDS_MODIFY_RATE", "1000"), ("IMDS_VERIFY_SECONDS", "3")]).await
+    let variables = [("IMDS_MODIFY_RATE", "1000"), ("IMDS_VERIFY_SECONDS", "3"), ("IMDS_POLICY", CHAOTIC)];
+    Lambda::start(sim, &variables).await
 }
 
 /// What other people do meanwhile.
 fn disturb(place: &ec2_sim::Place, ids: impl Iterator<Item = String>) {
     for (number, id) in ids.enumerate() {
-        match number % 3 {
+        match number % 4 {
             0 => place.terminate(&id),
             1 => place.stop(&id),
+            2 => place.tag(&id, "Pods", "yes"),
             _ => place.tag(&id, "imds:HttpTokens", "optional"),
         }
     }
+}
+
+fn is_sent_by_rules(event: &Value) -> bool {
+    matches!(event["detail"]["state"].as_str(), Some("running" | "stopped")) || event["source"] == "aws.tag"
+}
+
+/// Whether an instance that still exists is as [`CHAOTIC`] requires, and in force.
+fn is_as_required(instance: &InstanceView) -> bool {
+    let is_ending = matches!(&*instance.state, "shutting-down" | "terminated");
+    let hops = if instance.tags.contains_key("Pods") { "2" } else { "1" };
+    is_ending
+        || (instance.options["HttpTokens"] == "required"
+            && instance.options["HttpPutResponseHopLimit"] == hops
+            && (instance.options_state == "applied" || instance.state == "stopped"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -409,4 +459,42 @@ async fn of_10_000_poisoned_records_none_panics_and_none_is_lost() {
         failed += failures.len();
     }
     println!("poison: {records} records, {failed} to be delivered again");
+}
+
+#[tokio::test]
+async fn poisoned_envelopes_fail_as_a_whole_or_account_for_every_record() {
+    let _alone = ALONE.lock().await;
+    fastrand::seed(6);
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+    let events: Vec<Value> = (0..5).map(|_| running_event(&ids[0], now())).collect();
+    let bodies: Vec<String> = events.iter().map(Value::to_string).collect();
+    let (mut whole, mut batches, mut others) = (0, 0, 0);
+    for number in 0..5_000 {
+        let payload = match number % 3 {
+            0 => mutated(&[batch(&bodies, 1)]),
+            1 => mutated(&events),
+            _ => (0..fastrand::usize(1..200)).map(|_| fastrand::char(..)).collect(),
+        };
+        // Lambda's runtime refuses what is not JSON before the handler sees it.
+        let Ok(payload) = serde_json::from_str::<Value>(&payload) else { continue };
+        let answer = scene.answer_within(payload.clone(), Duration::from_secs(1)).await;
+        if payload.pointer("/Records/0/eventSource").and_then(Value::as_str) != Some("aws:sqs") {
+            others += 1;
+            continue;
+        }
+        if answer.response.is_err() {
+            whole += 1;
+            continue;
+        }
+        batches += 1;
+        let failures = failures(&answer);
+        for record in payload["Records"].as_array().unwrap() {
+            let is_failed = failures.iter().any(|id| record["messageId"] == **id);
+            let is_json = serde_json::from_str::<Value>(record["body"].as_str().unwrap_or_default()).is_ok();
+            assert!(is_failed || is_json, "{record}");
+        }
+    }
+    println!("poisoned envelopes: {whole} failed as a whole, {batches} batches, {others} single events");
+    assert!(whole > 0 && batches > 500 && others > 500, "each kind is met");
 }

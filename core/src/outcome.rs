@@ -9,7 +9,7 @@ use time::{Date, Duration};
 use crate::ids::{AccountId, InstanceId, Region};
 use crate::instance::OptionsState;
 use crate::metadata::{Change, MetadataOptions};
-use crate::trigger::TriggerKind;
+use crate::trigger::{Ignored, TriggerKind};
 
 /// What happened to one instance in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,13 +149,26 @@ impl Refusal {
             {
                 Outcome::Blocked
             }
-            // Credentials that have run out are new at the next try.
-            Some("RequestExpired" | "ExpiredToken" | "ExpiredTokenException") => {
-                Outcome::Failed { retry: true }
-            }
-            _ => Outcome::Failed { retry: self.status.is_none_or(|status| !(300..500).contains(&status)) },
+            // The request was right; credentials are renewed, or come to be known everywhere in a while.
+            Some(
+                "RequestExpired"
+                | "ExpiredToken"
+                | "ExpiredTokenException"
+                | "AuthFailure"
+                | "InvalidClientTokenId"
+                | "SignatureDoesNotMatch"
+                | "RequestTimeout"
+                | "RequestTimeoutException",
+            ) => Outcome::Failed { retry: true },
+            // What EC2 itself finds wrong with a request has a code; others may stand in between.
+            code => Outcome::Failed { retry: code.is_none() || !self.status.is_some_and(is_callers_fault) },
         }
     }
+}
+
+/// Whether the HTTP status blames the request itself.
+fn is_callers_fault(status: u16) -> bool {
+    (300..500).contains(&status) && !matches!(status, 408 | 429)
 }
 
 /// Whether the error code says that calls come too fast.
@@ -190,7 +203,7 @@ impl fmt::Display for Refusal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceReport {
-    /// The account that owns the instance.
+    /// The account that the event came from, which owns the instance.
     pub account: AccountId,
     /// The Region it is in.
     pub region: Region,
@@ -246,6 +259,9 @@ pub struct Report {
     /// Why events were ignored, a sentence an event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
+    /// Whether one of them concerns us and could not be read.
+    #[serde(skip)]
+    pub has_unusable: bool,
     /// Why the instances of an event could not be found out, a sentence an event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<String>,
@@ -260,6 +276,12 @@ impl Report {
     /// A report of nothing yet.
     pub fn new(mode: Mode) -> Self {
         Self { mode, ..Self::default() }
+    }
+
+    /// Notes an event that is ignored.
+    pub fn ignore(&mut self, why: &Ignored) {
+        self.has_unusable |= why.is_unusable();
+        self.ignored.push(why.to_string());
     }
 
     /// Counts one instance.
@@ -320,7 +342,10 @@ mod tests {
             (Modify, Some("MissingParameter"), Some(400), young, false, wrong),
             (Modify, Some("InvalidParameterCombination"), Some(400), young, false, wrong),
             (Modify, Some("InvalidAction"), Some(400), young, false, wrong),
-            (Modify, Some("AuthFailure"), Some(401), young, false, wrong),
+            (Modify, Some("AuthFailure"), Some(401), young, false, again),
+            (Modify, Some("InvalidClientTokenId"), Some(403), young, false, again),
+            (Modify, Some("TooMany"), Some(429), young, false, again),
+            (Modify, None, Some(403), young, false, again),
             (Modify, None, None, young, false, again),
             (Modify, None, Some(200), young, false, again),
         ];

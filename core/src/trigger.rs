@@ -51,7 +51,12 @@ pub enum Named {
     /// By their ids.
     Ids(Vec<InstanceId>),
     /// All that were launched with this client token; CloudTrail had cut the ids off.
-    ClientToken(String),
+    ClientToken {
+        /// The token.
+        token: String,
+        /// The least that were asked for, and so the least that there are.
+        at_least: usize,
+    },
     /// All that were launched at about this time; CloudTrail had cut ids and token off.
     LaunchedAround(OffsetDateTime),
     /// All there are.
@@ -64,7 +69,7 @@ impl fmt::Display for Named {
             Self::Ids(ids) => {
                 f.write_str(&ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
             }
-            Self::ClientToken(token) => write!(f, "the launch with client token {token:?}"),
+            Self::ClientToken { token, .. } => write!(f, "the launch with client token {token:?}"),
             Self::LaunchedAround(time) => write!(f, "the launch at {time}"),
             Self::All => f.write_str("every instance"),
         }
@@ -95,6 +100,13 @@ pub enum Ignored {
     OtherResource(String),
     /// A field is missing or is not what it should be.
     Unusable(&'static str),
+}
+
+impl Ignored {
+    /// Whether it concerns us and cannot be read, as where AWS has changed an event's form.
+    pub fn is_unusable(&self) -> bool {
+        matches!(self, Self::Unusable(_))
+    }
 }
 
 impl fmt::Display for Ignored {
@@ -178,7 +190,12 @@ fn launched(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
     let token =
         text(event, "/detail/requestParameters/clientToken").filter(|token| (1..=64).contains(&token.len()));
     if let Some(token) = token {
-        return Ok((TriggerKind::Launch, Named::ClientToken(token.to_owned())));
+        let asked = event.pointer("/detail/requestParameters/instancesSet/items").and_then(Value::as_array);
+        let least =
+            asked.into_iter().flatten().filter_map(|item| item.get("minCount")?.as_u64()).sum::<u64>();
+        // No launch makes more instances than a thousand at once.
+        let at_least = usize::try_from(least.clamp(1, 1000)).unwrap_or(1);
+        return Ok((TriggerKind::Launch, Named::ClientToken { token: token.to_owned(), at_least }));
     }
     let launched_at = time_at(event, "/detail/eventTime").ok_or(Ignored::Unusable("detail.eventTime"))?;
     Ok((TriggerKind::Launch, Named::LaunchedAround(launched_at)))

@@ -1,124 +1,192 @@
 //! Decisions → calls.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
+use imds_core::ids::InstanceId;
 use imds_core::instance::OptionsState;
 use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
 use imds_core::outcome::{Call, Mode, Outcome, Refusal};
+use tokio::time::{Instant, sleep_until};
 
-use super::case::{Case, Step};
+use super::case::{Case, Judge, Step};
+use super::look::look;
+use super::observe::Sight;
 use crate::accounts::Reach;
 use crate::times::Times;
 
 /// How many changes to one account and Region are under way at once.
 const CHANGES_AT_ONCE: usize = 20;
 
+/// For how long what was seen of an instance is good enough to change it: its owner may act, too.
+const FRESH_FOR: Duration = Duration::from_secs(5);
+
+/// How often a change is tried while EC2 throttles or fails.
+const ATTEMPTS: u32 = 8;
+
+/// The pause before a second attempt, beside what the pace asks for; each further one is twice as long, up to the other.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
 /// The one value that the function's role may be kept from setting.
 const OPTIONAL: OptionValue = OptionValue::HttpTokens(HttpTokens::Optional);
 
-/// How many changes EC2 may still be asked for.
-#[derive(Debug)]
-pub(super) struct Budget(Option<usize>);
+/// How many changes EC2 may still be asked for; without end where there is no number.
+pub(super) type Budget = Option<usize>;
 
-impl Budget {
-    /// As many as there are.
-    pub(super) fn unlimited() -> Self {
-        Self(None)
-    }
-
-    /// At most so many.
-    pub(super) fn of(most: usize) -> Self {
-        Self(Some(most))
-    }
-
-    fn take(&mut self) -> bool {
-        match &mut self.0 {
-            None => true,
-            Some(0) => false,
-            Some(left) => {
-                *left -= 1;
-                true
-            }
-        }
-    }
-}
-
-/// Sends the changes that are due, within pace, time and budget. One that fails stops no other.
-pub(super) async fn act(reach: &Reach, mode: Mode, times: &Times, budget: &mut Budget, cases: &mut [Case]) {
-    let due = cases.iter_mut().filter(|case| matches!(case.step, Step::Act(_)));
-    let mut sent = Vec::new();
-    for case in due {
-        if budget.take() {
-            sent.push(case);
-        } else {
-            case.decided_only();
-        }
-    }
-    let sender = &Sender { reach, mode, times };
-    stream::iter(sent).for_each_concurrent(CHANGES_AT_ONCE, |case| sender.send(case)).await;
+/// What became of a change that was to be sent.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    /// EC2 took it, and says in which state the options are.
+    Accepted(Option<OptionsState>),
+    /// EC2 did not, or only would have.
+    Refused(Refusal),
+    /// It was not sent, as its turn comes too late.
+    TooLate,
 }
 
 /// The way to EC2.
-struct Sender<'a> {
-    reach: &'a Reach,
-    mode: Mode,
-    times: &'a Times,
+pub(super) struct Actor<'a> {
+    pub(super) reach: &'a Reach,
+    pub(super) mode: Mode,
+    pub(super) times: &'a Times,
+    pub(super) judge: &'a Judge<'a>,
 }
 
-impl Sender<'_> {
-    async fn send(&self, case: &mut Case) {
-        let Step::Act(change) = case.step else { return };
-        let Some(answer) = self.ask(case, &change).await else { return case.out_of_time() };
-        match answer.as_ref().err().and_then(|refusal| worth_alone(case, &change, refusal)) {
-            Some(values) => self.send_one_by_one(case, values).await,
-            None => case.answered(self.mode, answer),
+impl Actor<'_> {
+    /// Sends the changes that are due, within pace, time and budget. One that fails stops no other.
+    pub(super) async fn act(&self, budget: &mut Budget, cases: &mut [Case]) {
+        let mut due = Vec::new();
+        for case in cases.iter_mut().filter(|case| matches!(case.step, Step::Act(_))) {
+            match budget {
+                Some(0) => case.decided_only(),
+                _ => due.push(case),
+            }
+            *budget = budget.map(|left| left.saturating_sub(1));
+        }
+        let mut is_first = true;
+        while !due.is_empty() {
+            // As many as have their turn while what was seen of them is fresh.
+            let mut wave: Vec<&mut Case> =
+                due.drain(..due.len().min(self.reach.pacer.within(FRESH_FOR))).collect();
+            if !std::mem::take(&mut is_first) {
+                sleep_until(self.times.last_start.min(self.reach.pacer.next())).await;
+                self.decide_again(&mut wave).await;
+            }
+            let until = self.times.last_start.min(Instant::now() + FRESH_FOR);
+            let sent = stream::iter(wave).map(async |case| {
+                self.send(case, until).await;
+                case
+            });
+            let sent: Vec<&mut Case> = sent.buffer_unordered(CHANGES_AT_ONCE).collect().await;
+            due.extend(sent.into_iter().filter(|case| matches!(case.step, Step::Act(_))));
         }
     }
 
-    async fn send_one_by_one(&self, case: &mut Case, values: Vec<OptionValue>) {
+    async fn decide_again(&self, cases: &mut [&mut Case]) {
+        if !self.times.allows(Duration::ZERO) {
+            return cases.iter_mut().for_each(|case| case.take(self.mode, Answer::TooLate));
+        }
+        let ids: Vec<InstanceId> = cases.iter().map(|case| case.subject.id.clone()).collect();
+        let mut look = look(&self.reach.ec2, self.times, &ids).await;
+        for case in cases {
+            let sight = look.take(&case.subject.id).unwrap_or(Sight::NotShown);
+            **case = Case::open(case.subject.clone(), sight, self.judge);
+        }
+    }
+
+    /// Sends the change; it stays due where its turn does not come before `until`, while the invocation goes on.
+    async fn send(&self, case: &mut Case, until: Instant) {
+        while let Step::Act(change) = case.step {
+            let answer = self.ask(case, &change, until).await;
+            if matches!(answer, Answer::TooLate) && until < self.times.last_start {
+                return;
+            }
+            match answer_in_part(case, &change, &answer) {
+                Some(Part::Without(value, rest)) => case.leave_out(value, &answer, rest),
+                Some(Part::Each) => self.send_one_by_one(case, &change).await,
+                None => case.take(self.mode, answer),
+            }
+        }
+    }
+
+    /// Sends each option alone, as EC2 refuses all of them together and does not say because of which.
+    async fn send_one_by_one(&self, case: &mut Case, change: &Change) {
         let mut accepted = MetadataOptions::default();
-        let mut last = Step::Ended(Outcome::Blocked);
-        for value in values {
+        let mut last = None;
+        for value in change.options().iter() {
             let Some(one) = Change::new(MetadataOptions::from_iter([value])) else { continue };
-            match self.ask(case, &one).await {
-                None => case.out_of_time(),
-                Some(Err(refusal)) if case.outcome_of(&refusal) == Outcome::Blocked => {
-                    case.left_out(value, &refusal);
+            let answer = self.ask(case, &one, self.times.last_start).await;
+            match case.outcome_of(&answer) {
+                Some(Outcome::Blocked) => {
+                    case.warn_left_out(value, &answer);
                     continue;
                 }
-                Some(answer) => case.answered(self.mode, answer),
+                None | Some(Outcome::WouldEnforce) => accepted.set(value),
+                Some(_) => {
+                    // What is left comes again with a retry, if one helps.
+                    last = Some(answer);
+                    break;
+                }
             }
-            last = case.step.clone();
-            if !matches!(last, Step::Verify(_) | Step::Ended(Outcome::WouldEnforce)) {
-                // What is left comes again with a retry, if one helps.
-                break;
-            }
-            accepted.set(value);
+            last = Some(answer);
         }
-        case.sent_one_by_one(self.mode, accepted, last);
+        case.take_in_parts(self.mode, Change::new(accepted), last);
     }
 
-    /// Asks EC2 for a change when its turn has come; `None` where the invocation ends before.
-    async fn ask(&self, case: &Case, change: &Change) -> Option<Result<Option<OptionsState>, Refusal>> {
-        let Self { reach, mode, times } = self;
-        tokio::time::sleep_until(reach.pacer.take(times.last_start)?).await;
-        let modify = reach.ec2.modify(&case.subject.id, change, *mode);
-        Some(times.bound(Call::ModifyInstanceMetadataOptions, modify).await)
+    /// Asks EC2 for a change when its turn has come, if that is before `until`; again and again while EC2 throttles or
+    /// fails. Every attempt keeps the pace.
+    async fn ask(&self, case: &Case, change: &Change, until: Instant) -> Answer {
+        let Self { reach, mode, times, .. } = self;
+        let mut answer = Answer::TooLate;
+        let mut pause = PAUSES.0;
+        for attempt in 1..=ATTEMPTS {
+            let Some(turn) = reach.pacer.take(until) else {
+                return if until < times.last_start { Answer::TooLate } else { answer };
+            };
+            sleep_until(turn).await;
+            let modify = reach.ec2.modify(&case.subject.id, change, *mode);
+            answer = match times.bound(Call::ModifyInstanceMetadataOptions, modify).await {
+                Ok(state) => Answer::Accepted(state),
+                Err(refusal) => Answer::Refused(refusal),
+            };
+            match case.outcome_of(&answer) {
+                Some(Outcome::Throttled) => reach.pacer.throttled(),
+                Some(Outcome::Failed { retry: true }) => {}
+                _ => {
+                    reach.pacer.accepted();
+                    return answer;
+                }
+            }
+            if attempt < ATTEMPTS && times.allows(pause) {
+                tokio::time::sleep(pause).await;
+                pause = PAUSES.1.min(pause * 2);
+            }
+        }
+        answer
     }
 }
 
-/// The options to send each alone, as EC2 refuses all of them together and does not say because of which; `None`
-/// where that would help none of them. Where IMDS is switched on, they depend on that.
-fn worth_alone(case: &mut Case, change: &Change, refusal: &Refusal) -> Option<Vec<OptionValue>> {
-    let values: Vec<OptionValue> = change.options().iter().collect();
-    if values.len() < 2 || change.options().get(OptionName::HttpEndpoint).is_some() {
+/// What to send instead of a change that was refused as a whole.
+enum Part {
+    /// The change without this value, which alone was refused.
+    Without(OptionValue, Change),
+    /// Each of its options alone.
+    Each,
+}
+
+/// Whether a part of the change may still be accepted. Where IMDS is switched on, all of it depends on that.
+fn answer_in_part(case: &Case, change: &Change, answer: &Answer) -> Option<Part> {
+    let options = change.options();
+    if options.iter().count() < 2 || options.get(OptionName::HttpEndpoint).is_some() {
         return None;
     }
-    match case.outcome_of(refusal) {
-        Outcome::Blocked => Some(values),
+    match case.outcome_of(answer)? {
+        Outcome::Blocked => Some(Part::Each),
         // A guard in IAM, such as the template's, denies a change for this value alone.
-        Outcome::Denied if values.contains(&OPTIONAL) => {
-            case.left_out(OPTIONAL, refusal);
-            Some(values.into_iter().filter(|value| *value != OPTIONAL).collect())
+        Outcome::Denied => {
+            let rest: MetadataOptions = options.iter().filter(|value| *value != OPTIONAL).collect();
+            let rest = Change::new(rest).filter(|rest| rest != change)?;
+            Some(Part::Without(OPTIONAL, rest))
         }
         _ => None,
     }

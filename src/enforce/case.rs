@@ -3,12 +3,13 @@
 use imds_core::decide::{Decision, Facts, Reason, Verdict, decide};
 use imds_core::ids::Place;
 use imds_core::instance::{Instance, InstanceState, OptionsState};
-use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
+use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue};
 use imds_core::outcome::{Aside, InstanceReport, Mode, Outcome, Refusal, unknown_instance};
 use imds_core::policy::Policy;
 use imds_core::trigger::TriggerKind;
 use time::OffsetDateTime;
 
+use super::act::Answer;
 use super::observe::{Sight, Subject};
 
 /// What comes next for an instance.
@@ -30,7 +31,8 @@ pub(super) struct Judge<'a> {
     pub(super) policy: &'a Policy,
     pub(super) place: &'a Place,
     pub(super) now: OffsetDateTime,
-    pub(super) tokens_enforced: Option<bool>,
+    /// Whether the account's defaults enforce tokens, or why EC2 does not say; `None` where nobody asked.
+    pub(super) tokens_enforced: Option<Result<bool, Refusal>>,
 }
 
 impl Judge<'_> {
@@ -38,8 +40,8 @@ impl Judge<'_> {
         let Place { account, region } = self.place;
         // Whoever's credentials showed it: rules are about the account that owns it.
         let account = instance.owner.as_ref().unwrap_or(account);
-        let facts = Facts { account, region, instance, tokens_enforced: self.tokens_enforced };
-        decide(self.policy, &facts, self.now)
+        let tokens_enforced = self.tokens_enforced.as_ref().and_then(|known| known.clone().ok());
+        decide(self.policy, &Facts { account, region, instance, tokens_enforced }, self.now)
     }
 
     /// Whether the account's defaults matter to the instance, as they can forbid `HttpTokens=optional`.
@@ -73,7 +75,14 @@ impl Case {
         match sight {
             Sight::Shown(instance) => {
                 let decision = judge.decide(&instance);
-                Self::decided(subject, instance, &decision)
+                let mut case = Self::decided(subject, instance, &decision);
+                if let Some(Err(refusal)) = &judge.tokens_enforced
+                    && case.change.as_ref().is_some_and(makes_tokens_optional)
+                {
+                    case.warnings
+                        .push(format!("whether the account enforces tokens is not known: {refusal}"));
+                }
+                case
             }
             Sight::NotShown => {
                 let outcome = unknown_instance(subject.age, subject.redelivered);
@@ -126,53 +135,69 @@ impl Case {
         }
     }
 
-    /// What a refusal makes of the instance.
-    pub(super) fn outcome_of(&self, refusal: &Refusal) -> Outcome {
-        refusal.outcome(self.subject.age, self.subject.redelivered)
-    }
-
-    /// Takes that EC2 does not say what the account's defaults are, if they matter to the instance.
-    pub(super) fn defaults_unknown(&mut self, refusal: &Refusal) {
-        if self.change.as_ref().is_some_and(makes_tokens_optional) {
-            self.warnings.push(format!("whether the account enforces tokens is not known: {refusal}"));
+    /// What an answer makes of the instance; `None` where EC2 took the change, which is to be verified.
+    pub(super) fn outcome_of(&self, answer: &Answer) -> Option<Outcome> {
+        match answer {
+            Answer::Accepted(_) => None,
+            Answer::Refused(refusal) => Some(refusal.outcome(self.subject.age, self.subject.redelivered)),
+            Answer::TooLate => Some(Outcome::Throttled),
         }
     }
 
-    /// Takes that EC2 refuses this option, whatever becomes of the others.
-    pub(super) fn left_out(&mut self, value: OptionValue, refusal: &Refusal) {
-        self.warnings.push(format!("{value} is left out: {refusal}"));
-    }
-
-    /// Takes that the options were sent one by one: which of them EC2 accepted, and what the last of them came to.
-    pub(super) fn sent_one_by_one(&mut self, mode: Mode, accepted: MetadataOptions, last: Step) {
-        self.step = last;
-        let Some(accepted) = Change::new(accepted) else { return };
-        self.change = Some(accepted);
-        if let (Mode::Enforce, Step::Ended(outcome) | Step::LookOnce(outcome)) = (mode, &self.step) {
-            // Whatever kept the rest back, what was accepted is verified.
-            self.step = Step::Verify(*outcome);
+    /// Warns that EC2 refuses this option, whatever becomes of the others.
+    pub(super) fn warn_left_out(&mut self, value: OptionValue, answer: &Answer) {
+        if let Answer::Refused(refusal) = answer {
+            self.warnings.push(format!("{value} is left out: {refusal}"));
         }
     }
 
-    /// Takes EC2's answer to the change.
-    pub(super) fn answered(&mut self, mode: Mode, answer: Result<Option<OptionsState>, Refusal>) {
-        let refusal = match answer {
-            Ok(_) if mode == Mode::DryRun => {
+    /// Takes that EC2 refuses this option: the rest is due.
+    pub(super) fn leave_out(&mut self, value: OptionValue, answer: &Answer, rest: Change) {
+        self.warn_left_out(value, answer);
+        self.change = Some(rest);
+        self.step = Step::Act(rest);
+    }
+
+    /// Takes what became of the change.
+    pub(super) fn take(&mut self, mode: Mode, answer: Answer) {
+        let outcome = self.outcome_of(&answer);
+        match answer {
+            Answer::Accepted(_) if mode == Mode::DryRun => {
                 self.reasons.push("EC2 answered the dry run as if it had made the change".to_owned());
                 self.step = Step::Ended(Outcome::Failed { retry: false });
                 return;
             }
-            Ok(state) => {
-                self.state = state;
-                self.step = Step::Verify(Outcome::Enforced);
-                return;
+            Answer::Accepted(state) => self.state = state,
+            Answer::Refused(refusal) if outcome != Some(Outcome::WouldEnforce) => {
+                self.reasons.push(refusal.to_string());
             }
-            Err(refusal) => refusal,
+            Answer::Refused(_) => {}
+            Answer::TooLate => {
+                self.reasons
+                    .push("the invocation's time ends before the pace of changes allows this one".to_owned());
+            }
+        }
+        self.step = match outcome {
+            None => Step::Verify(Outcome::Enforced),
+            Some(outcome @ Outcome::NotReady) => Step::LookOnce(outcome),
+            Some(outcome) => Step::Ended(outcome),
         };
-        let outcome = self.outcome_of(&refusal);
-        self.step = if outcome == Outcome::NotReady { Step::LookOnce(outcome) } else { Step::Ended(outcome) };
-        if outcome != Outcome::WouldEnforce {
-            self.reasons.push(refusal.to_string());
+    }
+
+    /// Takes what became of the options that were sent one by one: which of them EC2 accepted, and what it said last but
+    /// for those that were left out.
+    pub(super) fn take_in_parts(&mut self, mode: Mode, accepted: Option<Change>, last: Option<Answer>) {
+        match last {
+            Some(last) => self.take(mode, last),
+            None => self.step = Step::Ended(Outcome::Blocked),
+        }
+        if accepted.is_none() {
+            return;
+        }
+        self.change = accepted;
+        if let (Mode::Enforce, Step::Ended(outcome) | Step::LookOnce(outcome)) = (mode, &self.step) {
+            // Whatever kept the rest back, what was accepted is verified.
+            self.step = Step::Verify(*outcome);
         }
     }
 
@@ -181,12 +206,6 @@ impl Case {
         self.reasons
             .push("EC2 was asked for the first of the sweep's changes only, and not for this one".to_owned());
         self.step = Step::Ended(Outcome::WouldEnforce);
-    }
-
-    /// Takes that the change was not sent, as the invocation ends before its turn comes.
-    pub(super) fn out_of_time(&mut self) {
-        self.reasons.push("the invocation's time ends before the pace of changes allows this one".to_owned());
-        self.step = Step::Ended(Outcome::Throttled);
     }
 
     /// Takes a look at the instance, at the time `at`; `None` where EC2 did not show it.

@@ -9,17 +9,26 @@ use imds_core::instance::Instance;
 use imds_core::outcome::{Call, Refusal};
 use imds_core::trigger::Named;
 
+use super::observe::Sight;
 use crate::ec2::{Ec2, IDS_PER_DESCRIBE};
 use crate::times::Times;
 
 /// How many describes run at once: enough to hide their latency, far below EC2's bucket of 100.
-const DESCRIBES_AT_ONCE: usize = 4;
+pub(super) const DESCRIBES_AT_ONCE: usize = 4;
 
 /// What EC2 showed; an id that is in neither map is one that EC2 does not show.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) shown: BTreeMap<InstanceId, Instance>,
     pub(super) refused: BTreeMap<InstanceId, Refusal>,
+}
+
+impl Look {
+    /// What was seen of an instance, if EC2 showed it or refused to say.
+    pub(super) fn take(&mut self, id: &InstanceId) -> Option<Sight> {
+        let refused = |look: &mut Self| look.refused.remove(id).map(Sight::Refused);
+        self.shown.remove(id).map(Sight::Shown).or_else(|| refused(self))
+    }
 }
 
 /// Describes `ids`, in as few calls as EC2 allows.

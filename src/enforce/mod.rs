@@ -23,8 +23,9 @@ use crate::times::Times;
 use case::{Case, Judge};
 use observe::{Sight, Subject};
 
-/// How many accounts and Regions are worked on at once.
-const PLACES_AT_ONCE: usize = 16;
+/// How many accounts and Regions are worked on at once: as many as a batch is likely to name. Most of the time is waiting
+/// for the pace of each.
+const PLACES_AT_ONCE: usize = 128;
 
 /// Brings instances to what the policy requires.
 #[derive(Debug)]
@@ -122,19 +123,19 @@ impl Site<'_> {
         observed.unresolved.into_iter().for_each(|unresolved| enforced.note(unresolved));
         let handled: BTreeSet<InstanceId> =
             observed.sights.iter().map(|(subject, _)| subject.id.clone()).collect();
-        for case in self.take_to_the_end(observed.sights, &mut act::Budget::unlimited()).await {
+        for case in self.take_to_the_end(observed.sights, &mut None).await {
             if case.outcome().is_retryable() {
                 enforced.retry.extend(&case.subject.nudges);
             }
             (self.report)(case.into_report(self.place));
         }
-        let sweeps: Vec<usize> = sweeps.iter().map(|(number, _)| *number).collect();
         if !sweeps.is_empty() {
-            match self.sweep(&handled).await {
+            let redelivered = sweeps.iter().any(|(_, nudge)| nudge.redelivered);
+            match self.sweep(&handled, redelivered).await {
                 Ok(()) => enforced.swept.push(self.place.clone()),
-                Err(why) => sweeps
-                    .iter()
-                    .for_each(|&nudge| enforced.note(Unresolved { nudge, why: why.clone(), retry: true })),
+                Err(why) => sweeps.iter().for_each(|(nudge, _)| {
+                    enforced.note(Unresolved { nudge: *nudge, why: why.clone(), retry: true })
+                }),
             }
         }
         enforced
@@ -144,21 +145,15 @@ impl Site<'_> {
     async fn take_to_the_end(&self, sights: Vec<(Subject, Sight)>, budget: &mut act::Budget) -> Vec<Case> {
         let Enforcer { policy, mode, verify_within, .. } = self.enforcer;
         let mut judge = Judge { policy, place: self.place, now: self.times.now, tokens_enforced: None };
-        let mut refused = None;
         if sights.iter().any(|(_, sight)| judge.would_make_tokens_optional(sight)) {
             let asked = self.times.bound(Call::GetInstanceMetadataDefaults, self.reach.ec2.tokens_enforced());
-            match asked.await {
-                Ok(enforced) => judge.tokens_enforced = Some(enforced),
-                // EC2 is asked for the change all the same, and says whether it refuses.
-                Err(refusal) => refused = Some(refusal),
-            }
+            // Where EC2 does not say, it is asked for the change all the same, and says whether it refuses.
+            judge.tokens_enforced = Some(asked.await);
         }
         let open = |(subject, sight)| Case::open(subject, sight, &judge);
         let mut cases: Vec<Case> = sights.into_iter().map(open).collect();
-        if let Some(refusal) = refused {
-            cases.iter_mut().for_each(|case| case.defaults_unknown(&refusal));
-        }
-        act::act(&self.reach, *mode, &self.times, budget, &mut cases).await;
+        let actor = act::Actor { reach: &self.reach, mode: *mode, times: &self.times, judge: &judge };
+        actor.act(budget, &mut cases).await;
         verify::verify(&self.reach.ec2, *verify_within, &self.times, &mut cases).await;
         cases
     }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
 use imds_core::outcome::{Call, Outcome, Refusal, unknown_instance};
 use imds_core::trigger::{Named, TriggerKind};
 use time::OffsetDateTime;
 
-use super::look::look;
+use super::look::{DESCRIBES_AT_ONCE, look};
 use super::{Nudge, Unresolved};
 use crate::ec2::Ec2;
 use crate::times::Times;
@@ -53,7 +54,7 @@ pub(super) async fn observe(ec2: &Ec2, batch: &[(usize, &Nudge)], times: &Times)
     for &(number, nudge) in batch {
         match &nudge.trigger.instances {
             Named::Ids(ids) => ids.iter().for_each(|id| sighting.name(id, number, nudge)),
-            _ => sighting.selections.push(Selection { number, nudge, found: Ok(0), is_settled: false }),
+            named => sighting.select(named, number, nudge),
         }
     }
     sighting.look().await;
@@ -66,13 +67,13 @@ pub(super) async fn observe(ec2: &Ec2, batch: &[(usize, &Nudge)], times: &Times)
     sighting.finish()
 }
 
-/// A nudge that does not know the ids of its instances.
+/// A launch whose ids are not known, and the nudges that are about it.
 struct Selection<'a> {
-    number: usize,
-    nudge: &'a Nudge,
+    named: &'a Named,
+    nudges: Vec<(usize, &'a Nudge)>,
     /// How many instances the last look found.
     found: Result<usize, Refusal>,
-    /// Whether there is no need to look again.
+    /// Whether two looks found as many, and enough.
     is_settled: bool,
 }
 
@@ -84,7 +85,7 @@ struct Sighting<'a> {
     selections: Vec<Selection<'a>>,
 }
 
-impl Sighting<'_> {
+impl<'a> Sighting<'a> {
     fn name(&mut self, id: &InstanceId, number: usize, nudge: &Nudge) {
         let age = self.times.now - nudge.trigger.time;
         let subject = self.subjects.entry(id.clone()).or_insert_with(|| Subject {
@@ -100,27 +101,51 @@ impl Sighting<'_> {
         subject.nudges.insert(number);
     }
 
-    /// Looks for the instances of nudges that do not know their ids, until two looks find as many.
+    fn select(&mut self, named: &'a Named, number: usize, nudge: &'a Nudge) {
+        match self.selections.iter_mut().find(|selection| selection.named == named) {
+            Some(selection) => selection.nudges.push((number, nudge)),
+            None => self.selections.push(Selection {
+                named,
+                nudges: vec![(number, nudge)],
+                found: Ok(0),
+                is_settled: false,
+            }),
+        }
+    }
+
+    /// Looks for the launches whose ids are not known, but for those that are settled.
     async fn look_for_selections(&mut self) {
         let mut selections = std::mem::take(&mut self.selections);
-        for selection in selections.iter_mut().filter(|selection| !selection.is_settled) {
-            let describe = self.ec2.describe(&selection.nudge.trigger.instances);
-            let found = self.times.bound(Call::DescribeInstances, describe).await.map(|instances| {
-                for instance in &instances {
-                    self.name(&instance.id, selection.number, selection.nudge);
-                }
-                let count = instances.len();
-                self.seen.extend(instances.into_iter().map(|i| (i.id.clone(), Sight::Shown(i))));
-                count
-            });
-            selection.is_settled = found.is_err() || (found == selection.found && found != Ok(0));
-            selection.found = found;
+        let (ec2, times) = (self.ec2, self.times);
+        let looked = stream::iter(selections.iter_mut().filter(|selection| !selection.is_settled))
+            .map(async |selection| {
+                let found = times.bound(Call::DescribeInstances, ec2.describe(selection.named)).await;
+                (selection, found)
+            })
+            .buffer_unordered(DESCRIBES_AT_ONCE);
+        for (selection, found) in looked.collect::<Vec<_>>().await {
+            self.found(selection, found);
         }
         self.selections = selections;
     }
 
+    fn found(&mut self, selection: &mut Selection<'_>, found: Result<Vec<Instance>, Refusal>) {
+        let count = found.map(|instances| {
+            let count = instances.len();
+            for instance in instances {
+                selection.nudges.iter().for_each(|(number, nudge)| self.name(&instance.id, *number, nudge));
+                self.seen.insert(instance.id.clone(), Sight::Shown(instance));
+            }
+            count
+        });
+        let is_enough = count.as_ref().is_ok_and(|count| *count >= selection.least());
+        selection.is_settled = is_enough && count == selection.found;
+        selection.found = count;
+    }
+
     fn is_settled(&self) -> bool {
-        self.missing().next().is_none() && self.selections.iter().all(|selection| selection.is_settled)
+        let is_done = |selection: &Selection<'_>| selection.is_settled || selection.found.is_err();
+        self.missing().next().is_none() && self.selections.iter().all(is_done)
     }
 
     fn missing(&self) -> impl Iterator<Item = &InstanceId> {
@@ -142,23 +167,46 @@ impl Sighting<'_> {
         };
         let sights = self.subjects.into_values().map(sight).collect();
         let now = self.times.now;
-        Observed { sights, unresolved: self.selections.iter().filter_map(|s| s.unresolved(now)).collect() }
+        let unresolved = self.selections.iter().flat_map(|selection| selection.unresolved(now));
+        Observed { sights, unresolved: unresolved.collect() }
     }
 }
 
+/// From this age of a launch on, a look by its time shows all of it.
+const SHOWN_AFTER: time::Duration = time::Duration::minutes(1);
+
 impl Selection<'_> {
-    /// Why it came to nothing, if it did: there is no instance to report on.
-    fn unresolved(&self, now: OffsetDateTime) -> Option<Unresolved> {
-        let Nudge { trigger, redelivered } = self.nudge;
-        let (why, retry) = match &self.found {
-            // Whatever the refusal, the event is kept.
-            Err(refusal) => (format!("instances could not be looked up: {refusal}"), true),
-            Ok(0) => {
-                let outcome = unknown_instance(now - trigger.time, *redelivered);
-                ("EC2 shows no such instance".to_owned(), outcome != Outcome::Gone)
+    /// The least number of instances that there are.
+    fn least(&self) -> usize {
+        match self.named {
+            Named::ClientToken { at_least, .. } => *at_least,
+            _ => 1,
+        }
+    }
+
+    /// The nudges for which there may be more instances than were found.
+    fn unresolved(&self, now: OffsetDateTime) -> Vec<Unresolved> {
+        let unresolved = |(number, nudge): &(usize, &Nudge)| {
+            let age = now - nudge.trigger.time;
+            // By its time, others of about that time are found as well and tell nothing.
+            let is_too_early = matches!(self.named, Named::LaunchedAround(_)) && age < SHOWN_AFTER;
+            if self.is_settled && !is_too_early {
+                return None;
             }
-            Ok(_) => return None,
+            let (why, retry) = match &self.found {
+                // Whatever the refusal, the event is kept.
+                Err(refusal) => (format!("instances could not be looked up: {refusal}"), true),
+                Ok(count) => {
+                    let is_over = unknown_instance(age, nudge.redelivered) == Outcome::Gone;
+                    let shown = match count {
+                        0 => "EC2 shows no such instance".to_owned(),
+                        _ => format!("EC2 shows {count} of its instances, and may not show all yet"),
+                    };
+                    (shown, !is_over)
+                }
+            };
+            Some(Unresolved { nudge: *number, why: format!("{}: {why}", self.named), retry })
         };
-        Some(Unresolved { nudge: self.number, why: format!("{}: {why}", trigger.instances), retry })
+        self.nudges.iter().filter_map(unresolved).collect()
     }
 }

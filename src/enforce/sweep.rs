@@ -18,13 +18,16 @@ const DRY_RUNS: usize = 50;
 impl Site<'_> {
     /// Sweeps the place, without the instances that are handled already.
     ///
-    /// What is done stays done: a retry finds those instances compliant.
+    /// What is done stays done: a retry, which is `redelivered`, finds those instances compliant, and verifies them.
     ///
     /// # Errors
     /// What stopped the sweep, in a sentence.
-    pub(super) async fn sweep(&self, handled: &BTreeSet<InstanceId>) -> Result<(), String> {
-        let mut budget =
-            if self.enforcer.mode == Mode::DryRun { Budget::of(DRY_RUNS) } else { Budget::unlimited() };
+    pub(super) async fn sweep(
+        &self,
+        handled: &BTreeSet<InstanceId>,
+        redelivered: bool,
+    ) -> Result<(), String> {
+        let mut budget = (self.enforcer.mode == Mode::DryRun).then_some(DRY_RUNS);
         let mut token = None;
         loop {
             if self.is_over() {
@@ -33,7 +36,11 @@ impl Site<'_> {
             let listed = self.reach.ec2.page(&Named::All, token);
             let listed = self.times.bound(Call::DescribeInstances, listed).await;
             let page = listed.map_err(|refusal| format!("the sweep cannot list the instances: {refusal}"))?;
-            if self.sweep_page(page.instances, handled, &mut budget).await {
+            let is_new = |instance: &Instance| !handled.contains(&instance.id);
+            let sight =
+                |instance: Instance| (subject(instance.id.clone(), redelivered), Sight::Shown(instance));
+            let sights = page.instances.into_iter().filter(is_new).map(sight).collect();
+            if self.sweep_page(sights, &mut budget).await {
                 return Err("the sweep was throttled or ran out of time, and goes on at the retry".to_owned());
             }
             match page.next {
@@ -48,15 +55,7 @@ impl Site<'_> {
     }
 
     /// Returns whether changes are left that pace or time did not allow.
-    async fn sweep_page(
-        &self,
-        instances: Vec<Instance>,
-        handled: &BTreeSet<InstanceId>,
-        budget: &mut Budget,
-    ) -> bool {
-        let is_new = |instance: &Instance| !handled.contains(&instance.id);
-        let sight = |instance: Instance| (subject(instance.id.clone()), Sight::Shown(instance));
-        let sights = instances.into_iter().filter(is_new).map(sight).collect();
+    async fn sweep_page(&self, sights: Vec<(Subject, Sight)>, budget: &mut Budget) -> bool {
         let mut is_stopped = false;
         for case in self.take_to_the_end(sights, budget).await {
             let outcome = case.outcome();
@@ -68,12 +67,6 @@ impl Site<'_> {
 }
 
 /// An instance of a sweep. Its outcome fails no record: what is left waits for the next sweep.
-fn subject(id: InstanceId) -> Subject {
-    Subject {
-        id,
-        kind: TriggerKind::Sweep,
-        nudges: BTreeSet::new(),
-        age: time::Duration::ZERO,
-        redelivered: false,
-    }
+fn subject(id: InstanceId, redelivered: bool) -> Subject {
+    Subject { id, kind: TriggerKind::Sweep, nudges: BTreeSet::new(), age: time::Duration::ZERO, redelivered }
 }

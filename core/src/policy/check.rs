@@ -177,19 +177,8 @@ impl Check {
 
     fn conditions(&mut self, place: &str, when: When) -> Conditions {
         self.unknown(place, &when.unknown, When::KEYS);
-        let accounts = self.patterns(&join(place, "accounts"), when.accounts, |pattern| {
-            let is_short = pattern.chars().filter(|c| *c != '*').count() <= 12;
-            let is_whole = pattern.contains('*') || pattern.len() == 12;
-            (is_short && is_whole && pattern.chars().all(|c| c.is_ascii_digit() || "*?".contains(c)))
-                .then_some(())
-                .ok_or("matches no account id: 12 digits, for which * and ? may stand")
-        });
-        let regions = self.patterns(&join(place, "regions"), when.regions, |pattern| {
-            let is_known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-*?".contains(c);
-            (!pattern.is_empty() && pattern.chars().all(is_known))
-                .then_some(())
-                .ok_or("matches no Region: a code such as eu-west-1, for whose characters * and ? may stand")
-        });
+        let accounts = self.patterns(&join(place, "accounts"), when.accounts, may_match_account);
+        let regions = self.patterns(&join(place, "regions"), when.regions, may_match_region);
         Conditions { tags: self.tag_conditions(&join(place, "tags"), when.tags), accounts, regions }
     }
 
@@ -264,4 +253,21 @@ impl Check {
         self.unknown("instanceTags.exemptions", &exemptions.unknown, Exemptions::KEYS);
         self.needed("instanceTags.exemptions.maxDays", exemptions.max_days).map(|days| days.0)
     }
+}
+
+fn may_match_account(pattern: &str) -> Result<(), &'static str> {
+    let least = pattern.chars().filter(|c| *c != '*').count();
+    let is_of_length = if pattern.contains('*') { least <= 12 } else { least == 12 };
+    if is_of_length && pattern.chars().all(|c| c.is_ascii_digit() || "*?".contains(c)) {
+        return Ok(());
+    }
+    Err("matches no account id: 12 digits, for which * and ? may stand")
+}
+
+fn may_match_region(pattern: &str) -> Result<(), &'static str> {
+    let is_known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-*?".contains(c);
+    if !pattern.is_empty() && pattern.chars().all(is_known) {
+        return Ok(());
+    }
+    Err("matches no Region: a code such as eu-west-1, for whose characters * and ? may stand")
 }

@@ -69,15 +69,16 @@ fn events_name_instances() {
             "response cut off",
             run(json!({"requestParameters": {"clientToken": "t-1"}, "responseElements": {"omitted": true}})),
             TriggerKind::Launch,
-            Named::ClientToken("t-1".to_owned()),
+            Named::ClientToken { token: "t-1".to_owned(), at_least: 1 },
         ),
         (
             "empty set",
-            run(
-                json!({"requestParameters": {"clientToken": "t-1"}, "responseElements": {"instancesSet": {}}}),
-            ),
+            run(json!({
+                "requestParameters": {"clientToken": "t-1", "instancesSet": {"items": [{"minCount": 3, "maxCount": 5}]}},
+                "responseElements": {"instancesSet": {}},
+            })),
             TriggerKind::Launch,
-            Named::ClientToken("t-1".to_owned()),
+            Named::ClientToken { token: "t-1".to_owned(), at_least: 3 },
         ),
         (
             "parameters and response cut off",
