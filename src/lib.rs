@@ -11,5 +11,6 @@ pub mod ec2;
 pub mod enforce;
 pub mod handler;
 pub mod pace;
+pub mod sdk;
 pub mod telemetry;
 pub mod times;

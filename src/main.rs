@@ -5,14 +5,12 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use imds_core::outcome::InstanceReport;
 use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
 use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{HandlerError, answer};
+use imds_enforcer::sdk;
 use imds_enforcer::telemetry::Log;
 use imds_enforcer::telemetry::metrics::Metrics;
 use imds_enforcer::times::Times;
@@ -28,9 +26,7 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(errors) => return fail(&errors.to_string()),
     };
-    let tls = Provider::Rustls(CryptoMode::AwsLc);
-    let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
-    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+    let shared = sdk::load().await;
     let accounts = Accounts::new(shared, config.modify_rate);
     let enforcer = Enforcer::new(config, accounts);
     // Lambda sets it with the function's log settings; without it, everything passes.

@@ -24,7 +24,7 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 /// How often a change is tried while EC2 throttles or fails.
 const ATTEMPTS: u32 = 8;
 
-/// The pause before a second attempt, beside what the pace asks for; each further one is twice as long, up to the other.
+/// The shortest and the longest pause before another attempt, beside what the pace asks for.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// The one value that the function's role may be kept from setting.
@@ -135,11 +135,10 @@ impl Actor<'_> {
 
     /// Asks EC2 for a change when its turn has come, if that is before `until`; again and again while EC2 throttles or
     /// fails. Every attempt keeps the pace.
-    async fn ask(&self, case: &Case, change: &Change, until: Instant) -> Answer {
+    async fn ask(&self, case: &mut Case, change: &Change, until: Instant) -> Answer {
         let Self { reach, mode, times, .. } = self;
         let mut answer = Answer::TooLate;
-        let mut pause = PAUSES.0;
-        for attempt in 1..=ATTEMPTS {
+        loop {
             let Some(turn) = reach.pacer.take(until) else {
                 return if until < times.last_start { Answer::TooLate } else { answer };
             };
@@ -157,13 +156,18 @@ impl Actor<'_> {
                     return answer;
                 }
             }
-            if attempt < ATTEMPTS && times.allows(pause) {
-                tokio::time::sleep(pause).await;
-                pause = PAUSES.1.min(pause * 2);
+            case.subject.attempts += 1;
+            if case.subject.attempts >= ATTEMPTS {
+                return answer;
             }
+            sleep_until(until.min(Instant::now() + pause_after(case.subject.attempts))).await;
         }
-        answer
     }
+}
+
+/// The pause after so many attempts that came to nothing: twice as long each time.
+fn pause_after(attempts: u32) -> Duration {
+    PAUSES.1.min(PAUSES.0 * 2_u32.saturating_pow(attempts.saturating_sub(1)))
 }
 
 /// What to send instead of a change that was refused as a whole.

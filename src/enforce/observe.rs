@@ -30,6 +30,8 @@ pub(super) struct Subject {
     pub(super) age: time::Duration,
     /// Whether one of its nudges was delivered before.
     pub(super) redelivered: bool,
+    /// How often a change was tried in vain.
+    pub(super) attempts: u32,
 }
 
 /// What EC2 said about a subject.
@@ -94,6 +96,7 @@ impl<'a> Sighting<'a> {
             nudges: BTreeSet::new(),
             age,
             redelivered: false,
+            attempts: 0,
         });
         subject.kind = subject.kind.min(nudge.trigger.kind);
         subject.age = subject.age.min(age);

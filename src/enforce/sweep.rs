@@ -68,5 +68,12 @@ impl Site<'_> {
 
 /// An instance of a sweep. Its outcome fails no record: what is left waits for the next sweep.
 fn subject(id: InstanceId, redelivered: bool) -> Subject {
-    Subject { id, kind: TriggerKind::Sweep, nudges: BTreeSet::new(), age: time::Duration::ZERO, redelivered }
+    Subject {
+        id,
+        kind: TriggerKind::Sweep,
+        nudges: BTreeSet::new(),
+        age: time::Duration::ZERO,
+        redelivered,
+        attempts: 0,
+    }
 }

@@ -103,3 +103,12 @@ def moto(tmp_path_factory) -> Iterator[Moto]:
     """One for all tests: it takes seconds to start."""
     with starting(tmp_path_factory.mktemp("moto")) as start:
         yield start(Moto)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """The metrics of a function that met every outcome."""
+    import written
+
+    with starting(tmp_path_factory.mktemp("written")) as start:
+        yield written.of_every_outcome(start)

@@ -105,7 +105,8 @@ class Ec2Sim(Running):
     """The embedded EC2, and its control API."""
 
     def __init__(self, folder: Path, *flags: str):
-        command = [program("EC2_SIM_BIN", "the built ec2-sim"), "--listen", "127.0.0.1:0", *flags]
+        listen = [] if "--listen" in flags else ["--listen", "127.0.0.1:0"]
+        command = [program("EC2_SIM_BIN", "the built ec2-sim"), *listen, *flags]
         super().__init__(command, folder, "ec2-sim", settings())
         ready = "ec2-sim listens on "
         self.url = self.started(

@@ -245,7 +245,9 @@ def test_each_outcome_and_the_batch_are_log_lines(ec2, function):
     ids = running(ec2, 2)
     bodies = [json.dumps(sample_events.about("ec2-state-running", [instance_id])) for instance_id in ids]
     function.invoke(sample_events.batch(*bodies, sample_events.text("s3-unrelated")))
-    *outcomes, batch = until("log lines", lambda: len(function.log_lines()) == 3 and function.log_lines())
+    log = until("the batch's line", lambda: (lines := function.log_lines()) and "counts" in lines[-1] and lines)
+    outcomes, batch = [line for line in log if "outcome" in line], log[-1]
+    assert all("_aws" in line for line in log if line not in [*outcomes, batch]), "metrics, and nothing else"
     assert sorted(line["instanceId"] for line in outcomes) == sorted(ids)
     for line in outcomes:
         assert (line["level"], line["outcome"], line["state"]) == ("INFO", "enforced", "applied"), line
@@ -258,3 +260,13 @@ def test_a_policy_that_is_wrong_stops_the_start(start, sim):
     function = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY='{"baseline": {"HttpTokens": "on"}}')
     assert requests.post(function.url, data=b"{}", timeout=30).status_code == 502
     assert "IMDS_POLICY: baseline.HttpTokens: must be required or optional" in function.output()
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL"])
+def test_an_empty_endpoint_counts_as_unset(start, sim, ec2, variable):
+    (instance_id,) = running(ec2)
+    # The one that is not empty counts.
+    other = {"AWS_ENDPOINT_URL_EC2": sim.url, "AWS_ENDPOINT_URL": sim.url} | {variable: ""}
+    function = start(Function, sim.url, **other)
+    answer = function.invoke(sample_events.about("ec2-launch-one", [instance_id]))
+    assert answer.get("counts") == {"enforced": 1}, answer

@@ -1,0 +1,32 @@
+"""Prints a template as JSON, its short intrinsic functions spelled out.
+
+Usage: template_json.py TEMPLATE [--transform]
+
+With --transform, a packaged template becomes the plain CloudFormation that SAM makes of it.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
+
+
+class NoManagedPolicies:
+    """SAM asks for the names of AWS's managed policies; the template uses none."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def main(path: Path, is_transformed: bool) -> None:
+    template = yaml_parse(path.read_text())
+    if is_transformed:
+        parameters = {name: str(p.get("Default", "")) for name, p in template.get("Parameters", {}).items()}
+        template = transform(template, parameters, NoManagedPolicies())
+    print(json.dumps(template, indent=1))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), "--transform" in sys.argv[2:])

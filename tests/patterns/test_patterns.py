@@ -1,0 +1,149 @@
+"""Which events the rules of the template let through, by a matcher that nobody here wrote: LocalStack's.
+
+Runs apart from the other tests, since LocalStack's packages and theirs exclude each other. TEMPLATE_JSON names the
+template as JSON.
+"""
+
+import copy
+import json
+import os
+from pathlib import Path
+
+import pytest
+from localstack.services.events.event_rule_engine import EventPatternCompiler, EventRuleEngine
+
+ROOT = Path(__file__).resolve().parents[2]
+RESOURCES = json.loads(Path(os.environ["TEMPLATE_JSON"]).read_text())["Resources"]
+LAUNCH, STATE, DRIFT, TAG, SWEEP = "LaunchRule", "StateRule", "DriftRule", "TagRule", "SweepDemandRule"
+
+# The files of events/ and the rules that let them through.
+FILES = {
+    "ec2-launch-auto-scaling": [LAUNCH],
+    "ec2-launch-cut-off": [LAUNCH],
+    "ec2-launch-failed": [],
+    "ec2-launch-many": [LAUNCH],
+    "ec2-launch-one": [LAUNCH],
+    "ec2-modify-options": [DRIFT],
+    "ec2-state-running": [STATE],
+    "ec2-state-stopped": [STATE],
+    "ec2-state-terminated": [],
+    # A schedule sends it to its target by itself.
+    "events-scheduled": [],
+    "imds-enforcer-sweep": [SWEEP],
+    "s3-unrelated": [],
+    # What SQS makes of events; no event.
+    "sqs-batch": [],
+    "tag-change": [TAG],
+    "tag-change-unread": [TAG],
+}
+
+
+def role(name: str) -> str:
+    return f"arn:aws:iam::111122223333:role/{name}"
+
+
+def resolved(pattern):
+    """The pattern with the ARNs of our roles in place of the references to them."""
+    if isinstance(pattern, dict):
+        if "Fn::GetAtt" in pattern:
+            name, attribute = pattern["Fn::GetAtt"]
+            assert attribute == "Arn"
+            return role(name)
+        return {key: resolved(value) for key, value in pattern.items()}
+    return [resolved(item) for item in pattern] if isinstance(pattern, list) else pattern
+
+
+PATTERNS = {
+    name: EventPatternCompiler().compile_event_pattern(json.dumps(resolved(resource["Properties"]["EventPattern"])))
+    for name, resource in RESOURCES.items()
+    if "EventPattern" in resource.get("Properties", {})
+}
+
+
+def matching(event: dict) -> list[str]:
+    return [name for name, pattern in PATTERNS.items() if EventRuleEngine().evaluate_pattern_on_event(pattern, event)]
+
+
+def sample(name: str) -> dict:
+    return json.loads((ROOT / "events" / f"{name}.json").read_text())
+
+
+def test_every_file_and_every_pattern_has_its_row():
+    assert sorted(FILES) == sorted(path.stem for path in (ROOT / "events").iterdir())
+    assert sorted(PATTERNS) == sorted([LAUNCH, STATE, DRIFT, TAG, SWEEP])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files(name):
+    assert matching(sample(name)) == FILES[name]
+
+
+def changed(name: str, **changes) -> dict:
+    """The sample with these values at dotted paths; None takes away what is there."""
+    event = copy.deepcopy(sample(name))
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = event
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is None:
+            place.pop(last, None)
+        else:
+            place[last] = value
+    return event
+
+
+def by(identity: dict) -> dict:
+    """A change of an instance's options by this identity."""
+    return changed("ec2-modify-options", detail__userIdentity=identity)
+
+
+def assumed(arn: str) -> dict:
+    session = {"sessionIssuer": {"type": "Role", "arn": arn}, "attributes": {"mfaAuthenticated": "false"}}
+    return {"type": "AssumedRole", "arn": "arn:aws:sts::111122223333:assumed-role/x/y", "sessionContext": session}
+
+
+NEAR = {
+    "another call": (changed("ec2-launch-one", detail__eventName="StartInstances"), []),
+    "another call about options": (
+        changed("ec2-modify-options", detail__eventName="ModifyInstanceMetadataDefaults"),
+        [],
+    ),
+    "a launch that another service recorded": (changed("ec2-launch-one", source="aws.autoscaling"), []),
+    "a launch that was refused": (changed("ec2-launch-one", detail__errorCode="Client.InstanceLimitExceeded"), []),
+    "a launch without an answer to read": (changed("ec2-launch-one", detail__responseElements=None), [LAUNCH]),
+    "pending": (changed("ec2-state-running", detail__state="pending"), []),
+    "stopping": (changed("ec2-state-running", detail__state="stopping"), []),
+    "a spot interruption": (
+        changed("ec2-state-running", **{"detail-type": "EC2 Spot Instance Interruption Warning"}),
+        [],
+    ),
+    "our own change": (by(assumed(role("EnforcerRole"))), []),
+    "our own sweep's change": (by(assumed(role("SweeperRole"))), []),
+    "a role whose name begins like ours": (by(assumed(role("EnforcerRole2"))), [DRIFT]),
+    "a role of ours in another account": (by(assumed("arn:aws:iam::444455556666:role/EnforcerRole")), [DRIFT]),
+    "another role": (by(assumed(role("Admin"))), [DRIFT]),
+    "an IAM user": (by({"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/eve", "userName": "eve"}), [DRIFT]),
+    "an IAM user with a session": (
+        by({"type": "IAMUser", "userName": "eve", "sessionContext": {"attributes": {"mfaAuthenticated": "true"}}}),
+        [DRIFT],
+    ),
+    "root": (by({"type": "Root", "arn": "arn:aws:iam::111122223333:root"}), [DRIFT]),
+    "an AWS service": (by({"type": "AWSService", "invokedBy": "ssm.amazonaws.com"}), [DRIFT]),
+    "a change that was refused": (
+        changed("ec2-modify-options", detail__errorCode="Client.UnauthorizedOperation"),
+        [],
+    ),
+    "a dry run": (changed("ec2-modify-options", detail__errorCode="Client.DryRunOperation"), []),
+    "tags of a volume": (changed("tag-change", **{"detail__resource-type": "volume"}), []),
+    "tags of another service": (changed("tag-change", detail__service="rds"), []),
+    "tags as CloudTrail has them": (changed("ec2-launch-one", detail__eventName="CreateTags"), []),
+    "a sweep of someone else": (changed("imds-enforcer-sweep", source="imds"), []),
+    "something else of ours": (changed("imds-enforcer-sweep", **{"detail-type": "Swept"}), []),
+}
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_near_misses_and_hits(name):
+    event, expected = NEAR[name]
+    assert matching(event) == expected

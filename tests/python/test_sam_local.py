@@ -1,0 +1,66 @@
+"""`sam local invoke` as a user runs it: the built function in a container of a real Docker engine, EC2 outside."""
+
+import json
+import subprocess
+from ipaddress import ip_network
+
+import pytest
+import sample_events
+from conftest import ec2_client
+from ec2_words import options, running, wait_for_state
+from processes import ROOT, Ec2Sim, settings
+
+
+def bridge() -> str:
+    """The address at which containers reach this machine: the first of the bridge's network."""
+    command = ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 0, f"a Docker engine is needed: {ended.stderr}"
+    return str(ip_network(ended.stdout.strip())[1])
+
+
+@pytest.fixture
+def sim(start) -> Ec2Sim:
+    """An EC2 that containers reach."""
+    return start(Ec2Sim, "--listen", f"{bridge()}:0", "--apply-delay", "300", "--start-delay", "50")
+
+
+def sam_local(function: str, event: dict, tmp_path, sim: Ec2Sim, log: str) -> dict:
+    """What the function answers to the event; its EC2 is the simulator."""
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    port = sim.url.rsplit(":", 1)[1]
+    variables = {function: {"AWS_ENDPOINT_URL_EC2": f"http://host.docker.internal:{port}"}}
+    (tmp_path / "variables.json").write_text(json.dumps(variables))
+    command = ["sam", "local", "invoke", function, "--event", tmp_path / "event.json", "--skip-pull-image"]
+    command += ["--env-vars", tmp_path / "variables.json", "--add-host", f"host.docker.internal:{bridge()}"]
+    environment = settings(SAM_CLI_TELEMETRY="0")
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    print(ended.stderr)
+    assert ended.returncode == 0
+    assert log in ended.stderr, "the function's log"
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ["ec2-launch-one", "ec2-state-stopped", "ec2-modify-options", "tag-change"])
+def test_files_of_events(sim, tmp_path, name):
+    ec2 = ec2_client(sim.url)
+    ids = running(ec2)
+    if name == "ec2-state-stopped":
+        ec2.stop_instances(InstanceIds=ids)
+        wait_for_state(ec2, ids[0], "stopped")
+    answer = sam_local("Enforcer", sample_events.about(name, ids), tmp_path, sim, '"outcome":"enforced"')
+    assert answer["counts"] == {"enforced": 1}, answer
+    assert options(ec2, ids[0])["HttpTokens"] == "required"
+
+
+def test_a_sweep(sim, tmp_path):
+    ec2 = ec2_client(sim.url)
+    ids = running(ec2, 3)
+    event = sample_events.batch(json.dumps(sample_events.about("events-scheduled", [])))
+    assert sam_local("Sweeper", event, tmp_path, sim, '"SweepsDone":1') == {"batchItemFailures": []}
+    assert {options(ec2, instance_id)["HttpTokens"] for instance_id in ids} == {"required"}
+
+
+def test_an_event_of_something_else(sim, tmp_path):
+    answer = sam_local("Enforcer", json.loads(sample_events.text("s3-unrelated")), tmp_path, sim, "batch done")
+    assert answer["counts"] == {} and len(answer["ignored"]) == 1

@@ -1,0 +1,232 @@
+"""The template holds what it says: who may send, what is kept, what is granted, and what alarms and widgets look at."""
+
+import fnmatch
+import json
+import re
+
+import pytest
+import sample_events
+from cfn import Filled, as_list, attribute
+from ec2_words import launch, running
+from processes import ROOT, Function
+
+# What Lambda itself does with a function's role: reads the queue, and writes the log.
+LAMBDAS_OWN = {
+    "sqs:ReceiveMessage",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+}
+INSTANCES = "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:instance/*"
+
+
+def senders(filled: Filled, queue: str) -> list[str]:
+    """The rules that may send to a queue, by its policies; nobody else may."""
+    rules = []
+    for policy in filled.of_type("AWS::SQS::QueuePolicy").values():
+        if policy["Queues"] != [{"Ref": queue}]:
+            continue
+        (statement,) = policy["PolicyDocument"]["Statement"]
+        assert (statement["Effect"], statement["Action"]) == ("Allow", "sqs:SendMessage")
+        assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+        assert statement["Resource"] == attribute(queue)
+        assert statement["Condition"].keys() == {"ArnEquals"}
+        rules += [source["Fn::GetAtt"][0] for source in statement["Condition"]["ArnEquals"]["aws:SourceArn"]]
+    return sorted(rules)
+
+
+def test_every_rule_may_send_to_its_queue_and_to_its_dead_letters_and_nobody_else():
+    filled = Filled()
+    rules = filled.of_type("AWS::Events::Rule")
+    targets = {name: rule["Targets"][0]["Arn"]["Fn::GetAtt"][0] for name, rule in rules.items()}
+    for name, rule in rules.items():
+        (target,) = rule["Targets"]
+        assert target["DeadLetterConfig"] == {"Arn": attribute("RuleDeadLetters")}, name
+        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}, name
+    for queue in ("Queue", "SweepQueue"):
+        assert senders(filled, queue) == sorted(rule for rule, target in targets.items() if target == queue)
+    assert senders(filled, "RuleDeadLetters") == sorted(rules)
+    assert senders(filled, "DeadLetters") == senders(filled, "SweepDeadLetters") == []
+
+
+def test_every_queue_is_encrypted_and_what_fails_is_kept():
+    queues = Filled().of_type("AWS::SQS::Queue")
+    dead = {
+        queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+        for queue in queues.values()
+        if "RedrivePolicy" in queue
+    }
+    assert dead == {"DeadLetters", "SweepDeadLetters"}
+    for name, queue in queues.items():
+        assert queue["SqsManagedSseEnabled"] is True, name
+        if name in dead or name == "RuleDeadLetters":
+            assert queue["MessageRetentionPeriod"] == 1209600, name
+
+
+def test_queues_fit_their_functions():
+    filled = Filled()
+    queues = filled.of_type("AWS::SQS::Queue")
+    for name, function in filled.of_type("AWS::Serverless::Function").items():
+        source = function["Events"]["Queue"]["Properties"]
+        queue = queues[source["Queue"]["Fn::GetAtt"][0]]
+        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"], name
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
+
+
+def statements(filled: Filled, role: str) -> list[dict]:
+    properties = filled.of_type("AWS::IAM::Role")[role]
+    documents = [policy["PolicyDocument"] for policy in properties["Policies"]]
+    managed = filled.of_type("AWS::IAM::ManagedPolicy")
+    documents += [managed[policy["Ref"]]["PolicyDocument"] for policy in properties["ManagedPolicyArns"]]
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def condition_holds(operator: str, keys: dict, context: dict) -> bool:
+    """IAM's condition operators, as far as the template uses them; negated ones hold where the key is absent."""
+    for key, wanted in keys.items():
+        present = context.get(key)
+        holds = {
+            "StringEquals": present is not None and present in as_list(wanted),
+            "StringNotEquals": present is None or present not in as_list(wanted),
+            "Null": (present is None) == (wanted == "true"),
+        }[operator]
+        if not holds:
+            return False
+    return True
+
+
+def is_allowed(statements: list[dict], action: str, resource: str, context: dict) -> bool:
+    def applies(statement: dict) -> bool:
+        resources = [r.get("Fn::Sub", r) if isinstance(r, dict) else r for r in as_list(statement["Resource"])]
+        return (
+            action in as_list(statement["Action"])
+            and any(fnmatch.fnmatchcase(resource, pattern.replace("[", "[[]")) for pattern in resources)
+            and all(condition_holds(op, keys, context) for op, keys in statement.get("Condition", {}).items())
+        )
+
+    effects = {statement["Effect"] for statement in statements if applies(statement)}
+    return effects == {"Allow"}
+
+
+@pytest.mark.parametrize("role", ["EnforcerRole", "SweeperRole"])
+@pytest.mark.parametrize(
+    ("allow_loosening", "tokens", "expected"),
+    [
+        ("false", "required", True),
+        ("false", "optional", False),
+        ("false", "REQUIRED", False),
+        ("false", None, True),
+        ("true", "required", True),
+        ("true", "optional", True),
+        ("true", None, True),
+    ],
+)
+def test_the_guard(role, allow_loosening, tokens, expected):
+    context = {} if tokens is None else {"ec2:Attribute/HttpTokens": tokens}
+    granted = statements(Filled(AllowLoosening=allow_loosening), role)
+    instance = INSTANCES.replace("*", "i-0123456789abcdef0")
+    assert is_allowed(granted, "ec2:ModifyInstanceMetadataOptions", instance, context) is expected
+
+
+def granted(filled: Filled, role: str) -> set[str]:
+    allowed = [s for s in statements(filled, role) if s["Effect"] == "Allow"]
+    return {action for statement in allowed for action in as_list(statement["Action"])}
+
+
+def called(sim) -> set[str]:
+    return {f"ec2:{call['action']}" for call in sim.calls()}
+
+
+@pytest.mark.parametrize("allow_loosening", ["false", "true"])
+def test_what_is_granted_is_called_and_what_is_called_is_granted(start, sim, ec2, allow_loosening):
+    tokens = "optional" if allow_loosening == "true" else "required"
+    policy = {"baseline": {"HttpTokens": tokens}, "instanceTags": {"authority": "loosen"}}
+    function = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY=json.dumps(policy))
+    ids = running(ec2, 2, options={"HttpTokens": "required" if tokens == "optional" else "optional"})
+    sim.forget_calls()
+    function.invoke(sample_events.about("ec2-launch-one", ids[:1]))
+    function.invoke(sample_events.batch(json.dumps(sample_events.about("ec2-state-running", ids[1:]))))
+    launch(ec2)
+    sim_calls = called(sim) - {"ec2:RunInstances"}
+    filled = Filled(AllowLoosening=allow_loosening)
+    for role in ("EnforcerRole", "SweeperRole"):
+        assert granted(filled, role) == sim_calls | LAMBDAS_OWN
+    function.invoke(sample_events.about("imds-enforcer-sweep", []))
+    assert called(sim) - {"ec2:RunInstances"} == sim_calls, "a sweep takes no more"
+
+
+def metrics_of(alarm: dict) -> list[tuple[str, str, list[dict]]]:
+    """The metrics that an alarm looks at: namespace, name, dimensions."""
+    if "MetricName" in alarm:
+        return [(alarm["Namespace"], alarm["MetricName"], alarm["Dimensions"])]
+    stats = [query["MetricStat"]["Metric"] for query in alarm["Metrics"] if "MetricStat" in query]
+    return [(metric["Namespace"], metric["MetricName"], metric["Dimensions"]) for metric in stats]
+
+
+def looked_at(filled: Filled) -> dict[str, list[tuple[str, str, dict]]]:
+    """What each alarm and widget looks at: namespace, name, and dimensions by name."""
+    found = {}
+    for name, alarm in filled.of_type("AWS::CloudWatch::Alarm").items():
+        found[name] = [
+            (namespace, metric, {d["Name"]: d["Value"] for d in dimensions})
+            for namespace, metric, dimensions in metrics_of(alarm)
+        ]
+    (dashboard,) = filled.of_type("AWS::CloudWatch::Dashboard").values()
+    for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
+        properties = widget["properties"]
+        rows = [[part for part in row if not isinstance(part, dict)] for row in properties["metrics"]]
+        found[properties["title"]] = [
+            (row[0], row[1], dict(zip(row[2::2], row[3::2], strict=True))) for row in rows if row
+        ]
+    return found
+
+
+def test_alarms_and_widgets_look_at_what_is_written(written):
+    filled = Filled()
+    mode = filled.parameters["Mode"]
+    for name, metrics in looked_at(filled).items():
+        assert metrics, name
+        for namespace, metric, dimensions in metrics:
+            row = f"{name}: {namespace} {metric} {dimensions}"
+            if namespace == "ImdsEnforcer":
+                values = {key: mode if value == "${Mode}" else value for key, value in dimensions.items()}
+                assert (metric, frozenset(dimensions)) in written.names, row
+                assert values["Mode"] == mode and values.get("Trigger", "sweep") in written.triggers, row
+            else:
+                assert metric in AWS_METRICS[namespace], row
+                ((key, value),) = dimensions.items()
+                assert exists(filled, key, value), row
+
+
+# From the guides of SQS and Lambda.
+AWS_METRICS = {
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+    "AWS/Lambda": {"Errors"},
+}
+
+
+def exists(filled: Filled, key: str, value) -> bool:
+    """Whether a dimension names a queue or a function of the template."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    name = re.search(r"[A-Z][A-Za-z]+", text.replace("Fn::GetAtt", "").replace("Ref", "")).group()
+    kind = {"QueueName": "AWS::SQS::Queue", "FunctionName": "AWS::Serverless::Function"}[key]
+    return name in filled.of_type(kind)
+
+
+def test_every_alarm_says_what_to_do_and_goes_to_the_topic():
+    topic = "arn:aws:sns:us-east-1:111122223333:alarms"
+    alarms = Filled(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
+    assert len(alarms) >= 8
+    for name, alarm in alarms.items():
+        assert len(alarm["AlarmDescription"]) > 80, name
+        assert alarm["AlarmActions"] == [topic], name
+    assert not any("AlarmActions" in alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values())
+
+
+def test_the_service_control_policy_of_security_md_is_one():
+    text = (ROOT / "SECURITY.md").read_text()
+    block = re.search(r"^    \{\n(?:    .*\n)+", text, re.MULTILINE).group()
+    policy = json.loads(block)
+    assert len(json.dumps(policy, separators=(",", ":"))) < 5120, "the most that Organizations takes"
+    assert {statement["Effect"] for statement in policy["Statement"]} == {"Deny"}

@@ -1,0 +1,87 @@
+"""What the function writes about instances of every outcome."""
+
+import datetime
+import json
+
+import sample_events
+from conftest import ec2_client
+from ec2_words import NO_INSTANCE, launch, running, wait_for_state
+from processes import Ec2Sim, Function, until
+
+MODIFY = "ModifyInstanceMetadataOptions"
+
+
+class Written:
+    """The metrics that were written."""
+
+    def __init__(self, documents: list[dict]):
+        self.documents = documents
+        self.triggers = {document["Trigger"] for document in documents if "Trigger" in document}
+        self.names = {
+            (metric["Name"], frozenset(dimensions))
+            for document in documents
+            for directive in document["_aws"]["CloudWatchMetrics"]
+            for metric in directive["Metrics"]
+            for dimensions in directive["Dimensions"]
+        }
+
+
+def documents(function: Function, *payloads) -> list[dict]:
+    for payload in payloads:
+        function.invoke(payload)
+    done = until(
+        "log lines",
+        lambda: (lines := function.log_lines()) and sum("counts" in line for line in lines) == len(payloads) and lines,
+    )
+    return [line for line in done if "_aws" in line]
+
+
+def old(event: dict) -> str:
+    time = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=20)
+    return json.dumps(event | {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ")})
+
+
+def came_to_run(*ids: str) -> dict:
+    """A batch that says so of each."""
+    return sample_events.batch(*(json.dumps(sample_events.about("ec2-state-running", [i])) for i in ids))
+
+
+def of_every_outcome(start) -> Written:
+    sim = start(Ec2Sim, "--apply-delay", "300", "--start-delay", "50", "--state-delay", "50")
+    ec2 = ec2_client(sim.url)
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    policy = {"baseline": {"HttpTokens": "required"}, "instanceTags": {"exemptions": {"maxDays": 30}}}
+    function = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY=json.dumps(policy), IMDS_MODIFY_RATE="1000")
+    ids = running(ec2, 5)
+    for instance_id, kind in zip(
+        ids[1:],
+        ["deny", "throttle", {"error": {"code": "SomethingNew", "status": 400, "message": "no"}}],
+        strict=False,
+    ):
+        sim.fault(action=MODIFY, instance=instance_id, kind=kind)
+    refused = {"error": {"code": "UnsupportedOperation", "status": 400, "message": "no"}}
+    sim.fault(action=MODIFY, instance=ids[4], kind=refused)
+    exempt = launch(ec2, tags={"imds:ExemptUntil": today})
+    warned = launch(ec2, tags={"imds:Unknown": "x"})
+    (terminated,) = running(ec2)
+    ec2.terminate_instances(InstanceIds=[terminated])
+    wait_for_state(ec2, terminated, "terminated")
+    redelivered = sample_events.batch(old(sample_events.about("ec2-state-running", [NO_INSTANCE])))
+    redelivered["Records"][0]["attributes"]["ApproximateReceiveCount"] = "2"
+    found = documents(
+        function,
+        sample_events.about("ec2-launch-one", ids[:1]),
+        came_to_run(*ids, *exempt, *warned, terminated),
+        redelivered,
+        came_to_run(NO_INSTANCE),
+    )
+    dry = start(Function, sim.url, IMDS_MODE="dry-run")
+    sim.control("DELETE", "faults")
+    launched = sample_events.about("ec2-launch-one", running(ec2))
+    found += documents(dry, launched, sample_events.about("imds-enforcer-sweep", []))
+    slow = start(Ec2Sim, "--apply-delay", "60000", "--start-delay", "50", "--state-delay", "50")
+    waiting = start(Function, slow.url, IMDS_VERIFY_SECONDS="1")
+    (unapplied,) = launch(ec2_client(slow.url))
+    wait_for_state(ec2_client(slow.url), unapplied, "running")
+    pending = old(sample_events.about("ec2-state-running", [unapplied]))
+    return Written(found + documents(waiting, sample_events.batch(pending)))
