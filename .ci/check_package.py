@@ -40,10 +40,10 @@ def zipped_bytes(binary: Path) -> int:
 
 def layer_errors(built: Path) -> list[str]:
     """What is wrong with the layer that brings the policy to where the function reads it."""
-    resources = yaml_parse((built / "template.yaml").read_text())["Resources"]
-    variables = resources["Enforcer"]["Properties"]["Environment"]["Variables"]
+    template = yaml_parse((built / "template.yaml").read_text())
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
     in_layer = Path(variables["IMDS_POLICY_FILE"]).relative_to("/opt")
-    policy = built / resources["PolicyLayer"]["Properties"]["ContentUri"] / in_layer
+    policy = built / template["Resources"]["PolicyLayer"]["Properties"]["ContentUri"] / in_layer
     try:
         json.loads(policy.read_text())
     except (OSError, ValueError) as error:

@@ -1,21 +1,36 @@
-//! (account, Region) → EC2.
+//! (account, Region) → EC2, with our own credentials or those of the member role.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use aws_config::SdkConfig;
-use imds_core::ids::Place;
+use imds_core::ids::{AccountId, Place};
 use imds_core::outcome::Call;
+use tokio::sync::Mutex;
 
 use crate::ec2::{Count, Ec2};
 use crate::pace::Pacer;
+use crate::session::MemberRole;
 
-/// Clients, made at first use and kept: connections, credentials and pace outlive an invocation.
+/// How many accounts and Regions are kept for later: more than a batch is likely to name, and few enough to keep memory
+/// small.
+const KEPT: usize = 256;
+
+/// Clients, made at first use and kept within bounds: connections, credentials and pace outlive an invocation.
 #[derive(Debug)]
 pub struct Accounts {
     shared: SdkConfig,
     modify_rate: f64,
-    reached: Mutex<HashMap<Place, Reach>>,
+    member_role: Option<MemberRole>,
+    own: OnceLock<Own>,
+    kept: Mutex<Kept>,
+}
+
+/// Whose function this is.
+#[derive(Debug)]
+struct Own {
+    partition: String,
+    account: AccountId,
 }
 
 /// EC2 in one account and Region, and how fast we may change things there.
@@ -27,27 +42,99 @@ pub struct Reach {
     pub pacer: Arc<Pacer>,
 }
 
+/// What is kept for later.
+#[derive(Debug, Default)]
+struct Kept {
+    /// With the number of the use that was its last.
+    reached: HashMap<Place, (Reach, u64)>,
+    /// The settings of each account, which hold its credentials.
+    settings: HashMap<AccountId, SdkConfig>,
+    uses: u64,
+    /// The counts of those that are kept no more.
+    counts: Vec<(Place, BTreeMap<Call, Count>)>,
+}
+
 impl Accounts {
-    /// Reaches EC2 with the credentials and settings of `shared`; `modify_rate` is changes a second, per account and
-    /// Region.
-    pub fn new(shared: SdkConfig, modify_rate: f64) -> Self {
-        Self { shared, modify_rate, reached: Mutex::default() }
+    /// Reaches EC2 with the credentials and settings of `shared`, and in other accounts than our own with those of
+    /// `member_role`, if there is one; `modify_rate` is changes a second, per account and Region.
+    pub fn new(shared: SdkConfig, modify_rate: f64, member_role: Option<MemberRole>) -> Self {
+        Self { shared, modify_rate, member_role, own: OnceLock::new(), kept: Mutex::default() }
     }
 
-    /// EC2 at `place`. The function's own credentials serve every account.
-    pub fn reach(&self, place: &Place) -> Reach {
-        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        let reach = || Reach {
-            ec2: Ec2::new(&self.shared, &place.region),
-            pacer: Arc::new(Pacer::new(self.modify_rate)),
+    /// Takes the ARN of the function, which Lambda tells at each invocation: it says which account is our own.
+    pub fn invoked_as(&self, function_arn: &str) {
+        let mut parts = function_arn.split(':').skip(1);
+        let partition = parts.next().unwrap_or_default().to_owned();
+        if let Some(Ok(account)) = parts.nth(2).map(AccountId::new) {
+            // The same at each invocation.
+            let _ = self.own.set(Own { partition, account });
+        }
+    }
+
+    /// EC2 at `place`.
+    pub async fn reach(&self, place: &Place) -> Reach {
+        let mut kept = self.kept.lock().await;
+        kept.uses += 1;
+        let uses = kept.uses;
+        if let Some((reach, last_use)) = kept.reached.get_mut(place) {
+            *last_use = uses;
+            return reach.clone();
+        }
+        kept.make_room();
+        let pacer = Arc::new(Pacer::new(self.modify_rate));
+        let ec2 = match self.member_role.as_ref().filter(|_| !self.is_own(&place.account)) {
+            None => Ec2::new(&self.shared, &place.region),
+            Some(role) => Ec2::new(self.settings(role, &place.account, &mut kept).await, &place.region),
         };
-        reached.entry(place.clone()).or_insert_with(reach).clone()
+        let reach = Reach { ec2, pacer };
+        kept.reached.insert(place.clone(), (reach.clone(), uses));
+        reach
+    }
+
+    fn is_own(&self, account: &AccountId) -> bool {
+        self.own.get().is_some_and(|own| own.account == *account)
+    }
+
+    async fn settings<'k>(
+        &self,
+        role: &MemberRole,
+        account: &AccountId,
+        kept: &'k mut Kept,
+    ) -> &'k SdkConfig {
+        if !kept.settings.contains_key(account) {
+            let partition = self.own.get().map_or("aws", |own| &own.partition);
+            let settings = role.settings(&self.shared, partition, account).await;
+            kept.settings.insert(account.clone(), settings);
+        }
+        &kept.settings[account]
     }
 
     /// The calls since this was last asked for, where there were any.
-    pub fn take_counts(&self) -> Vec<(Place, BTreeMap<Call, Count>)> {
-        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = reached.iter().map(|(place, reach)| (place.clone(), reach.ec2.take_counts()));
-        counts.filter(|(_, counts)| !counts.is_empty()).collect()
+    pub async fn take_counts(&self) -> Vec<(Place, BTreeMap<Call, Count>)> {
+        let mut kept = self.kept.lock().await;
+        let mut counts = std::mem::take(&mut kept.counts);
+        counts
+            .extend(kept.reached.iter().map(|(place, (reach, _))| (place.clone(), reach.ec2.take_counts())));
+        counts.retain(|(_, counts)| !counts.is_empty());
+        counts
+    }
+}
+
+impl Kept {
+    /// Lets go of the one that was used longest ago, if there is no room for another. Who has it still may go on.
+    fn make_room(&mut self) {
+        if self.reached.len() < KEPT {
+            return;
+        }
+        // One whose burst is not full again has changed things lately, and its pace is not to be forgotten.
+        let oldest =
+            self.reached.iter().min_by_key(|(_, (reach, last_use))| (!reach.pacer.is_full(), *last_use));
+        let Some(oldest) = oldest.map(|(place, _)| place.clone()) else { return };
+        if let Some((reach, _)) = self.reached.remove(&oldest) {
+            self.counts.push((oldest.clone(), reach.ec2.take_counts()));
+        }
+        if !self.reached.keys().any(|place| place.account == oldest.account) {
+            self.settings.remove(&oldest.account);
+        }
     }
 }

@@ -15,6 +15,8 @@ pub struct Config {
     pub policy: Policy,
     /// `IMDS_VERIFY_SECONDS`, 0 to 600: how long to wait for `applied`; 10 by default.
     pub verify_within: Duration,
+    /// `IMDS_MEMBER_ROLE`: the name of the role to assume in other accounts; none by default.
+    pub member_role: Option<String>,
     /// `IMDS_MODIFY_RATE`, 0.01 to 1000: most changes a second, per account and Region; 4 by default.
     pub modify_rate: f64,
 }
@@ -43,6 +45,7 @@ impl Config {
         let config = Self {
             mode: or_note(mode(set("IMDS_MODE")), &mut errors),
             policy: or_note(policy(set("IMDS_POLICY_FILE"), set("IMDS_POLICY")), &mut errors),
+            member_role: or_note(member_role(set("IMDS_MEMBER_ROLE")), &mut errors),
             verify_within: or_note(verify_within(set("IMDS_VERIFY_SECONDS")), &mut errors),
             modify_rate: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
         };
@@ -79,6 +82,17 @@ fn policy(file: Option<String>, inline: Option<String>) -> Result<Policy, String
         (None, Some(document)) => ("IMDS_POLICY".to_owned(), document),
     };
     Policy::parse(&document).map_err(|errors| errors.in_document(&place))
+}
+
+fn member_role(value: Option<String>) -> Result<Option<String>, String> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    match value {
+        Some(name) if name.len() > 64 || !name.chars().all(is_allowed) => Err(format!(
+            "IMDS_MEMBER_ROLE must be the name of a role, without path or ARN: 1 to 64 of A-Z a-z 0-9 _+=,.@-, not \
+             {name:?}"
+        )),
+        name => Ok(name),
+    }
 }
 
 fn verify_within(value: Option<String>) -> Result<Duration, String> {
@@ -140,6 +154,7 @@ mod tests {
             ("IMDS_POLICY", r#"{"baseline": {"HttpTokens": "on", "HttpPutResponseHopLimit": 0}}"#),
             ("IMDS_VERIFY_SECONDS", "-1"),
             ("IMDS_MODIFY_RATE", "NaN"),
+            ("IMDS_MEMBER_ROLE", "arn:aws:iam::*:role/x"),
         ])
         .unwrap_err()
         .to_string();
@@ -148,6 +163,7 @@ mod tests {
             "IMDS_POLICY: baseline.HttpTokens: must be required or optional",
             "IMDS_POLICY: baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, or an object",
             "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01",
+            "IMDS_MEMBER_ROLE must be the name of a role, without path or ARN",
             "IMDS_VERIFY_SECONDS must be a whole number of seconds from 0 to 600",
         ] {
             assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");

@@ -25,6 +25,8 @@ use time::{Duration as Span, OffsetDateTime, UtcOffset};
 pub use count::Count;
 use count::Counts;
 
+use crate::session;
+
 /// The most instance ids that one describe takes: EC2's limit of values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
 
@@ -190,12 +192,12 @@ fn refusal<E>(call: Call, error: &SdkError<E>) -> Refusal
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    Refusal {
+    session::refusal(error).unwrap_or_else(|| Refusal {
         call,
         code: error.code().map(str::to_owned),
         message: error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned),
         status: error.raw_response().map(|response| response.status().as_u16()),
-    }
+    })
 }
 
 /// The SDK's allowance of retries, which by default all clients of a Region share and nothing refills: one account's

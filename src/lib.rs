@@ -12,5 +12,6 @@ pub mod enforce;
 pub mod handler;
 pub mod pace;
 pub mod sdk;
+pub mod session;
 pub mod telemetry;
 pub mod times;

@@ -5,12 +5,13 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use imds_core::outcome::InstanceReport;
+use imds_core::outcome::{InstanceReport, Mode};
 use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
 use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{HandlerError, answer};
 use imds_enforcer::sdk;
+use imds_enforcer::session::MemberRole;
 use imds_enforcer::telemetry::Log;
 use imds_enforcer::telemetry::metrics::Metrics;
 use imds_enforcer::times::Times;
@@ -27,7 +28,8 @@ async fn main() -> ExitCode {
         Err(errors) => return fail(&errors.to_string()),
     };
     let shared = sdk::load().await;
-    let accounts = Accounts::new(shared, config.modify_rate);
+    let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(&config) });
+    let accounts = Accounts::new(shared, config.modify_rate, member_role);
     let enforcer = Enforcer::new(config, accounts);
     // Lambda sets it with the function's log settings; without it, everything passes.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")
@@ -41,6 +43,7 @@ async fn main() -> ExitCode {
 
 async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> Result<Value, HandlerError> {
     let start = now();
+    enforcer.invoked_as(&event.context.invoked_function_arn);
     let LambdaEvent { payload, context } = event;
     let metrics = RefCell::new(Metrics::default());
     // What cannot be written to the log cannot be complained about either; the work is done all the same.
@@ -52,7 +55,7 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
     let times = Times::new(start, allowed(context.deadline, start));
     let answer = answer(enforcer, payload, times, &tell).await;
     let mut metrics = metrics.into_inner();
-    enforcer.take_counts().into_iter().for_each(|(place, counts)| metrics.add_calls(&place, counts));
+    enforcer.take_counts().await.into_iter().for_each(|(place, counts)| metrics.add_calls(&place, counts));
     answer.swept.into_iter().for_each(|place| metrics.add_sweep(place));
     let _ = log().metrics(enforcer.mode(), &metrics, level);
     let _ = log().done(&answer.report);
@@ -70,6 +73,17 @@ fn variable(name: &str) -> Option<String> {
 #[expect(clippy::disallowed_methods, reason = "the clock is read here only")]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
+}
+
+/// The name of our sessions in other accounts: who acts, and what for.
+fn session(config: &Config) -> String {
+    let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    let purpose = match config.mode {
+        Mode::Enforce => "enforces-metadata-options",
+        Mode::DryRun => "dry-runs-metadata-options",
+    };
+    // STS takes 64 characters, and function names have none that it does not take.
+    format!("{purpose}.{function}").chars().take(64).collect()
 }
 
 /// The time from `now` until Lambda's deadline, which is in milliseconds since 1970.

@@ -81,6 +81,11 @@ impl Pacer {
         (level.tokens + level.rate * time.as_secs_f64()).max(1.0) as usize
     }
 
+    /// Whether the whole burst may be used.
+    pub fn is_full(&self) -> bool {
+        self.level().tokens >= BURST
+    }
+
     /// Gives way, as EC2 throttles. The calls that were under way together count once.
     pub fn throttled(&self) {
         let mut level = self.level();

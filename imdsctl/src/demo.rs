@@ -91,7 +91,7 @@ fn enforcer(sim: &Ec2Sim) -> Result<Enforcer> {
         .endpoint_url(sim.endpoint())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build();
-    let accounts = Accounts::new(sdk, config.modify_rate);
+    let accounts = Accounts::new(sdk, config.modify_rate, None);
     Ok(Enforcer::new(config, accounts))
 }
 

@@ -85,8 +85,13 @@ impl Enforcer {
     }
 
     /// The calls to EC2 since this was last asked for, where there were any.
-    pub fn take_counts(&self) -> Vec<(Place, BTreeMap<Call, Count>)> {
-        self.accounts.take_counts()
+    pub async fn take_counts(&self) -> Vec<(Place, BTreeMap<Call, Count>)> {
+        self.accounts.take_counts().await
+    }
+
+    /// Takes the ARN of the function, as [`Accounts::invoked_as`] does.
+    pub fn invoked_as(&self, function_arn: &str) {
+        self.accounts.invoked_as(function_arn);
     }
 
     /// Takes the nudges, in whatever order and however often they come, to the end of the path.
@@ -96,9 +101,9 @@ impl Enforcer {
             batches.entry(&nudge.trigger.place).or_default().push((number, nudge));
         }
         let ended = stream::iter(batches)
-            .map(|(place, batch)| {
-                let site = Site { enforcer: self, place, reach: self.accounts.reach(place), times, report };
-                async move { site.enforce(&batch).await }
+            .map(|(place, batch)| async move {
+                let reach = self.accounts.reach(place).await;
+                Site { enforcer: self, place, reach, times, report }.enforce(&batch).await
             })
             .buffer_unordered(PLACES_AT_ONCE);
         ended.fold(Enforced::default(), |all, ended| async { all.and(ended) }).await

@@ -13,8 +13,13 @@ import pytest
 from localstack.services.events.event_rule_engine import EventPatternCompiler, EventRuleEngine
 
 ROOT = Path(__file__).resolve().parents[2]
-RESOURCES = json.loads(Path(os.environ["TEMPLATE_JSON"]).read_text())["Resources"]
-LAUNCH, STATE, DRIFT, TAG, SWEEP = "LaunchRule", "StateRule", "DriftRule", "TagRule", "SweepDemandRule"
+TEMPLATES = {
+    name: json.loads(Path(os.environ[variable]).read_text())["Resources"]
+    for name, variable in (("account", "TEMPLATE_JSON"), ("member", "MEMBER_JSON"))
+}
+LAUNCH, STATE, DRIFT, TAG, SWEEP = "LaunchRule", "StateRule", "DriftRule", "TagRule", "sweep"
+# What each template calls the rule of sweeps on demand.
+SWEEP_RULES = {"account": "SweepDemandRule", "member": "SweepRule"}
 
 # The files of events/ and the rules that let them through.
 FILES = {
@@ -44,24 +49,46 @@ def role(name: str) -> str:
 
 def resolved(pattern):
     """The pattern with the ARNs of our roles in place of the references to them."""
-    if isinstance(pattern, dict):
-        if "Fn::GetAtt" in pattern:
-            name, attribute = pattern["Fn::GetAtt"]
-            assert attribute == "Arn"
+    match pattern:
+        case {"Fn::GetAtt": [name, "Arn"]}:
             return role(name)
-        return {key: resolved(value) for key, value in pattern.items()}
-    return [resolved(item) for item in pattern] if isinstance(pattern, list) else pattern
+        case {"Fn::Sub": text}:
+            return text.replace("${AWS::Partition}", "aws").replace("${AWS::AccountId}", "111122223333")
+        case dict():
+            return {key: resolved(value) for key, value in pattern.items()}
+        case list():
+            return [resolved(item) for item in pattern]
+    return pattern
 
 
-PATTERNS = {
-    name: EventPatternCompiler().compile_event_pattern(json.dumps(resolved(resource["Properties"]["EventPattern"])))
-    for name, resource in RESOURCES.items()
-    if "EventPattern" in resource.get("Properties", {})
-}
+def patterns(resources: dict, is_of_bus=lambda properties: "EventBusName" not in properties) -> dict:
+    rules = {
+        name: resource["Properties"]
+        for name, resource in resources.items()
+        if "EventPattern" in resource.get("Properties", {}) and is_of_bus(resource["Properties"])
+    }
+    return {
+        name: EventPatternCompiler().compile_event_pattern(json.dumps(resolved(rule["EventPattern"])))
+        for name, rule in rules.items()
+    }
 
 
-def matching(event: dict) -> list[str]:
-    return [name for name, pattern in PATTERNS.items() if EventRuleEngine().evaluate_pattern_on_event(pattern, event)]
+# The rules on the default bus.
+PATTERNS = {name: patterns(resources) for name, resources in TEMPLATES.items()}
+# Those on the hub's bus, for what members forward.
+HUB = patterns(TEMPLATES["account"], lambda properties: "EventBusName" in properties)
+
+
+def matching(event: dict, of: dict) -> list[str]:
+    return [name for name, pattern in of.items() if EventRuleEngine().evaluate_pattern_on_event(pattern, event)]
+
+
+def check(event: dict, template: str, expected: list[str]):
+    """The template's rules let the event through as expected; what a member forwards, the hub takes up once."""
+    names = [SWEEP_RULES[template] if rule == SWEEP else rule for rule in expected]
+    assert matching(event, PATTERNS[template]) == names
+    if template == "member" and names:
+        assert matching(event, HUB) == ["MemberSweepRule" if expected == [SWEEP] else "MemberEventRule"]
 
 
 def sample(name: str) -> dict:
@@ -70,12 +97,15 @@ def sample(name: str) -> dict:
 
 def test_every_file_and_every_pattern_has_its_row():
     assert sorted(FILES) == sorted(path.stem for path in (ROOT / "events").iterdir())
-    assert sorted(PATTERNS) == sorted([LAUNCH, STATE, DRIFT, TAG, SWEEP])
+    for template, found in PATTERNS.items():
+        assert sorted(found) == sorted([LAUNCH, STATE, DRIFT, TAG, SWEEP_RULES[template]])
+    assert sorted(HUB) == ["MemberEventRule", "MemberSweepRule"]
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("name", FILES)
-def test_files(name):
-    assert matching(sample(name)) == FILES[name]
+def test_files(name, template):
+    check(sample(name), template, FILES[name])
 
 
 def changed(name: str, **changes) -> dict:
@@ -118,10 +148,6 @@ NEAR = {
         changed("ec2-state-running", **{"detail-type": "EC2 Spot Instance Interruption Warning"}),
         [],
     ),
-    "our own change": (by(assumed(role("EnforcerRole"))), []),
-    "our own sweep's change": (by(assumed(role("SweeperRole"))), []),
-    "a role whose name begins like ours": (by(assumed(role("EnforcerRole2"))), [DRIFT]),
-    "a role of ours in another account": (by(assumed("arn:aws:iam::444455556666:role/EnforcerRole")), [DRIFT]),
     "another role": (by(assumed(role("Admin"))), [DRIFT]),
     "an IAM user": (by({"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/eve", "userName": "eve"}), [DRIFT]),
     "an IAM user with a session": (
@@ -143,7 +169,24 @@ NEAR = {
 }
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("name", NEAR)
-def test_near_misses_and_hits(name):
+def test_near_misses_and_hits(name, template):
     event, expected = NEAR[name]
-    assert matching(event) == expected
+    check(event, template, expected)
+
+
+OURS = {"account": ["EnforcerRole", "SweeperRole"], "member": ["imds-enforcer-member"]}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_our_own_changes_are_no_drift(template):
+    for name in OURS[template]:
+        check(by(assumed(role(name))), template, [])
+        check(by(assumed(role(name + "2"))), template, [DRIFT])
+        check(by(assumed(f"arn:aws:iam::444455556666:role/{name}")), template, [DRIFT])
+
+
+def test_the_hub_takes_up_nothing_else():
+    for event in (sample("s3-unrelated"), sample("events-scheduled"), NEAR["something else of ours"][0]):
+        assert matching(event, HUB) == []

@@ -1,6 +1,7 @@
 """The template as CloudFormation makes it: built, packaged, transformed as SAM does, and created on moto's server."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -89,3 +90,10 @@ def test_its_functions_have_roles_code_and_queues(moto, stack):
     mappings = lambdas.list_event_source_mappings()["EventSourceMappings"]
     assert {mapping["BatchSize"] for mapping in mappings} == {100, 1}
     assert all(mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for mapping in mappings)
+
+
+def test_the_members_template_is_uploaded_and_the_stack_set_finds_it(moto, packaged):
+    url = re.search(r"TemplateURL: *(\S+)", packaged.read_text()).group(1)
+    bucket, key = re.search(r"/(packages)/(\S+)$", url).groups()
+    uploaded = client("s3", moto.url).get_object(Bucket=bucket, Key=key)["Body"].read()
+    assert uploaded == (ROOT / "stackset" / "member.yaml").read_bytes()

@@ -1,6 +1,5 @@
 """The template holds what it says: who may send, what is kept, what is granted, and what alarms and widgets look at."""
 
-import fnmatch
 import json
 import re
 
@@ -8,6 +7,7 @@ import pytest
 import sample_events
 from cfn import Filled, as_list, attribute
 from ec2_words import launch, running
+from iam import is_allowed
 from processes import ROOT, Function
 
 # What Lambda itself does with a function's role: reads the queue, and writes the log.
@@ -18,7 +18,7 @@ LAMBDAS_OWN = {
     "logs:CreateLogStream",
     "logs:PutLogEvents",
 }
-INSTANCES = "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:instance/*"
+INSTANCE = "arn:aws:ec2:us-east-1:111122223333:instance/i-0123456789abcdef0"
 
 
 def senders(filled: Filled, queue: str) -> list[str]:
@@ -82,33 +82,6 @@ def statements(filled: Filled, role: str) -> list[dict]:
     return [statement for document in documents for statement in document["Statement"]]
 
 
-def condition_holds(operator: str, keys: dict, context: dict) -> bool:
-    """IAM's condition operators, as far as the template uses them; negated ones hold where the key is absent."""
-    for key, wanted in keys.items():
-        present = context.get(key)
-        holds = {
-            "StringEquals": present is not None and present in as_list(wanted),
-            "StringNotEquals": present is None or present not in as_list(wanted),
-            "Null": (present is None) == (wanted == "true"),
-        }[operator]
-        if not holds:
-            return False
-    return True
-
-
-def is_allowed(statements: list[dict], action: str, resource: str, context: dict) -> bool:
-    def applies(statement: dict) -> bool:
-        resources = [r.get("Fn::Sub", r) if isinstance(r, dict) else r for r in as_list(statement["Resource"])]
-        return (
-            action in as_list(statement["Action"])
-            and any(fnmatch.fnmatchcase(resource, pattern.replace("[", "[[]")) for pattern in resources)
-            and all(condition_holds(op, keys, context) for op, keys in statement.get("Condition", {}).items())
-        )
-
-    effects = {statement["Effect"] for statement in statements if applies(statement)}
-    return effects == {"Allow"}
-
-
 @pytest.mark.parametrize("role", ["EnforcerRole", "SweeperRole"])
 @pytest.mark.parametrize(
     ("allow_loosening", "tokens", "expected"),
@@ -123,10 +96,11 @@ def is_allowed(statements: list[dict], action: str, resource: str, context: dict
     ],
 )
 def test_the_guard(role, allow_loosening, tokens, expected):
-    context = {} if tokens is None else {"ec2:Attribute/HttpTokens": tokens}
+    context = {"ec2:Region": "us-east-1"} | ({} if tokens is None else {"ec2:Attribute/HttpTokens": tokens})
     granted = statements(Filled(AllowLoosening=allow_loosening), role)
-    instance = INSTANCES.replace("*", "i-0123456789abcdef0")
-    assert is_allowed(granted, "ec2:ModifyInstanceMetadataOptions", instance, context) is expected
+    assert is_allowed(granted, "ec2:ModifyInstanceMetadataOptions", INSTANCE, context) is expected
+    elsewhere = context | {"ec2:Region": "eu-west-1"}
+    assert not is_allowed(granted, "ec2:ModifyInstanceMetadataOptions", INSTANCE, elsewhere)
 
 
 def granted(filled: Filled, role: str) -> set[str]:

@@ -106,6 +106,12 @@ impl Lambda {
         self.process.kill().await.unwrap();
     }
 
+    /// How many files, connections included, the process has open.
+    pub fn open_files(&self) -> usize {
+        let id = self.process.id().expect("it runs");
+        std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+    }
+
     /// The most memory that the process had resident so far, in MB.
     pub fn peak_memory(&self) -> f64 {
         let id = self.process.id().expect("it runs");

@@ -15,6 +15,7 @@ use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
 use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{Answer, answer};
+use imds_enforcer::session::MemberRole;
 use imds_enforcer::times::Times;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -47,7 +48,10 @@ impl Scene {
         let lookup =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let config = Config::from_lookup(lookup).unwrap();
-        let accounts = Accounts::new(connect(&sim), config.modify_rate);
+        let role = config.member_role.clone();
+        let role = role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
+        let accounts = Accounts::new(connect(&sim), config.modify_rate, role);
+        accounts.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
         let enforcer = Enforcer::new(config, accounts);
         let place = sim.place(ACCOUNT, REGION);
         Self { sim, enforcer, place }

@@ -1,0 +1,206 @@
+"""The hub and its members: that they agree, and who may do what between them."""
+
+import re
+from itertools import chain
+
+import pytest
+from cfn import Filled, as_list, attribute, load
+from iam import is_allowed
+from processes import ROOT
+
+HUB, MEMBER, OTHER = "111122223333", "444455556666", "777788889999"
+ORGANISATION = "o-abcdefghij"
+ROLES = [f"arn:aws:iam::{HUB}:role/hub-EnforcerRole-1", f"arn:aws:iam::{HUB}:role/hub-SweeperRole-1"]
+
+
+def hub(**parameters: str) -> Filled:
+    filled = {"OrganizationId": ORGANISATION, "TargetUnits": "ou-1,ou-2", "MemberRegions": "us-east-1,eu-west-1"}
+    return Filled(**filled | parameters)
+
+
+def member(region: str = "us-east-1", **parameters: str) -> Filled:
+    filled = {
+        "HubBusArn": f"arn:aws:events:us-east-1:{HUB}:event-bus/imds-enforcer",
+        "HubAccountId": HUB,
+        "HubRoleArns": ",".join(ROLES),
+        "OrganizationId": ORGANISATION,
+        "Regions": "us-east-1,eu-west-1",
+    }
+    return Filled(load("MEMBER_JSON"), region, **filled | parameters)
+
+
+def values(value) -> list:
+    """Every plain value somewhere in it."""
+    if isinstance(value, dict):
+        return list(chain.from_iterable(map(values, value.values())))
+    return list(chain.from_iterable(map(values, value))) if isinstance(value, list) else [value]
+
+
+def test_without_an_organisation_there_is_no_hub():
+    for filled in (Filled(), Filled(OrganizationId=ORGANISATION), Filled(TargetUnits="ou-1")):
+        kinds = {resource["Type"] for resource in filled.resources.values()}
+        assert not kinds & {"AWS::Events::EventBus", "AWS::Events::EventBusPolicy", "AWS::CloudFormation::StackSet"}
+        assert "imds-enforcer-member" not in values(filled.resources)
+        assert "sts:AssumeRole" not in values(filled.of_type("AWS::IAM::ManagedPolicy"))
+
+
+def test_the_member_template_fits_a_stack_set():
+    template = load("MEMBER_JSON")
+    assert (ROOT / "stackset" / "member.yaml").stat().st_size < 51_200
+    assert "Transform" not in template
+    assert not any(resource["Type"].startswith("AWS::Serverless") for resource in template["Resources"].values())
+
+
+def test_the_stack_set_rolls_out_what_the_member_asks_for_and_survives_a_bad_account():
+    (stack_set,) = hub().of_type("AWS::CloudFormation::StackSet").values()
+    parameters = {p["ParameterKey"]: p["ParameterValue"] for p in stack_set["Parameters"]}
+    known = load("MEMBER_JSON")["Parameters"]
+    assert {name for name, p in known.items() if "Default" not in p} <= parameters.keys() <= known.keys()
+    assert parameters["Regions"] == "us-east-1,eu-west-1"
+    assert parameters["HubRoleArns"] == {"Fn::Sub": "${EnforcerRole.Arn},${SweeperRole.Arn}"}
+    (group,) = stack_set["StackInstancesGroup"]
+    assert group["Regions"] == ["us-east-1", "eu-west-1"]
+    assert group["DeploymentTargets"]["OrganizationalUnitIds"] == ["ou-1", "ou-2"]
+    assert stack_set["AutoDeployment"]["Enabled"] is True
+    preferences = stack_set["OperationPreferences"]
+    assert preferences["FailureTolerancePercentage"] > 0 and preferences["MaxConcurrentPercentage"] > 0
+    (alone,) = hub(MemberRegions="").of_type("AWS::CloudFormation::StackSet").values()
+    assert alone["StackInstancesGroup"][0]["Regions"] == ["us-east-1"]
+
+
+def test_the_role_is_made_in_one_region_and_nothing_else_has_a_name():
+    assert "MemberRole" in member("us-east-1").resources
+    assert "MemberRole" not in member("eu-west-1").resources
+    names = re.compile(r"Name$")
+    for region in ("us-east-1", "eu-west-1"):
+        for logical, resource in member(region).resources.items():
+            named = {key for key in resource["Properties"] if names.search(key) and key not in ("MetricName",)}
+            assert named == ({"RoleName"} if logical == "MemberRole" else set()), f"{logical} in {region}: {named}"
+
+
+def test_hub_and_members_agree_on_every_name():
+    ours, theirs = hub(), member()
+    role = theirs.of_type("AWS::IAM::Role")["MemberRole"]["RoleName"]
+    variables = ours.template["Globals"]["Function"]["Environment"]["Variables"]
+    assert ours.fill(variables)["IMDS_MEMBER_ROLE"] == role
+    (access,) = ours.of_type("AWS::IAM::ManagedPolicy").values()
+    become = [s for s in access["PolicyDocument"]["Statement"] if s["Action"] == "sts:AssumeRole"]
+    assert [s["Resource"] for s in become] == [f"arn:aws:iam::*:role/{role}"]
+    drift = theirs.of_type("AWS::Events::Rule")["DriftRule"]["EventPattern"]
+    assert f"arn:aws:iam::{HUB}:role/{role}" in values(drift), "this account's, which is the tests' own"
+
+    (policy,) = ours.of_type("AWS::Events::EventBusPolicy").values()
+    path = theirs.of_type("AWS::IAM::Role")["ForwardRole"]["Path"]
+    assert policy["Statement"]["Condition"]["ArnLike"]["aws:PrincipalArn"] == f"arn:aws:iam::*:role{path}*"
+    forwarded = {s for rule in theirs.of_type("AWS::Events::Rule").values() for s in rule["EventPattern"]["source"]}
+    accepted = policy["Statement"]["Condition"]["ForAllValues:StringEquals"]["events:source"]
+    assert forwarded == set(accepted)
+
+    (schedule,) = theirs.of_type("AWS::Scheduler::Schedule").values()
+    sweep = theirs.of_type("AWS::Events::Rule")["SweepRule"]["EventPattern"]
+    parameters = schedule["Target"]["EventBridgeParameters"]
+    assert ([parameters["Source"]], [parameters["DetailType"]]) == (sweep["source"], sweep["detail-type"])
+
+
+def test_every_target_of_a_member_has_dead_letters_that_take_them_and_an_alarm():
+    filled = member()
+    rules = filled.of_type("AWS::Events::Rule")
+    for name, rule in rules.items():
+        (target,) = rule["Targets"]
+        assert target["Arn"] == filled.parameters["HubBusArn"], name
+        assert target["RoleArn"] == attribute("ForwardRole"), name
+        assert target["DeadLetterConfig"] == {"Arn": attribute("DeadLetters")}, name
+    (policy,) = filled.of_type("AWS::SQS::QueuePolicy").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    senders = statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+    assert sorted(s["Fn::GetAtt"][0] for s in senders) == sorted(rules)
+    (schedule,) = filled.of_type("AWS::Scheduler::Schedule").values()
+    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": attribute("DeadLetters")}
+    (alarm,) = filled.of_type("AWS::CloudWatch::Alarm").values()
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": attribute("DeadLetters", "QueueName")}]
+
+
+def test_rules_of_members_and_of_the_hubs_own_account_are_the_same():
+    ours, theirs = Filled().of_type("AWS::Events::Rule"), member().of_type("AWS::Events::Rule")
+    for name in ("LaunchRule", "StateRule", "TagRule"):
+        assert ours[name]["EventPattern"] == theirs[name]["EventPattern"], name
+    assert ours["SweepDemandRule"]["EventPattern"] == theirs["SweepRule"]["EventPattern"]
+
+
+FORWARDER = f"arn:aws:iam::{MEMBER}:role/imds-enforcer/member-ForwardRole-1"
+
+
+@pytest.mark.parametrize(
+    ("row", "context", "expected"),
+    [
+        ("a member's forwarding role", {}, True),
+        ("its sweep", {"events:source": ["imds-enforcer"]}, True),
+        ("another organisation", {"aws:PrincipalOrgID": "o-zzzzzzzzzz"}, False),
+        ("no organisation", {"aws:PrincipalOrgID": None}, False),
+        ("another role", {"aws:PrincipalArn": f"arn:aws:iam::{MEMBER}:role/Admin"}, False),
+        ("a role named so", {"aws:PrincipalArn": f"arn:aws:iam::{MEMBER}:role/imds-enforcer-x"}, False),
+        ("another source", {"events:source": ["aws.s3"]}, False),
+        ("no source", {"events:source": None}, False),
+    ],
+)
+def test_who_may_send_to_the_hub(row, context, expected):
+    (policy,) = hub().of_type("AWS::Events::EventBusPolicy").values()
+    usual = {"aws:PrincipalOrgID": ORGANISATION, "aws:PrincipalArn": FORWARDER, "events:source": ["aws.ec2"]}
+    present = {key: value for key, value in (usual | context).items() if value is not None}
+    statement = policy["Statement"] | {"Resource": "*"}
+    assert is_allowed([statement], "events:PutEvents", "*", present) is expected, row
+
+
+@pytest.mark.parametrize(
+    ("row", "context", "expected"),
+    [
+        ("the hub's function", {}, True),
+        ("the hub's sweeper", {"aws:PrincipalArn": ROLES[1]}, True),
+        ("another role of the hub's account", {"aws:PrincipalArn": f"arn:aws:iam::{HUB}:role/Admin"}, False),
+        ("the function, outside of the organisation", {"aws:PrincipalOrgID": None}, False),
+        ("a role of that name elsewhere", {"aws:PrincipalArn": ROLES[0].replace(HUB, OTHER)}, False),
+    ],
+)
+def test_who_may_become_the_member_role(row, context, expected):
+    trust = member().of_type("AWS::IAM::Role")["MemberRole"]["AssumeRolePolicyDocument"]["Statement"]
+    assert [s["Principal"] for s in trust] == [{"AWS": f"arn:aws:iam::{HUB}:root"}]
+    usual = {"aws:PrincipalArn": ROLES[0], "aws:PrincipalOrgID": ORGANISATION}
+    present = {key: value for key, value in (usual | context).items() if value is not None}
+    assert is_allowed(trust, "sts:AssumeRole", "*", present) is expected, row
+
+
+@pytest.mark.parametrize(
+    ("allow_loosening", "tokens", "region", "expected"),
+    [
+        ("false", "required", "eu-west-1", True),
+        ("false", "optional", "eu-west-1", False),
+        ("false", None, "us-east-1", True),
+        ("false", "required", "ap-south-1", False),
+        ("true", "optional", "us-east-1", True),
+    ],
+)
+def test_what_the_member_role_may_do(allow_loosening, tokens, region, expected):
+    filled = member(AllowLoosening=allow_loosening)
+    role = filled.of_type("AWS::IAM::Role")["MemberRole"]
+    statements = [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+    context = {"ec2:Region": region} | ({} if tokens is None else {"ec2:Attribute/HttpTokens": tokens})
+    own = f"arn:aws:ec2:{region}:{HUB}:instance/i-0123456789abcdef0"
+    assert is_allowed(statements, "ec2:ModifyInstanceMetadataOptions", own, context) is expected
+    assert not is_allowed(statements, "ec2:TerminateInstances", own, context)
+    actions = {action for s in statements if s["Effect"] == "Allow" for action in as_list(s["Action"])}
+    (access,) = hub(AllowLoosening=allow_loosening).of_type("AWS::IAM::ManagedPolicy").values()
+    hubs = {a for s in access["PolicyDocument"]["Statement"] if s["Effect"] == "Allow" for a in as_list(s["Action"])}
+    assert actions == hubs - {"sts:AssumeRole"}, "the same as in the hub's own account"
+
+
+def test_the_hub_becomes_the_member_role_in_its_organisation_only():
+    (access,) = hub().of_type("AWS::IAM::ManagedPolicy").values()
+    statements = access["PolicyDocument"]["Statement"]
+    role = f"arn:aws:iam::{MEMBER}:role/imds-enforcer-member"
+    for row, resource, organisation, expected in [
+        ("a member", role, ORGANISATION, True),
+        ("another organisation", role, "o-zzzzzzzzzz", False),
+        ("another role", role.replace("imds-enforcer-member", "Admin"), ORGANISATION, False),
+    ]:
+        allowed = is_allowed(statements, "sts:AssumeRole", resource, {"aws:ResourceOrgID": organisation})
+        assert allowed is expected, row
