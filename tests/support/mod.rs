@@ -49,7 +49,8 @@ impl Scene {
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let config = Config::from_lookup(lookup).unwrap();
         let role = config.member_role.clone();
-        let role = role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
+        let role =
+            role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
         let accounts = Accounts::new(connect(&sim), config.modify_rate, role);
         accounts.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
         let enforcer = Enforcer::new(config, accounts);
