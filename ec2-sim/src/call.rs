@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::actions::{self, Context};
+use crate::actions::{self, Answer, Context};
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::events;
 use crate::fault::{FaultKind, Hidden};
-use crate::request::{Request, uuid};
+use crate::request::{self, Api, Request, uuid};
 use crate::world::{Key, RecordedCall, Transition, World};
 use crate::xml;
 
@@ -36,12 +36,17 @@ struct Fate {
 pub fn call(world: &mut World, authorization: Option<&str>, body: &[u8]) -> Reply {
     let now = Now::read();
     world.advance(now);
-    let request = match Request::read(authorization, body) {
+    let parameters = request::parameters(body);
+    let api = Api::of(parameters.get("Action").map_or("", String::as_str));
+    let request = match Request::read(authorization, parameters, &world.sessions) {
         Ok(request) => request,
-        Err(error) => return Reply::Answer(error.status, xml::error(&error, &uuid())),
+        Err(error) => return Reply::Answer(error.status, xml::error(api, &error, &uuid())),
     };
-    let key = (request.account.clone(), request.region.clone());
     let ids = request.instance_ids();
+    if request.session.as_ref().is_some_and(|session| session.is_expired(now.time)) {
+        return finish(world, request, ids, &Fate::default(), Err(ApiError::expired()));
+    }
+    let key = (request.account.clone(), request.region.clone());
     let fate = fate(world, &request, &ids, &key, now);
     let unanswered = match &fate.end {
         Some(FaultKind::Hang(duration)) => Some(Reply::Hang(*duration)),
@@ -61,9 +66,15 @@ pub fn call(world: &mut World, authorization: Option<&str>, body: &[u8]) -> Repl
             Err(error)
         }
     };
+    finish(world, request, ids, &fate, answer)
+}
+
+/// Records the call, and writes its answer.
+fn finish(world: &mut World, request: Request, ids: Vec<String>, fate: &Fate, answer: Answer) -> Reply {
+    let api = request.api();
     let (status, mut document) = match &answer {
-        Ok(content) => (200, xml::response(&request.action, &request.id, content)),
-        Err(error) => (error.status, xml::error(error, &request.id)),
+        Ok(content) => (200, xml::response(api, &request.action, &request.id, content)),
+        Err(error) => (error.status, xml::error(api, error, &request.id)),
     };
     if fate.end == Some(FaultKind::Malformed) {
         document.truncate(document.len() / 2);
@@ -104,11 +115,17 @@ fn refusal(
     end: Option<&FaultKind>,
     now: Now,
 ) -> Option<ApiError> {
-    match end {
-        Some(FaultKind::Throttle) => Some(ApiError::throttled()),
-        Some(FaultKind::Deny) => Some(ApiError::unauthorized()),
-        Some(FaultKind::ServerError) => Some(ApiError::internal()),
-        Some(FaultKind::Error { code, status, message }) => Some(ApiError::new(*status, code, message)),
+    match (end, request.api()) {
+        (Some(FaultKind::Throttle), Api::Ec2) => Some(ApiError::throttled()),
+        (Some(FaultKind::Throttle), Api::Sts) => Some(ApiError::rate_exceeded()),
+        (Some(FaultKind::Deny), Api::Ec2) => Some(ApiError::unauthorized()),
+        (Some(FaultKind::Deny), Api::Sts) => {
+            let role = request.get("RoleArn").unwrap_or_default();
+            Some(ApiError::may_not_assume(&request.caller_arn(), role))
+        }
+        (Some(FaultKind::ServerError), Api::Ec2) => Some(ApiError::internal()),
+        (Some(FaultKind::ServerError), Api::Sts) => Some(ApiError::internal_failure()),
+        (Some(FaultKind::Error { code, status, message }), _) => Some(ApiError::new(*status, code, message)),
         _ => {
             let buckets = world.settings.buckets?;
             let has_token = world.account(key).levels.take(&buckets, request, now.instant);
@@ -125,7 +142,17 @@ fn record(
     status: Option<u16>,
     code: Option<String>,
 ) {
-    let Request { action, account, region, parameters, .. } = request;
-    let fault = fault.map(str::to_owned);
-    world.calls.push(RecordedCall { action, account, region, instance_ids, parameters, status, code, fault });
+    let Request { action, account, region, parameters, session, .. } = request;
+    world.calls.push(RecordedCall {
+        action,
+        account,
+        region,
+        instance_ids,
+        parameters,
+        status,
+        code,
+        fault: fault.map(str::to_owned),
+        role: session.as_ref().map(|session| session.role.arn.clone()),
+        session_name: session.map(|session| session.name.clone()),
+    });
 }

@@ -1,4 +1,5 @@
-//! EC2's error codes with their HTTP statuses, from the EC2 API reference, "Error codes".
+//! EC2's and STS's error codes with their HTTP statuses, from the EC2 API reference, "Error codes", and the STS API
+//! reference, "Common Errors".
 
 /// What a call is refused with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +47,17 @@ impl ApiError {
         Self::new(400, "IncorrectInstanceState", message)
     }
 
+    /// Who calls is not known.
+    pub fn unauthenticated() -> Self {
+        let message = "AWS was not able to validate the provided access credentials";
+        Self::new(401, "AuthFailure", message)
+    }
+
+    /// The session of the caller is over.
+    pub fn expired() -> Self {
+        Self::new(400, "RequestExpired", "Request has expired.")
+    }
+
     pub fn unauthorized() -> Self {
         Self::new(403, "UnauthorizedOperation", "You are not authorized to perform this operation.")
     }
@@ -56,6 +68,24 @@ impl ApiError {
 
     pub fn internal() -> Self {
         Self::new(500, "InternalError", "An internal error has occurred")
+    }
+
+    /// STS's way to deny.
+    pub fn may_not_assume(caller: &str, role: &str) -> Self {
+        let message =
+            format!("User: {caller} is not authorized to perform: sts:AssumeRole on resource: {role}");
+        Self::new(403, "AccessDenied", message)
+    }
+
+    /// STS's way to throttle.
+    pub fn rate_exceeded() -> Self {
+        Self::new(400, "Throttling", "Rate exceeded")
+    }
+
+    /// STS's way to fail.
+    pub fn internal_failure() -> Self {
+        let message = "The request processing has failed because of an unknown error, exception or failure.";
+        Self::new(500, "InternalFailure", message)
     }
 
     pub fn dry_run() -> Self {

@@ -56,10 +56,7 @@ impl ApiCall<'_> {
         let key = (self.request.account.clone(), self.request.region.clone());
         let mut detail = json!({
             "eventVersion": "1.11",
-            "userIdentity": {
-                "type": "IAMUser", "principalId": "AIDAEXAMPLE", "accountId": key.0, "userName": "someone",
-                "arn": format!("arn:aws:iam::{}:user/someone", key.0),
-            },
+            "userIdentity": identity(self.request),
             "eventTime": clock::seconds(time), "eventSource": "ec2.amazonaws.com", "eventName": self.request.action,
             "awsRegion": key.1, "sourceIPAddress": "192.0.2.1", "userAgent": "ec2-sim", "readOnly": false,
             "eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": key.0,
@@ -76,6 +73,28 @@ impl ApiCall<'_> {
         }
         envelope(&key, "aws.ec2", "AWS API Call via CloudTrail", time, &[], detail)
     }
+}
+
+/// Who calls, as CloudTrail says it: CloudTrail user guide, "CloudTrail userIdentity element".
+fn identity(request: &Request) -> Value {
+    let Some(session) = &request.session else {
+        return json!({
+            "type": "IAMUser", "principalId": "AIDAEXAMPLE", "accountId": request.account, "userName": "someone",
+            "arn": request.caller_arn(),
+        });
+    };
+    let role = &session.role;
+    json!({
+        "type": "AssumedRole", "principalId": session.id(), "arn": session.arn(), "accountId": role.account,
+        "accessKeyId": session.access_key,
+        "sessionContext": {
+            "sessionIssuer": {
+                "type": "Role", "principalId": role.id(), "arn": role.arn, "accountId": role.account,
+                "userName": role.name,
+            },
+            "attributes": {"creationDate": clock::seconds(session.created), "mfaAuthenticated": "false"},
+        },
+    })
 }
 
 /// As CloudTrail writes error codes. Being throttled is the client's fault there, whatever the HTTP status says.

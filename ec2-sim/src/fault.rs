@@ -10,11 +10,11 @@ use crate::request::Request;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum FaultKind {
-    /// `RequestLimitExceeded`, 503.
+    /// `RequestLimitExceeded`, 503; for AssumeRole `Throttling`, 400.
     Throttle,
-    /// `UnauthorizedOperation`, 403; for a dry run as well.
+    /// `UnauthorizedOperation`, 403; for a dry run as well. For AssumeRole `AccessDenied`, 403.
     Deny,
-    /// `InternalError`, 500. The call has no effect.
+    /// `InternalError`, 500; for AssumeRole `InternalFailure`, 500. The call has no effect.
     ServerError,
     /// No answer for so many milliseconds, or ever. The call has no effect.
     Hang(#[serde(default, deserialize_with = "milliseconds")] Option<Duration>),
@@ -31,7 +31,7 @@ pub enum FaultKind {
     Stop,
     /// This error. The call has no effect.
     Error {
-        /// EC2's error code.
+        /// EC2's or STS's error code.
         code: String,
         /// The HTTP status.
         status: u16,
@@ -105,7 +105,7 @@ pub struct Fault {
     pub instance: Option<String>,
     /// A parameter that the call must have, and its value, such as `["HttpTokens", "optional"]`; any where it is absent.
     pub parameter: Option<(String, String)>,
-    /// The caller's account; any where it is absent.
+    /// The caller's account, or for AssumeRole that of the role which is to be assumed; any where it is absent.
     pub account: Option<String>,
     /// The Region; any where it is absent.
     pub region: Option<String>,
@@ -166,7 +166,7 @@ impl Fault {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.action, &request.action)
-            && is(&self.account, &request.account)
+            && (self.account.is_none() || self.account == request.target_account())
             && is(&self.region, &request.region)
             && self.parameter.as_ref().is_none_or(|(name, value)| request.parameters.get(name) == Some(value))
             && self.instance.as_ref().is_none_or(|id| ids.contains(id) || self.hides_from(request, ids))

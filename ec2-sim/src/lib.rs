@@ -3,8 +3,9 @@
 //! It speaks EC2's Query API over HTTP as far as instances and their metadata options go: to the AWS CLI, to boto3
 //! and to the SDKs. What a running instance is asked for is `pending` first and `applied` after a delay, a dry run
 //! changes nothing, and what EC2 refuses is refused with EC2's codes. State is kept apart by account (the access
-//! key, where it is an account id) and Region (that of the signature). Calls are recorded, faults happen on demand,
-//! and the events that AWS would send to EventBridge can be taken, or posted to a Lambda runtime emulator.
+//! key, where it is an account id) and Region (that of the signature). STS's AssumeRole answers with a session that
+//! acts in the role's account. Calls are recorded, faults happen on demand, and the events that AWS would send to
+//! EventBridge can be taken, or posted to a Lambda runtime emulator.
 //!
 //! Nothing here authenticates anyone: it is meant to listen on the loopback interface.
 
@@ -22,6 +23,7 @@ mod pattern;
 mod place;
 mod request;
 mod server;
+mod session;
 mod settings;
 mod world;
 mod xml;

@@ -15,10 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 ///     ec2-sim --listen 127.0.0.1:4566 &
 ///     export AWS_ENDPOINT_URL_EC2=http://127.0.0.1:4566 AWS_DEFAULT_REGION=us-east-1
+///     export AWS_ENDPOINT_URL_STS=http://127.0.0.1:4566
 ///     export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=anything
 ///     aws ec2 run-instances --image-id ami-12345678 --count 2
 ///
-/// The access key is taken for the account where it is an account id. Nobody is authenticated.
+/// The access key is taken for the account where it is an account id; that of a session of STS's AssumeRole acts in
+/// the role's account. Nobody is authenticated.
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -37,6 +39,9 @@ struct Arguments {
     /// From `stopping` to `stopped`, and from `shutting-down` to `terminated`.
     #[arg(long, value_name = "MS", default_value_t = 200)]
     state_delay: u64,
+    /// How long the sessions of assumed roles last, whatever their callers ask for; as asked by default.
+    #[arg(long, value_name = "MS")]
+    session_duration: Option<u64>,
     /// Throttle as EC2 does.
     #[arg(long)]
     buckets: bool,
@@ -70,6 +75,7 @@ async fn run(arguments: Arguments) -> std::io::Result<()> {
         state_delay: Duration::from_millis(arguments.state_delay),
         buckets: arguments.buckets.then(Buckets::default),
         deliver_to: arguments.deliver_to,
+        session_duration: arguments.session_duration.map(Duration::from_millis),
         seed: arguments.seed,
         ..Settings::default()
     })

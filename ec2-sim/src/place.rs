@@ -207,7 +207,14 @@ impl Place {
     fn request(&self, action: &str, parameters: &[(&str, &str)]) -> Request {
         let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let (account, region) = self.key.clone();
-        Request { id: uuid(), action: action.to_owned(), account, region, parameters: parameters.collect() }
+        Request {
+            id: uuid(),
+            action: action.to_owned(),
+            account,
+            region,
+            parameters: parameters.collect(),
+            session: None,
+        }
     }
 
     fn call(&self, action: &str, parameters: &[(&str, &str)]) {

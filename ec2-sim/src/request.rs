@@ -1,11 +1,27 @@
-//! A call of EC2's Query API: form-encoded parameters, and who calls where.
+//! A call of EC2's or STS's Query API: form-encoded parameters, and who calls where.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::ApiError;
+use crate::session::{Role, Session, Sessions};
 
 /// The account of callers whose access key is not an account id.
 pub const DEFAULT_ACCOUNT: &str = "111122223333";
+
+/// The API that a call belongs to. It says how answers are written, and which errors there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    Ec2,
+    Sts,
+}
+
+impl Api {
+    /// The API that has the action.
+    pub fn of(action: &str) -> Self {
+        if action == "AssumeRole" { Self::Sts } else { Self::Ec2 }
+    }
+}
 
 /// A call.
 #[derive(Debug, Clone, Default)]
@@ -13,26 +29,56 @@ pub struct Request {
     /// The id of the call, in its answer and in CloudTrail's record of it.
     pub id: String,
     pub action: String,
+    /// The caller's account.
     pub account: String,
     pub region: String,
     pub parameters: BTreeMap<String, String>,
+    /// The session that it is made with, which may have expired.
+    pub session: Option<Arc<Session>>,
 }
 
 impl Request {
-    /// Reads a call. Account and Region are those of the signature's credential scope, which is not verified.
-    pub fn read(authorization: Option<&str>, body: &[u8]) -> Result<Self, ApiError> {
-        let parameters: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
-        let Some(scope) = authorization.and_then(scope) else {
-            let message = "AWS was not able to validate the provided access credentials";
-            return Err(ApiError::new(401, "AuthFailure", message));
+    /// Reads a call. The Region is that of the signature's credential scope, which is not verified; the account is
+    /// that of the session whose access key is there, or the access key itself.
+    pub fn read(
+        authorization: Option<&str>,
+        parameters: BTreeMap<String, String>,
+        sessions: &Sessions,
+    ) -> Result<Self, ApiError> {
+        let scope = authorization.and_then(scope).ok_or_else(ApiError::unauthenticated)?;
+        let session = sessions.get(scope.0).cloned();
+        let account = match &session {
+            Some(session) => &session.role.account,
+            None if scope.0.starts_with("ASIA") => return Err(ApiError::unauthenticated()),
+            None if is_account(scope.0) => scope.0,
+            None => DEFAULT_ACCOUNT,
         };
-        let is_account = scope.0.len() == 12 && scope.0.bytes().all(|b| b.is_ascii_digit());
-        let account = if is_account { scope.0 } else { DEFAULT_ACCOUNT };
         let action = parameters.get("Action").cloned().ok_or_else(|| {
             ApiError::new(400, "MissingAction", "The request is missing an action or a required parameter")
         })?;
         let (account, region) = (account.to_owned(), scope.1.to_owned());
-        Ok(Self { id: uuid(), action, account, region, parameters })
+        Ok(Self { id: uuid(), action, account, region, parameters, session })
+    }
+
+    pub fn api(&self) -> Api {
+        Api::of(&self.action)
+    }
+
+    /// The account that it acts on: that of the role which is to be assumed, for all else the caller's. `None` where
+    /// the role has no valid ARN.
+    pub fn target_account(&self) -> Option<String> {
+        match self.api() {
+            Api::Sts => Role::from_arn(self.get("RoleArn")?).map(|role| role.account),
+            Api::Ec2 => Some(self.account.clone()),
+        }
+    }
+
+    /// The ARN of the caller. One without a session is an IAM user named `someone`.
+    pub fn caller_arn(&self) -> String {
+        match &self.session {
+            Some(session) => session.arn(),
+            None => format!("arn:aws:iam::{}:user/someone", self.account),
+        }
     }
 
     /// The parameter, if it is there.
@@ -86,6 +132,16 @@ impl Request {
     }
 }
 
+/// The form-encoded parameters in the body of a call.
+pub fn parameters(body: &[u8]) -> BTreeMap<String, String> {
+    form_urlencoded::parse(body).into_owned().collect()
+}
+
+/// Whether the text is the id of an account: 12 digits.
+pub fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// A random UUID, for what is never looked up.
 pub fn uuid() -> String {
     let id = fastrand::u128(..);
@@ -113,13 +169,17 @@ mod tests {
 
     const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=444455556666/20260317/eu-west-1/ec2/aws4_request, SignedHeaders=host, Signature=0";
 
+    fn read(authorization: Option<&str>, body: &[u8]) -> Result<Request, ApiError> {
+        Request::read(authorization, parameters(body), &Sessions::new())
+    }
+
     #[test]
     fn the_scope_says_who_calls_where() {
-        let request = Request::read(Some(AUTHORIZATION), b"Action=X&InstanceId.1=a&InstanceId.2=b").unwrap();
+        let request = read(Some(AUTHORIZATION), b"Action=X&InstanceId.1=a&InstanceId.2=b").unwrap();
         assert_eq!((&*request.account, &*request.region), ("444455556666", "eu-west-1"));
         assert_eq!(request.instance_ids(), ["a", "b"]);
         let other = AUTHORIZATION.replace("444455556666", "AKIDEXAMPLE");
-        assert_eq!(Request::read(Some(&other), b"Action=X").unwrap().account, DEFAULT_ACCOUNT);
+        assert_eq!(read(Some(&other), b"Action=X").unwrap().account, DEFAULT_ACCOUNT);
     }
 
     #[test]
@@ -128,10 +188,11 @@ mod tests {
             (None, &b"Action=X"[..], "AuthFailure"),
             (Some(""), b"Action=X", "AuthFailure"),
             (Some("Credential=/"), b"Action=X", "AuthFailure"),
+            (Some("Credential=ASIAEXAMPLE/20260317/us-east-1/"), b"Action=X", "AuthFailure"),
             (Some(AUTHORIZATION), b"", "MissingAction"),
             (Some(AUTHORIZATION), b"\xff\xfe=%zz", "MissingAction"),
         ] {
-            let error = Request::read(authorization, body).unwrap_err();
+            let error = read(authorization, body).unwrap_err();
             assert_eq!(error.code, code, "{authorization:?} {body:?}");
         }
     }
@@ -139,6 +200,6 @@ mod tests {
     #[test]
     fn filters_name_instances_too() {
         let body = b"Action=X&Filter.1.Name=tag-key&Filter.1.Value.1=a&Filter.2.Name=instance-id&Filter.2.Value.1=i-1";
-        assert_eq!(Request::read(Some(AUTHORIZATION), body).unwrap().instance_ids(), ["i-1"]);
+        assert_eq!(read(Some(AUTHORIZATION), body).unwrap().instance_ids(), ["i-1"]);
     }
 }

@@ -22,6 +22,9 @@ pub struct Settings {
     pub buckets: Option<Buckets>,
     /// Where every event is posted, such as the invoke URL of a Lambda runtime emulator.
     pub deliver_to: Option<String>,
+    /// How long the sessions of assumed roles last, whatever `DurationSeconds` asks for; `None`, the default, lets them
+    /// last as asked.
+    pub session_duration: Option<Duration>,
     /// Whether options of a `pending` instance can be changed, which AWS does not document; yes by default.
     pub modify_while_pending: bool,
     /// From how many instances on CloudTrail's record of a launch is cut off; 40 by default.
@@ -40,6 +43,7 @@ impl Default for Settings {
             visibility_delay: Duration::ZERO,
             buckets: None,
             deliver_to: None,
+            session_duration: None,
             modify_while_pending: true,
             cloudtrail_cut_off: 40,
             seed: 0,

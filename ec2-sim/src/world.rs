@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::events;
 use crate::fault::Fault;
 use crate::instance::{Instance, OPTIONS, Options, State};
+use crate::session::Sessions;
 use crate::settings::Settings;
 
 /// Account and Region.
@@ -38,6 +39,12 @@ pub struct RecordedCall {
     pub code: Option<String>,
     /// The fault that happened to the call, named as in a fault's `kind`.
     pub fault: Option<String>,
+    /// The ARN of the role whose session made the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The name of that session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_name: Option<String>,
 }
 
 /// What happens by itself.
@@ -99,6 +106,8 @@ pub struct World {
     pub accounts: BTreeMap<Key, Account>,
     pub calls: Vec<RecordedCall>,
     pub faults: Vec<Fault>,
+    /// Those that have expired among them.
+    pub sessions: Sessions,
     pub chance: fastrand::Rng,
     events: Vec<Value>,
     deliveries: Option<UnboundedSender<Value>>,
@@ -114,6 +123,7 @@ impl World {
             accounts: BTreeMap::new(),
             calls: Vec::new(),
             faults: Vec::new(),
+            sessions: Sessions::new(),
             events: Vec::new(),
             deliveries,
             timers: BTreeSet::new(),

@@ -1,4 +1,4 @@
-//! Answers as EC2 writes them.
+//! Answers as EC2 and STS write them.
 
 use std::io;
 
@@ -6,8 +6,10 @@ use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
 use crate::error::ApiError;
+use crate::request::Api;
 
-const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
+const EC2: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
+const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// The content of an element.
 #[derive(Debug, Clone)]
@@ -28,9 +30,7 @@ impl Xml {
         let element = writer.create_element(name);
         match self {
             Self::Text(text) => drop(element.write_text_content(BytesText::new(text))?),
-            Self::Node(children) => drop(element.write_inner_content(|writer| {
-                children.iter().try_for_each(|(name, child)| child.write(name, writer))
-            })?),
+            Self::Node(children) => drop(element.write_inner_content(|writer| write_all(children, writer))?),
             Self::Items(items) => drop(element.write_inner_content(|writer| {
                 items.iter().try_for_each(|item| item.write("item", writer))
             })?),
@@ -45,32 +45,55 @@ fn is_unwritable(character: char) -> bool {
 }
 
 /// The document that answers `action`.
-pub fn response(action: &str, request_id: &str, content: &Xml) -> Vec<u8> {
-    let mut writer = Writer::new(Vec::new());
-    let root = format!("{action}Response");
-    let written =
-        writer.create_element(&root).with_attribute(("xmlns", NAMESPACE)).write_inner_content(|writer| {
-            Xml::text(request_id).write("requestId", writer)?;
-            match content {
-                Xml::Node(children) => {
-                    children.iter().try_for_each(|(name, child)| child.write(name, writer))
-                }
-                other => other.write("return", writer),
-            }
-        });
-    debug_assert!(written.is_ok(), "writing to memory does not fail");
-    drop(written);
-    writer.into_inner()
+pub fn response(api: Api, action: &str, request_id: &str, content: &Xml) -> Vec<u8> {
+    let id = Xml::text(request_id);
+    let namespace = if api == Api::Ec2 { EC2 } else { STS };
+    document(&format!("{action}Response"), Some(namespace), |writer| {
+        if api == Api::Ec2 {
+            id.write("requestId", writer)?;
+        }
+        match content {
+            Xml::Node(children) => write_all(children, writer)?,
+            other => other.write("return", writer)?,
+        }
+        match api {
+            Api::Ec2 => Ok(()),
+            Api::Sts => Xml::Node(vec![("RequestId", id)]).write("ResponseMetadata", writer),
+        }
+    })
 }
 
 /// The document that says `error`.
-pub fn error(error: &ApiError, request_id: &str) -> Vec<u8> {
-    let content = Xml::Node(vec![("Code", Xml::text(&error.code)), ("Message", Xml::text(&error.message))]);
-    let errors = Xml::Node(vec![("Error", content)]);
-    let document = Xml::Node(vec![("Errors", errors), ("RequestID", Xml::text(request_id))]);
+pub fn error(api: Api, error: &ApiError, request_id: &str) -> Vec<u8> {
+    let id = Xml::text(request_id);
+    let mut content = vec![("Code", Xml::text(&error.code)), ("Message", Xml::text(&error.message))];
+    match api {
+        Api::Ec2 => {
+            let errors = Xml::Node(vec![("Error", Xml::Node(content))]);
+            document("Response", None, |writer| write_all(&[("Errors", errors), ("RequestID", id)], writer))
+        }
+        Api::Sts => {
+            content.insert(0, ("Type", Xml::text(if error.status < 500 { "Sender" } else { "Receiver" })));
+            let children = [("Error", Xml::Node(content)), ("RequestId", id)];
+            document("ErrorResponse", Some(STS), |writer| write_all(&children, writer))
+        }
+    }
+}
+
+fn write_all(children: &[(&'static str, Xml)], writer: &mut Writer<Vec<u8>>) -> io::Result<()> {
+    children.iter().try_for_each(|(name, child)| child.write(name, writer))
+}
+
+fn document(
+    root: &str,
+    namespace: Option<&str>,
+    write: impl FnOnce(&mut Writer<Vec<u8>>) -> io::Result<()>,
+) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    let written = document.write("Response", &mut writer);
+    let namespace = namespace.map(|namespace| ("xmlns", namespace));
+    let written = writer.create_element(root).with_attributes(namespace).write_inner_content(write);
     debug_assert!(written.is_ok(), "writing to memory does not fail");
+    drop(written);
     writer.into_inner()
 }
 
@@ -85,7 +108,7 @@ mod tests {
             ("\0\u{1b}", "\u{fffd}\u{fffd}"),
             ("é\t\u{1f600}", "é\t\u{1f600}"),
         ] {
-            let answer = response("X", "id", &Xml::Node(vec![("value", Xml::text(text))]));
+            let answer = response(Api::Ec2, "X", "id", &Xml::Node(vec![("value", Xml::text(text))]));
             let answer = String::from_utf8(answer).unwrap();
             assert!(answer.contains(&format!("<value>{written}</value>")), "{text:?}: {answer}");
         }

@@ -1,5 +1,6 @@
-//! The actions of the EC2 API.
+//! The actions of the EC2 API, and the one of STS's.
 
+mod assume;
 mod defaults;
 mod describe;
 mod filter;
@@ -75,6 +76,7 @@ pub fn answer(context: &mut Context<'_>) -> Answer {
         "DeleteTags" => tags::delete(context),
         "GetInstanceMetadataDefaults" => defaults::get(context),
         "ModifyInstanceMetadataDefaults" => defaults::modify(context),
+        "AssumeRole" => assume::assume(context),
         action => {
             let message = format!("The action {action} is not valid for this web service.");
             Err(ApiError::new(400, "InvalidAction", message))
