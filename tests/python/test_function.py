@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 import requests
 import sample_events
-from conftest import ec2_client
+from conftest import SESSION, ec2_client
 from ec2_words import IMAGE, NO_INSTANCE, describe, launch, options, running, wait_for_state
-from processes import Function, until
+from processes import ACCOUNT, Function, until
 
 # What each file of events/ comes to: the trigger and the number of instances enforced, or why it is ignored.
 EXPECTED = {
@@ -270,3 +270,32 @@ def test_an_empty_endpoint_counts_as_unset(start, sim, ec2, variable):
     function = start(Function, sim.url, **other)
     answer = function.invoke(sample_events.about("ec2-launch-one", [instance_id]))
     assert answer.get("counts") == {"enforced": 1}, answer
+
+
+def test_a_member_account_is_reached_through_its_role_on_moto(start, moto):
+    account, role = "444455556666", "imds-enforcer-member"
+    sts = SESSION.client(
+        "sts",
+        endpoint_url=moto.url,
+        region_name="eu-west-1",
+        aws_access_key_id=ACCOUNT,
+        aws_secret_access_key="secret",
+    )
+    arn = f"arn:aws:iam::{account}:role/{role}"
+    keys = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    ec2 = SESSION.client(
+        "ec2",
+        endpoint_url=moto.url,
+        region_name="eu-west-1",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    (instance_id,) = launch(ec2, options={"HttpTokens": "optional"}, ImageId=image)
+    event = sample_events.about("ec2-state-running", [instance_id]) | {"account": account, "region": "eu-west-1"}
+    function = start(Function, moto.url, AWS_ENDPOINT_URL_STS=moto.url, IMDS_MEMBER_ROLE=role)
+    answer = function.invoke(event)
+    assert answer.get("counts") == {"enforced": 1}, answer
+    assert describe(ec2, instance_id)[0]["MetadataOptions"]["HttpTokens"] == "required"
+    assert ec2.describe_instances()["Reservations"][0]["OwnerId"] == account, "moto has accounts of their own"

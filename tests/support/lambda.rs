@@ -64,6 +64,7 @@ impl Lambda {
                 ("AWS_ACCESS_KEY_ID", ACCOUNT),
                 ("AWS_SECRET_ACCESS_KEY", "secret"),
                 ("AWS_ENDPOINT_URL_EC2", &sim.endpoint()),
+                ("AWS_ENDPOINT_URL_STS", &sim.endpoint()),
             ])
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())

@@ -9,6 +9,7 @@ pub mod queue;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::time::SystemTimeSource;
 use ec2_sim::{Ec2Sim, InstanceView, Launch, Place, RecordedCall, Settings};
 use imds_core::outcome::InstanceReport;
 use imds_enforcer::accounts::Accounts;
@@ -120,6 +121,7 @@ fn connect(sim: &Ec2Sim) -> SdkConfig {
     let credentials = Credentials::new(ACCOUNT, "secret", None, None, "tests");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
+        .time_source(SystemTimeSource::new())
         .region(Region::new(REGION))
         .endpoint_url(sim.endpoint())
         .credentials_provider(SharedCredentialsProvider::new(credentials))

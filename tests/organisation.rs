@@ -1,0 +1,165 @@
+//! Many accounts and Regions through one function: each with its own role session.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ec2_sim::{Ec2Sim, Fault, FaultKind, RecordedCall, Settings};
+use imds_enforcer::handler::Answer;
+use serde_json::Value;
+use support::lambda::Lambda;
+use support::*;
+
+const ACCOUNTS: [&str; 3] = [ACCOUNT, "444455556666", "777788889999"];
+const REGIONS: [&str; 2] = [REGION, "eu-west-1"];
+const MEMBER_ROLE: (&str, &str) = ("IMDS_MEMBER_ROLE", "imds-enforcer-member");
+
+/// A launch in a place, and the event of it.
+fn launch(sim: &Ec2Sim, account: &str, region: &str) -> (String, Value) {
+    let id = sim.place(account, region).launch(imdsv1(1)).remove(0);
+    let mut event = running_event(&id, now());
+    (event["account"], event["region"]) = (account.into(), region.into());
+    (id, event)
+}
+
+fn is_required(sim: &Ec2Sim, account: &str, region: &str, id: &str) -> bool {
+    sim.place(account, region).instance(id).unwrap().options["HttpTokens"] == "required"
+}
+
+fn assumptions(calls: &[RecordedCall]) -> Vec<String> {
+    let mut roles: Vec<String> = calls
+        .iter()
+        .filter(|call| call.action == "AssumeRole")
+        .map(|call| call.parameters["RoleArn"].clone())
+        .collect();
+    roles.sort();
+    roles
+}
+
+fn outcomes(answer: &Answer) -> BTreeMap<String, &'static str> {
+    answer.report.outcomes.iter().map(|r| (r.account.to_string(), r.outcome.as_str())).collect()
+}
+
+#[tokio::test]
+async fn each_instance_is_changed_in_its_account_and_region_with_one_session_an_account() {
+    let settings = Settings { apply_delay: Duration::ZERO, ..Settings::default() };
+    let scene = Scene::with(settings, &[MEMBER_ROLE]).await;
+    let places: Vec<(&str, &str)> =
+        ACCOUNTS.iter().flat_map(|account| REGIONS.map(|region| (*account, region))).collect();
+    let launched: Vec<_> =
+        places.iter().map(|(account, region)| launch(&scene.sim, account, region)).collect();
+    let bodies: Vec<String> = launched.iter().map(|(_, event)| event.to_string()).collect();
+
+    let answer = scene.answer(batch(&bodies, 1)).await;
+
+    assert_eq!((answer.report.counts.clone(), failures(&answer)), ([("enforced", 6)].into(), vec![]));
+    let calls = scene.sim.calls();
+    let role = |account: &str| format!("arn:aws:iam::{account}:role/imds-enforcer-member");
+    assert_eq!(
+        assumptions(&calls),
+        [role(ACCOUNTS[1]), role(ACCOUNTS[2])],
+        "one an account, and none for our own"
+    );
+    for ((account, region), (id, _)) in places.iter().zip(&launched) {
+        assert!(is_required(&scene.sim, account, region, id), "{account} {region}");
+        let changes: Vec<_> = calls
+            .iter()
+            .filter(|call| call.action == "ModifyInstanceMetadataOptions" && call.instance_ids.contains(id))
+            .collect();
+        assert_eq!(changes.len(), 1, "{account} {region}");
+        assert_eq!((&*changes[0].account, &*changes[0].region), (*account, *region));
+        let expected = (*account != ACCOUNT).then(|| role(account));
+        assert_eq!(changes[0].role, expected, "{account} {region}");
+    }
+    let name = calls.iter().find_map(|call| call.session_name.as_deref()).unwrap();
+    assert_eq!(name, "enforces-metadata-options.tests");
+    let asked = calls.iter().find(|call| call.action == "AssumeRole").unwrap();
+    assert_eq!(asked.parameters["DurationSeconds"], "900");
+}
+
+#[tokio::test]
+async fn a_session_is_renewed_before_it_expires() {
+    let settings = Settings {
+        apply_delay: Duration::ZERO,
+        // The SDK renews credentials ten seconds or more before their end.
+        session_duration: Some(Duration::from_secs(17)),
+        ..Settings::default()
+    };
+    let scene = Scene::with(settings, &[MEMBER_ROLE]).await;
+    let started = Instant::now();
+    let mut answers = 0;
+    while started.elapsed() < Duration::from_secs(20) {
+        let (_, event) = launch(&scene.sim, ACCOUNTS[1], REGION);
+        let answer = scene.answer(event).await;
+        assert_eq!(outcomes(&answer), [(ACCOUNTS[1].to_owned(), "enforced")].into());
+        answers += 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let assumed = assumptions(&scene.sim.calls()).len();
+    assert!((2..answers / 2).contains(&assumed), "{assumed} sessions for {answers} events");
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_there_yet_holds_up_no_other_account() {
+    let scene = Scene::new(&[MEMBER_ROLE]).await;
+    let bodies: Vec<String> =
+        ACCOUNTS.map(|account| launch(&scene.sim, account, REGION).1.to_string()).to_vec();
+    let refused = Fault::new(FaultKind::Deny).on("AssumeRole");
+    scene.sim.inject(Fault { account: Some(ACCOUNTS[1].to_owned()), ..refused });
+
+    let answer = scene.answer(batch(&bodies, 1)).await;
+    let expected = [(ACCOUNTS[0], "enforced"), (ACCOUNTS[1], "unreachable"), (ACCOUNTS[2], "enforced")];
+    assert_eq!(outcomes(&answer), expected.map(|(account, outcome)| (account.to_owned(), outcome)).into());
+    assert_eq!(failures(&answer), ["m1"]);
+    let report = answer.report.outcomes.iter().find(|r| r.account.as_str() == ACCOUNTS[1]).unwrap();
+    let reason = report.reasons.last().unwrap();
+    assert!(reason.starts_with("sts:AssumeRole was answered AccessDenied: "), "{reason}");
+
+    scene.sim.clear_faults();
+    let answer = scene.answer(batch(&bodies[1..2], 2)).await;
+    assert_eq!((outcomes(&answer)[ACCOUNTS[1]], failures(&answer)), ("enforced", vec![]));
+}
+
+#[tokio::test]
+async fn a_malformed_account_or_region_reaches_no_role_and_no_host() {
+    let scene = Scene::new(&[MEMBER_ROLE]).await;
+    let (_, event) = launch(&scene.sim, ACCOUNTS[1], REGION);
+    for (key, value) in [
+        ("account", "4444/role"),
+        ("account", "44445555666*"),
+        ("region", "us-east-1.example.com/"),
+        ("region", "../../x-1"),
+    ] {
+        let mut event = event.clone();
+        event[key] = value.into();
+        let answer = scene.answer(event).await;
+        assert_eq!(answer.report.ignored.len(), 1, "{key} {value}");
+    }
+    assert!(scene.sim.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_accounts_take_bounded_memory_and_connections() {
+    let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
+    let accounts: Vec<String> =
+        (0..1000).map(|number| format!("{:012}", 100_000_000_000_u64 + number)).collect();
+    let mut lambda = Lambda::start(&sim, &[MEMBER_ROLE]).await;
+    let (mut ids, mut figures) = (Vec::new(), Vec::new());
+    for hundred in accounts.chunks(100) {
+        let launched: Vec<_> = hundred.iter().map(|account| launch(&sim, account, REGION)).collect();
+        let bodies: Vec<String> = launched.iter().map(|(_, event)| event.to_string()).collect();
+        let answer = lambda.invoke(batch(&bodies, 1), Duration::from_secs(60)).await.unwrap().unwrap();
+        assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 0);
+        ids.extend(hundred.iter().cloned().zip(launched.into_iter().map(|(id, _)| id)));
+        figures.push((lambda.peak_memory(), lambda.open_files()));
+    }
+    println!("a thousand accounts, by hundreds: MB and open files {figures:.0?}");
+    assert!(ids.iter().all(|(account, id)| is_required(&sim, account, REGION, id)));
+    assert_eq!(assumptions(&sim.calls()).into_iter().collect::<BTreeSet<_>>().len(), 1000);
+    let (memory, files) = figures[9];
+    assert!(memory < 60.0, "{memory:.1} MB");
+    assert!(memory - figures[4].0 < 8.0, "flat once the clients that are kept are there: {figures:.0?}");
+    assert!(files < 300, "{files} open files");
+}
