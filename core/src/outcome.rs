@@ -234,8 +234,8 @@ pub struct InstanceReport {
 /// What metrics need of an instance beside its report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Aside {
-    /// The time since the youngest event that named it.
-    pub event_age: Duration,
+    /// Whether an event that named it was delivered before.
+    pub redelivered: bool,
     /// The time from its launch, or its start, until `HttpTokens=required` was seen applied, where this invocation
     /// brought that about: how long the instance answered IMDSv1.
     pub launch_to_applied: Option<Duration>,

@@ -97,7 +97,7 @@ impl Case {
 
     fn unseen(subject: Subject, outcome: Outcome, reason: String) -> Self {
         Self {
-            aside: Aside { event_age: subject.age, ..Aside::default() },
+            aside: Aside { redelivered: subject.redelivered, ..Aside::default() },
             subject,
             step: Step::Ended(outcome),
             instance: None,
@@ -124,7 +124,7 @@ impl Case {
         let reasons = decision.verdict.reasons();
         let exempt_until = reasons.iter().filter_map(Reason::exempt_until).max();
         Self {
-            aside: Aside { event_age: subject.age, launch_to_applied: None, exempt_until },
+            aside: Aside { redelivered: subject.redelivered, launch_to_applied: None, exempt_until },
             subject,
             step,
             change,

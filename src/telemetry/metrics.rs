@@ -19,9 +19,6 @@ const NAMESPACE: &str = "ImdsEnforcer";
 /// The most values that a metric has in one document.
 const VALUES_PER_DOCUMENT: usize = 100;
 
-/// From this age of its event on, an instance that is pending is so for too long: it was delivered again at least once.
-const PENDING_TOO_LONG: Duration = Duration::minutes(15);
-
 /// How long before its end an exemption is counted.
 const ENDING_WITHIN: Duration = Duration::days(14);
 
@@ -47,7 +44,8 @@ impl Metrics {
         let InstanceReport { account, region, trigger, outcome, warnings, aside, .. } = report;
         let place = Place { account: account.clone(), region: region.clone() };
         let instances = self.instances.entry((place, *trigger)).or_default();
-        let is_pending_too_long = *outcome == Outcome::Pending && aside.event_age >= PENDING_TOO_LONG;
+        // The change was made before the event came again.
+        let is_pending_too_long = *outcome == Outcome::Pending && aside.redelivered;
         let is_ending = aside.exempt_until.is_some_and(|until| until - now.date() <= ENDING_WITHIN);
         for (name, count) in [
             (name(*outcome), 1),
@@ -184,11 +182,11 @@ mod tests {
 
     #[test]
     fn what_lasts_too_long_or_ends_soon_is_counted() {
-        let pending = |minutes| {
-            let aside = Aside { event_age: Duration::minutes(minutes), ..Aside::default() };
+        let pending = |redelivered| {
+            let aside = Aside { redelivered, ..Aside::default() };
             documents([report(Outcome::Pending, aside)])[0].get("PendingTooLong").cloned()
         };
-        assert_eq!((pending(14), pending(15)), (None, Some(json!(1))));
+        assert_eq!((pending(false), pending(true)), (None, Some(json!(1))));
         let exempt = |until| {
             let aside = Aside { exempt_until: Some(until), ..Aside::default() };
             documents([report(Outcome::Exempt, aside)])[0].get("ExemptionsEnding").cloned()

@@ -16,6 +16,10 @@ def key_holds(operator: str, wanted, present) -> bool:
             return present is not None and present in as_list(wanted)
         case "StringNotEquals":
             return present is None or present not in as_list(wanted)
+        case "ArnNotLike":
+            return not key_holds("ArnLike", wanted, present)
+        case "ForAnyValue:StringLike":
+            return any(matches(value, pattern) for value in as_list(present or []) for pattern in as_list(wanted))
         case "ArnLike":
             return present is not None and any(matches(present, pattern) for pattern in as_list(wanted))
         case "ForAllValues:StringEquals":
@@ -34,7 +38,7 @@ def is_allowed(statements: list[dict], action: str, resource: str, context: dict
 
     def applies(statement: dict) -> bool:
         return (
-            action in as_list(statement["Action"])
+            any(matches(action, pattern) for pattern in as_list(statement["Action"]))
             and any(matches(resource, pattern) for pattern in as_list(statement.get("Resource", "*")))
             and all(condition_holds(op, keys, context) for op, keys in statement.get("Condition", {}).items())
         )

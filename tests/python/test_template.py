@@ -70,7 +70,8 @@ def test_queues_fit_their_functions():
     for name, function in filled.of_type("AWS::Serverless::Function").items():
         source = function["Events"]["Queue"]["Properties"]
         queue = queues[source["Queue"]["Fn::GetAtt"][0]]
-        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"], name
+        window = source.get("MaximumBatchingWindowInSeconds", 0)
+        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + window, name
         assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
 
 
@@ -138,6 +139,19 @@ def metrics_of(alarm: dict) -> list[tuple[str, str, list[dict]]]:
     return [(metric["Namespace"], metric["MetricName"], metric["Dimensions"]) for metric in stats]
 
 
+def searched(expression: str) -> list[tuple[str, str, dict]]:
+    """The metrics that a widget's search finds, if it is one."""
+    found = []
+    for search in re.findall(r"SEARCH\('([^']*)'", expression):
+        schema, query = re.match(r"\{([^}]*)\} (.*)", search).groups()
+        namespace, *dimensions = schema.split(",")
+        names = re.search(r"MetricName=\(([^)]*)\)", query).group(1)
+        values = dict(re.findall(r'(\w+)="([^"]*)"', query.replace(names, "")))
+        assert values.keys() == set(dimensions)
+        found += [(namespace, name, values) for name in re.findall(r'"(\w+)"', names)]
+    return found
+
+
 def looked_at(filled: Filled) -> dict[str, list[tuple[str, str, dict]]]:
     """What each alarm and widget looks at: namespace, name, and dimensions by name."""
     found = {}
@@ -147,30 +161,42 @@ def looked_at(filled: Filled) -> dict[str, list[tuple[str, str, dict]]]:
             for namespace, metric, dimensions in metrics_of(alarm)
         ]
     (dashboard,) = filled.of_type("AWS::CloudWatch::Dashboard").values()
-    for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
+    body = dashboard["DashboardBody"]
+    for widget in json.loads(body.get("Fn::Sub") if isinstance(body, dict) else body)["widgets"]:
         properties = widget["properties"]
         rows = [[part for part in row if not isinstance(part, dict)] for row in properties["metrics"]]
-        found[properties["title"]] = [
-            (row[0], row[1], dict(zip(row[2::2], row[3::2], strict=True))) for row in rows if row
-        ]
+        plain = [(row[0], row[1], dict(zip(row[2::2], row[3::2], strict=True))) for row in rows if row]
+        expressions = [part["expression"] for row in properties["metrics"] for part in row if "expression" in part]
+        found[properties["title"]] = plain + [metric for text in expressions for metric in searched(text)]
     return found
 
 
 def test_alarms_and_widgets_look_at_what_is_written(written):
     filled = Filled()
-    mode = filled.parameters["Mode"]
+    modes = filled.template["Parameters"]["Mode"]["AllowedValues"]
     for name, metrics in looked_at(filled).items():
         assert metrics, name
         for namespace, metric, dimensions in metrics:
             row = f"{name}: {namespace} {metric} {dimensions}"
             if namespace == "ImdsEnforcer":
-                values = {key: mode if value == "${Mode}" else value for key, value in dimensions.items()}
-                assert (metric, frozenset(dimensions)) in written.names, row
-                assert values["Mode"] == mode and values.get("Trigger", "sweep") in written.triggers, row
+                assert dimensions.pop("Mode") in modes, row
+                assert (metric, frozenset(dimensions.items())) in written.names, row
             else:
                 assert metric in AWS_METRICS[namespace], row
                 ((key, value),) = dimensions.items()
                 assert exists(filled, key, value), row
+
+
+def test_what_alarms_add_up_is_there_and_gaps_are_filled():
+    for name, alarm in Filled().of_type("AWS::CloudWatch::Alarm").items():
+        if "Metrics" not in alarm:
+            continue
+        (expression,) = [query["Expression"] for query in alarm["Metrics"] if "Expression" in query]
+        ids = {query["Id"] for query in alarm["Metrics"] if "MetricStat" in query}
+        assert set(re.findall(r"\b[a-z]+\b", expression)) == ids, name
+        is_filled = len(re.findall(r"FILL\([a-z]+, 0\)", expression)) == len(ids)
+        # Calls and throttles are written together.
+        assert is_filled or ids == {"calls", "throttles"}, name
 
 
 # From the guides of SQS and Lambda.
@@ -182,10 +208,15 @@ AWS_METRICS = {
 
 def exists(filled: Filled, key: str, value) -> bool:
     """Whether a dimension names a queue or a function of the template."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    name = re.search(r"[A-Z][A-Za-z]+", text.replace("Fn::GetAtt", "").replace("Ref", "")).group()
-    kind = {"QueueName": "AWS::SQS::Queue", "FunctionName": "AWS::Serverless::Function"}[key]
-    return name in filled.of_type(kind)
+    match key, value:
+        case "QueueName", {"Fn::GetAtt": [name, "QueueName"]}:
+            return name in filled.of_type("AWS::SQS::Queue")
+        case "QueueName", str(text):
+            name = re.fullmatch(r"\$\{(\w+)\.QueueName\}", text)
+            return bool(name) and name[1] in filled.of_type("AWS::SQS::Queue")
+        case "FunctionName", {"Ref": name}:
+            return name in filled.of_type("AWS::Serverless::Function")
+    return False
 
 
 def test_every_alarm_says_what_to_do_and_goes_to_the_topic():
@@ -194,13 +225,59 @@ def test_every_alarm_says_what_to_do_and_goes_to_the_topic():
     assert len(alarms) >= 8
     for name, alarm in alarms.items():
         assert len(alarm["AlarmDescription"]) > 80, name
-        assert alarm["AlarmActions"] == [topic], name
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic], name
     assert not any("AlarmActions" in alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values())
 
 
-def test_the_service_control_policy_of_security_md_is_one():
+def service_control_policy() -> dict:
+    """The one of SECURITY.md."""
     text = (ROOT / "SECURITY.md").read_text()
-    block = re.search(r"^    \{\n(?:    .*\n)+", text, re.MULTILINE).group()
-    policy = json.loads(block)
+    return json.loads(re.search(r"^    \{\n(?:    .*\n)+", text, re.MULTILINE).group())
+
+
+def test_the_service_control_policy_fits():
+    policy = service_control_policy()
     assert len(json.dumps(policy, separators=(",", ":"))) < 5120, "the most that Organizations takes"
     assert {statement["Effect"] for statement in policy["Statement"]} == {"Deny"}
+
+
+IAM, ADMIN = "arn:aws:iam::111122223333:role", {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/platform-admin"}
+SQS, EC2 = "arn:aws:sqs:us-east-1:111122223333", "arn:aws:ec2:us-east-1:111122223333"
+GROUP = "arn:aws:autoscaling:us-east-1:111122223333:autoScalingGroup:x:autoScalingGroupName/g"
+OURS = {"aws:PrincipalArn": f"{IAM}/imds-enforcer-EnforcerRole-1"}
+LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "context", "expected"),
+    [
+        ("iam:PassRole", f"{IAM}/imds-enforcer-EnforcerRole-1", {}, False),
+        ("iam:PassRole", f"{IAM}/app", {}, True),
+        ("iam:PutRolePolicy", f"{IAM}/imds-enforcer-member", {}, False),
+        ("iam:PutRolePolicy", f"{IAM}/imds-enforcer-member", ADMIN, True),
+        ("iam:PutRolePolicy", f"{IAM}/imds-enforcer-member", {"aws:PrincipalArn": f"{IAM}/stacksets-exec-1"}, True),
+        ("iam:GetRole", f"{IAM}/imds-enforcer-member", {}, True),
+        ("sqs:ReceiveMessage", f"{SQS}:imds-enforcer-Queue-1", OURS, True),
+        ("sqs:SendMessage", f"{SQS}:imds-enforcer-Queue-1", {}, False),
+        ("sqs:SendMessage", f"{SQS}:orders", {}, True),
+        ("events:DisableRule", "arn:aws:events:us-east-1:111122223333:rule/StackSet-imds-enforcer-1", {}, False),
+        ("events:DisableRule", "arn:aws:events:us-east-1:111122223333:rule/nightly", {}, True),
+        ("lambda:InvokeFunction", f"{LAMBDA}:imds-enforcer-Enforcer-1", {}, False),
+        ("lambda:UpdateEventSourceMapping", "*", {"lambda:FunctionArn": f"{LAMBDA}:imds-enforcer-Enforcer-1"}, False),
+        ("lambda:UpdateEventSourceMapping", "*", {"lambda:FunctionArn": f"{LAMBDA}:orders"}, True),
+        ("cloudtrail:StopLogging", "*", {}, False),
+        ("ec2:CreateTags", f"{EC2}:instance/i-1", {"aws:TagKeys": ["Name", "imds:ExemptUntil"]}, False),
+        ("ec2:CreateTags", f"{EC2}:instance/i-1", {"aws:TagKeys": ["Name"]}, True),
+        ("ec2:CreateTags", f"{EC2}:volume/vol-1", {"aws:TagKeys": ["imds:x"]}, True),
+        ("ec2:DeleteTags", f"{EC2}:instance/i-1", {}, False),
+        ("ec2:DeleteTags", f"{EC2}:instance/i-1", {"aws:TagKeys": ["Name"]}, True),
+        ("autoscaling:CreateOrUpdateTags", GROUP, {"aws:TagKeys": ["imds:ExemptUntil"]}, False),
+        ("ec2:ModifyInstanceMetadataOptions", f"{EC2}:instance/i-1", {}, False),
+        ("ec2:ModifyInstanceMetadataOptions", f"{EC2}:instance/i-1", OURS, True),
+    ],
+)
+def test_what_the_service_control_policy_denies(action, resource, context, expected):
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    present = {"aws:PrincipalArn": f"{IAM}/developer"} | context
+    statements = [everything, *service_control_policy()["Statement"]]
+    assert is_allowed(statements, action, resource, present) is expected
