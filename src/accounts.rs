@@ -6,15 +6,18 @@ use std::sync::{Arc, OnceLock};
 use aws_config::SdkConfig;
 use imds_core::ids::{AccountId, Place};
 use imds_core::outcome::Call;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
-use crate::ec2::{Count, Ec2};
+use crate::ec2::{Access, Count, Ec2};
 use crate::pace::Pacer;
 use crate::session::MemberRole;
 
 /// How many accounts and Regions are kept for later: more than a batch is likely to name, and few enough to keep memory
 /// small.
 const KEPT: usize = 256;
+
+/// How many calls to EC2 the process makes at once. Lambda allows 1,024 open files.
+const CALLS_AT_ONCE: usize = 200;
 
 /// Clients, made at first use and kept within bounds: connections, credentials and pace outlive an invocation.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub struct Accounts {
     modify_rate: f64,
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
+    slots: Arc<Semaphore>,
     kept: Mutex<Kept>,
 }
 
@@ -58,7 +62,8 @@ impl Accounts {
     /// Reaches EC2 with the credentials and settings of `shared`, and in other accounts than our own with those of
     /// `member_role`, if there is one; `modify_rate` is changes a second, per account and Region.
     pub fn new(shared: SdkConfig, modify_rate: f64, member_role: Option<MemberRole>) -> Self {
-        Self { shared, modify_rate, member_role, own: OnceLock::new(), kept: Mutex::default() }
+        let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
+        Self { shared, modify_rate, member_role, own: OnceLock::new(), slots, kept: Mutex::default() }
     }
 
     /// Takes the ARN of the function, which Lambda tells at each invocation: it says which account is our own.
@@ -82,10 +87,13 @@ impl Accounts {
         }
         kept.make_room();
         let pacer = Arc::new(Pacer::new(self.modify_rate));
-        let ec2 = match self.member_role.as_ref().filter(|_| !self.is_own(&place.account)) {
-            None => Ec2::new(&self.shared, &place.region),
-            Some(role) => Ec2::new(self.settings(role, &place.account, &mut kept).await, &place.region),
+        let role = self.member_role.as_ref().filter(|_| !self.is_own(&place.account));
+        let access = Access { slots: Arc::clone(&self.slots), is_assumed: role.is_some() };
+        let settings = match role {
+            None => &self.shared,
+            Some(role) => self.settings(role, &place.account, &mut kept).await,
         };
+        let ec2 = Ec2::new(settings, &place.region, access);
         let reach = Reach { ec2, pacer };
         kept.reached.insert(place.clone(), (reach.clone(), uses));
         reach

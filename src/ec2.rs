@@ -17,10 +17,12 @@ use imds_core::metadata::{Change, OptionValue};
 use imds_core::outcome::{Call, Mode, Refusal};
 use imds_core::trigger::Named;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{Duration as Span, OffsetDateTime, UtcOffset};
+use tokio::sync::Semaphore;
 
 pub use count::Count;
 use count::Counts;
@@ -39,12 +41,22 @@ pub struct Ec2 {
     client: aws_sdk_ec2::Client,
     /// Tries once: changes are tried again at their own pace.
     once: aws_sdk_ec2::Client,
+    access: Access,
     counts: Counts,
+}
+
+/// How a client gets to EC2.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// How many calls the whole process makes at once: each takes a connection, and memory for its answer.
+    pub slots: Arc<Semaphore>,
+    /// Whether its credentials are those of an assumed role.
+    pub is_assumed: bool,
 }
 
 impl Ec2 {
     /// A client for `region` with the credentials and the HTTP client of `shared`.
-    pub fn new(shared: &SdkConfig, region: &Region) -> Self {
+    pub fn new(shared: &SdkConfig, region: &Region, access: Access) -> Self {
         let config = aws_sdk_ec2::config::Builder::from(shared)
             .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
             .retry_partition(partition(region))
@@ -55,6 +67,7 @@ impl Ec2 {
                 RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(5)),
             ),
             once: client(RetryConfig::disabled()),
+            access,
             counts: Counts::default(),
         }
     }
@@ -73,8 +86,8 @@ impl Ec2 {
         const CALL: Call = Call::DescribeInstances;
         let request = self.client.describe_instances().filters(filter(named)).max_results(INSTANCES_PER_PAGE);
         let request = request.set_next_token(token).customize();
-        let answer = request.interceptor(self.counts.of::<DescribeInstancesError>(CALL)).send().await;
-        let answer = answer.map_err(|error| refusal(CALL, &error))?;
+        let request = request.interceptor(self.counts.of::<DescribeInstancesError>(CALL));
+        let answer = self.call(CALL, request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
         Ok(Page { instances: read::instances(answer.reservations), next })
     }
@@ -125,8 +138,7 @@ impl Ec2 {
         }
         const CALL: Call = Call::ModifyInstanceMetadataOptions;
         let counter = self.counts.of::<ModifyInstanceMetadataOptionsError>(CALL);
-        let answer = request.customize().interceptor(counter).send().await;
-        let answer = answer.map_err(|error| refusal(CALL, &error))?;
+        let answer = self.call(CALL, request.customize().interceptor(counter).send()).await?;
         let state = answer.instance_metadata_options.and_then(|options| options.state);
         Ok(state.and_then(|state| OptionsState::from_name(state.as_str())))
     }
@@ -139,9 +151,28 @@ impl Ec2 {
         const CALL: Call = Call::GetInstanceMetadataDefaults;
         let counter = self.counts.of::<GetInstanceMetadataDefaultsError>(CALL);
         let request = self.client.get_instance_metadata_defaults().customize();
-        let answer = request.interceptor(counter).send().await.map_err(|error| refusal(CALL, &error))?;
+        let answer = self.call(CALL, request.interceptor(counter).send()).await?;
         let enforced = answer.account_level.and_then(|defaults| defaults.http_tokens_enforced);
         Ok(enforced == Some(sdk::HttpTokensEnforcedState::Enabled))
+    }
+}
+
+impl Ec2 {
+    /// Makes a call when there is a slot for it.
+    async fn call<T, E>(
+        &self,
+        call: Call,
+        sent: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, Refusal>
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        // The semaphore is never closed.
+        let _slot = self.access.slots.acquire().await;
+        sent.await.map_err(|error| match session::refusal(&error).filter(|_| self.access.is_assumed) {
+            Some(refusal) => refusal,
+            None => refusal(call, &error),
+        })
     }
 }
 
@@ -192,12 +223,12 @@ fn refusal<E>(call: Call, error: &SdkError<E>) -> Refusal
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    session::refusal(error).unwrap_or_else(|| Refusal {
+    Refusal {
         call,
         code: error.code().map(str::to_owned),
         message: error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned),
         status: error.raw_response().map(|response| response.status().as_u16()),
-    })
+    }
 }
 
 /// The SDK's allowance of retries, which by default all clients of a Region share and nothing refills: one account's

@@ -12,11 +12,11 @@ const BURST: f64 = 80.0;
 /// What is left of the rate when EC2 throttles: twice within a second does not count twice.
 const BACK_OFF: f64 = 0.75;
 
-/// What comes back with every success, as a share of the full rate.
-const RECOVERY: f64 = 1.0 / 8.0;
+/// What becomes of the rate with every success, up to the full one.
+const RECOVERY: f64 = 1.25;
 
 /// The least share of its rate that a pacer falls back to while EC2 throttles.
-const LEAST_SHARE: f64 = 1.0 / 8.0;
+const LEAST_SHARE: f64 = 1.0 / 40.0;
 
 /// A token bucket, shared by everything that one process does in one account and Region. Where EC2 throttles, since others
 /// draw on the account's limit too, it gives way: the burst is over, the rate falls, and comes back with every success.
@@ -99,7 +99,7 @@ impl Pacer {
     /// Takes back a little of what was given way, as EC2 does not throttle.
     pub fn accepted(&self) {
         let mut level = self.level();
-        level.rate = (level.rate + self.rate * RECOVERY).min(self.rate);
+        level.rate = (level.rate * RECOVERY).min(self.rate);
     }
 
     /// The level now.

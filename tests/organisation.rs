@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use serde_json::Value;
 use support::lambda::Lambda;
 use support::*;
 
-const ACCOUNTS: [&str; 3] = [ACCOUNT, "444455556666", "777788889999"];
+/// Our own, and three members.
+const ACCOUNTS: [&str; 4] = [ACCOUNT, "444455556666", "777788889999", "888899990000"];
 const REGIONS: [&str; 2] = [REGION, "eu-west-1"];
 const MEMBER_ROLE: (&str, &str) = ("IMDS_MEMBER_ROLE", "imds-enforcer-member");
 
@@ -54,12 +56,12 @@ async fn each_instance_is_changed_in_its_account_and_region_with_one_session_an_
 
     let answer = scene.answer(batch(&bodies, 1)).await;
 
-    assert_eq!((answer.report.counts.clone(), failures(&answer)), ([("enforced", 6)].into(), vec![]));
+    assert_eq!((answer.report.counts.clone(), failures(&answer)), ([("enforced", 8)].into(), vec![]));
     let calls = scene.sim.calls();
     let role = |account: &str| format!("arn:aws:iam::{account}:role/imds-enforcer-member");
     assert_eq!(
         assumptions(&calls),
-        [role(ACCOUNTS[1]), role(ACCOUNTS[2])],
+        [role(ACCOUNTS[1]), role(ACCOUNTS[2]), role(ACCOUNTS[3])],
         "one an account, and none for our own"
     );
     for ((account, region), (id, _)) in places.iter().zip(&launched) {
@@ -110,8 +112,8 @@ async fn a_role_that_is_not_there_yet_holds_up_no_other_account() {
     scene.sim.inject(Fault { account: Some(ACCOUNTS[1].to_owned()), ..refused });
 
     let answer = scene.answer(batch(&bodies, 1)).await;
-    let expected = [(ACCOUNTS[0], "enforced"), (ACCOUNTS[1], "unreachable"), (ACCOUNTS[2], "enforced")];
-    assert_eq!(outcomes(&answer), expected.map(|(account, outcome)| (account.to_owned(), outcome)).into());
+    let outcome = |account: &str| if account == ACCOUNTS[1] { "unreachable" } else { "enforced" };
+    assert_eq!(outcomes(&answer), ACCOUNTS.map(|account| (account.to_owned(), outcome(account))).into());
     assert_eq!(failures(&answer), ["m1"]);
     let report = answer.report.outcomes.iter().find(|r| r.account.as_str() == ACCOUNTS[1]).unwrap();
     let reason = report.reasons.last().unwrap();
@@ -120,6 +122,30 @@ async fn a_role_that_is_not_there_yet_holds_up_no_other_account() {
     scene.sim.clear_faults();
     let answer = scene.answer(batch(&bodies[1..2], 2)).await;
     assert_eq!((outcomes(&answer)[ACCOUNTS[1]], failures(&answer)), ("enforced", vec![]));
+}
+
+#[tokio::test]
+async fn a_role_that_sts_does_not_answer_for_holds_up_no_other_account() {
+    let scene = Scene::new(&[MEMBER_ROLE]).await;
+    let launched = ACCOUNTS.map(|account| launch(&scene.sim, account, REGION));
+    let bodies: Vec<String> = launched.iter().map(|(_, event)| event.to_string()).collect();
+    // The first of the members, in the order of their ids.
+    let hangs = Fault::new(FaultKind::Hang(None)).on("AssumeRole");
+    scene.sim.inject(Fault { account: Some(ACCOUNTS[1].to_owned()), ..hangs });
+    let others = async {
+        let started = Instant::now();
+        let is_done = |(account, (id, _)): (&&str, &(String, Value))| {
+            *account == ACCOUNTS[1] || is_required(&scene.sim, account, REGION, id)
+        };
+        while !ACCOUNTS.iter().zip(&launched).all(is_done) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        started.elapsed()
+    };
+    let answer = scene.answer_within(batch(&bodies, 1), Duration::from_secs(15));
+    let (answer, others) = tokio::join!(answer, others);
+    assert!(others < Duration::from_secs(2), "{others:?}");
+    assert_eq!(failures(&answer), ["m1"], "{:?}", answer.report);
 }
 
 #[tokio::test]
@@ -162,4 +188,39 @@ async fn a_thousand_accounts_take_bounded_memory_and_connections() {
     assert!(memory < 60.0, "{memory:.1} MB");
     assert!(memory - figures[4].0 < 8.0, "flat once the clients that are kept are there: {figures:.0?}");
     assert!(files < 300, "{files} open files");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_changes_in_many_accounts_take_bounded_connections() {
+    let settings = Settings { apply_delay: Duration::from_millis(200), ..Settings::default() };
+    let sim = Ec2Sim::start(settings).await.unwrap();
+    let mut lambda = Lambda::start(&sim, &[MEMBER_ROLE]).await;
+    let accounts = (0..100_u64).map(|number| format!("{:012}", 100_000_000_000 + number));
+    let bodies: Vec<String> = accounts
+        .map(|account| {
+            let ids = sim.place(&account, REGION).launch(imdsv1(30));
+            let mut event = launch_event(&ids);
+            event["account"] = account.into();
+            event.to_string()
+        })
+        .collect();
+    let (files, most) = (lambda.files(), Cell::new(0));
+    let watch = async {
+        loop {
+            most.set(most.get().max(std::fs::read_dir(&files).map_or(0, Iterator::count)));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = lambda.invoke(batch(&bodies, 1), Duration::from_secs(120)) => answer.unwrap().unwrap(),
+        () = watch => unreachable!("it watches until the answer"),
+    };
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 0);
+    let (most, memory) = (most.get(), lambda.peak_memory());
+    println!("3,000 changes in 100 accounts at once: at most {most} open files, {memory:.0} MB");
+    assert!(
+        (50..450).contains(&most),
+        "200 calls to EC2, and sessions of the role beside: {most} open files"
+    );
+    assert!(memory < 80.0, "{memory:.1} MB");
 }

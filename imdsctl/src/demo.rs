@@ -89,6 +89,7 @@ fn enforcer(sim: &Ec2Sim) -> Result<Enforcer> {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(REGION))
         .endpoint_url(sim.endpoint())
+        .http_client(imds_enforcer::sdk::http_client())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build();
     let accounts = Accounts::new(sdk, config.modify_rate, None);

@@ -52,8 +52,9 @@ def resolved(pattern):
     match pattern:
         case {"Fn::GetAtt": [name, "Arn"]}:
             return role(name)
-        case {"Fn::Sub": text}:
-            return text.replace("${AWS::Partition}", "aws").replace("${AWS::AccountId}", "111122223333")
+        case {"Fn::Split": [",", {"Fn::Sub": [text, {"Hub": {"Fn::Join": [",", {"Ref": "HubRoleArns"}]}}]}]}:
+            text = text.replace("${AWS::Partition}", "aws").replace("${AWS::AccountId}", "111122223333")
+            return text.replace("${Hub}", ",".join(map(role, ["EnforcerRole", "SweeperRole"]))).split(",")
         case dict():
             return {key: resolved(value) for key, value in pattern.items()}
         case list():
@@ -176,7 +177,11 @@ def test_near_misses_and_hits(name, template):
     check(event, template, expected)
 
 
-OURS = {"account": ["EnforcerRole", "SweeperRole"], "member": ["imds-enforcer-member"]}
+OURS = {
+    "account": ["EnforcerRole", "SweeperRole"],
+    # In the hub's own account the hub's roles act themselves.
+    "member": ["imds-enforcer-member", "EnforcerRole", "SweeperRole"],
+}
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -185,6 +190,13 @@ def test_our_own_changes_are_no_drift(template):
         check(by(assumed(role(name))), template, [])
         check(by(assumed(role(name + "2"))), template, [DRIFT])
         check(by(assumed(f"arn:aws:iam::444455556666:role/{name}")), template, [DRIFT])
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_the_hub_takes_up_nothing_that_a_member_need_not_forward(name):
+    event, expected = NEAR[name]
+    ours = {SWEEP: ["MemberSweepRule"]}
+    assert matching(event, HUB) == ([] if not expected else ours.get(expected[0], ["MemberEventRule"]))
 
 
 def test_the_hub_takes_up_nothing_else():

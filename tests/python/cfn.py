@@ -68,6 +68,10 @@ class Filled:
                 return text.split(separator)
             case {"Fn::Select": [index, list(items)]}:
                 return items[int(index)]
+            case {"Fn::Sub": [str(text), dict(more)]} if all(isinstance(item, str) for item in more.values()):
+                for name, item in more.items():
+                    text = text.replace(f"${{{name}}}", item)
+                return self.called({"Fn::Sub": text})
             case {"Fn::Sub": str(text)}:
                 text = re.sub(r"\$\{([\w:]+)\}", lambda m: str(self.parameters.get(m[1], m[0])), text)
                 return {"Fn::Sub": text} if "${" in text else text

@@ -25,6 +25,7 @@ def member(region: str = "us-east-1", **parameters: str) -> Filled:
         "HubRoleArns": ",".join(ROLES),
         "OrganizationId": ORGANISATION,
         "Regions": "us-east-1,eu-west-1",
+        "RoleRegion": "us-east-1",
     }
     return Filled(load("MEMBER_JSON"), region, **filled | parameters)
 
@@ -57,6 +58,7 @@ def test_the_stack_set_rolls_out_what_the_member_asks_for_and_survives_a_bad_acc
     known = load("MEMBER_JSON")["Parameters"]
     assert {name for name, p in known.items() if "Default" not in p} <= parameters.keys() <= known.keys()
     assert parameters["Regions"] == "us-east-1,eu-west-1"
+    assert parameters["RoleRegion"] == "us-east-1"
     assert parameters["HubRoleArns"] == {"Fn::Sub": "${EnforcerRole.Arn},${SweeperRole.Arn}"}
     (group,) = stack_set["StackInstancesGroup"]
     assert group["Regions"] == ["us-east-1", "eu-west-1"]
@@ -71,6 +73,9 @@ def test_the_stack_set_rolls_out_what_the_member_asks_for_and_survives_a_bad_acc
 def test_the_role_is_made_in_one_region_and_nothing_else_has_a_name():
     assert "MemberRole" in member("us-east-1").resources
     assert "MemberRole" not in member("eu-west-1").resources
+    for regions in ("eu-west-1,us-east-1", "eu-west-1,us-east-1,ap-south-1"):
+        assert "MemberRole" in member("us-east-1", Regions=regions).resources, "whatever becomes of the list"
+        assert "MemberRole" not in member("eu-west-1", Regions=regions).resources
     names = re.compile(r"Name$")
     for region in ("us-east-1", "eu-west-1"):
         for logical, resource in member(region).resources.items():
@@ -204,3 +209,46 @@ def test_the_hub_becomes_the_member_role_in_its_organisation_only():
     ]:
         allowed = is_allowed(statements, "sts:AssumeRole", resource, {"aws:ResourceOrgID": organisation})
         assert allowed is expected, row
+
+
+def test_what_receives_is_there_before_members_send_and_a_lost_parameter_takes_no_stacks():
+    members = load("TEMPLATE_JSON")["Resources"]["Members"]
+    assert {"BusPolicy", "MemberEventRule", "MemberSweepRule", "QueuePolicy"} <= set(members["DependsOn"])
+    assert members["DeletionPolicy"] == members["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize(
+    ("role", "service", "context", "expected"),
+    [
+        ("ForwardRole", "events", {}, True),
+        ("ForwardRole", "events", {"aws:SourceAccount": OTHER}, False),
+        ("ForwardRole", "events", {"aws:SourceArn": f"arn:aws:events:us-east-1:{OTHER}:rule/x"}, False),
+        ("ScheduleRole", "scheduler", {}, True),
+        ("ScheduleRole", "scheduler", {"aws:SourceAccount": OTHER}, False),
+    ],
+)
+def test_who_may_become_the_roles_of_rules_and_schedule(role, service, context, expected):
+    trust = member().of_type("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
+    assert [s["Principal"] for s in trust] == [{"Service": f"{service}.amazonaws.com"}]
+    usual = {"aws:SourceAccount": HUB, "aws:SourceArn": f"arn:aws:events:us-east-1:{HUB}:rule/member-LaunchRule-1"}
+    assert is_allowed(trust, "sts:AssumeRole", "*", usual | context) is expected
+
+
+def test_rules_send_to_the_hub_alone_and_the_schedule_sweeps_alone():
+    roles = member().of_type("AWS::IAM::Role")
+    granted = {
+        name: [s for policy in roles[name]["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+        for name in ("ForwardRole", "ScheduleRole")
+    }
+    bus, own = (
+        f"arn:aws:events:us-east-1:{HUB}:event-bus/imds-enforcer",
+        f"arn:aws:events:us-east-1:{HUB}:event-bus/default",
+    )
+    assert is_allowed(granted["ForwardRole"], "events:PutEvents", bus, {})
+    assert not is_allowed(granted["ForwardRole"], "events:PutEvents", own, {})
+    sweep = {"events:source": ["imds-enforcer"], "events:detail-type": ["Sweep"]}
+    schedules = [s for s in granted["ScheduleRole"] if s["Action"] == "events:PutEvents"]
+    assert is_allowed(schedules, "events:PutEvents", own, sweep)
+    assert not is_allowed(schedules, "events:PutEvents", bus, sweep)
+    assert not is_allowed(schedules, "events:PutEvents", own, sweep | {"events:source": ["something"]})
+    assert not is_allowed(schedules, "events:PutEvents", own, {})

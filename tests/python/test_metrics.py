@@ -29,6 +29,6 @@ def test_every_document_is_valid_and_has_what_it_names(written):
 def test_every_outcome_is_counted(written):
     counted = {name for name, _ in written.names}
     outcomes = {"Enforced", "Compliant", "WouldEnforce", "Exempt", "OutOfScope", "Blocked", "Denied", "Gone"}
-    outcomes |= {"Pending", "NotReady", "Throttled", "Failed"}
+    outcomes |= {"Pending", "NotReady", "Throttled", "Unreachable", "Failed"}
     others = {"Warnings", "PendingTooLong", "ExemptionsEnding", "LaunchToApplied", "Calls", "Throttles", "SweepsDone"}
     assert counted == outcomes | others

@@ -88,7 +88,7 @@ def test_its_functions_have_roles_code_and_queues(moto, stack):
         assert variables["IMDS_MODE"] == "enforce" and "AWS_ENDPOINT_URL_EC2" not in variables
     assert len(stack["AWS::Lambda::LayerVersion"]) == 1
     mappings = lambdas.list_event_source_mappings()["EventSourceMappings"]
-    assert {mapping["BatchSize"] for mapping in mappings} == {100, 1}
+    assert {mapping["BatchSize"] for mapping in mappings} == {100, 10}
     assert all(mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for mapping in mappings)
 
 

@@ -51,15 +51,15 @@ def of_every_outcome(start) -> Written:
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     policy = {"baseline": {"HttpTokens": "required"}, "instanceTags": {"exemptions": {"maxDays": 30}}}
     function = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY=json.dumps(policy), IMDS_MODIFY_RATE="1000")
-    ids = running(ec2, 5)
+    ids = running(ec2, 6)
     for instance_id, kind in zip(
         ids[1:],
         ["deny", "throttle", {"error": {"code": "SomethingNew", "status": 400, "message": "no"}}],
         strict=False,
     ):
         sim.fault(action=MODIFY, instance=instance_id, kind=kind)
-    refused = {"error": {"code": "UnsupportedOperation", "status": 400, "message": "no"}}
-    sim.fault(action=MODIFY, instance=ids[4], kind=refused)
+    for instance_id, code in zip(ids[4:], ["UnsupportedOperation", "IncorrectInstanceState"], strict=True):
+        sim.fault(action=MODIFY, instance=instance_id, kind={"error": {"code": code, "status": 400, "message": "no"}})
     exempt = launch(ec2, tags={"imds:ExemptUntil": today})
     warned = launch(ec2, tags={"imds:Unknown": "x"})
     (terminated,) = running(ec2)
@@ -73,7 +73,11 @@ def of_every_outcome(start) -> Written:
         came_to_run(*ids, *exempt, *warned, terminated),
         redelivered,
         came_to_run(NO_INSTANCE),
+        sample_events.about("imds-enforcer-sweep", []),
     )
+    sim.fault(action="AssumeRole", kind="deny")
+    foreign = start(Function, sim.url, AWS_ENDPOINT_URL_STS=sim.url, IMDS_MEMBER_ROLE="imds-enforcer-member")
+    found += documents(foreign, came_to_run(*ids[:1]))
     dry = start(Function, sim.url, IMDS_MODE="dry-run")
     sim.control("DELETE", "faults")
     launched = sample_events.about("ec2-launch-one", running(ec2))
@@ -82,7 +86,7 @@ def of_every_outcome(start) -> Written:
     waiting = start(Function, slow.url, IMDS_VERIFY_SECONDS="1")
     (unapplied,) = launch(ec2_client(slow.url))
     wait_for_state(ec2_client(slow.url), unapplied, "running")
-    first = came_to_run(unapplied)
+    first = sample_events.about("imds-enforcer-sweep", [])
     again = came_to_run(unapplied)
     again["Records"][0]["attributes"]["ApproximateReceiveCount"] = "2"
     return Written(found + documents(waiting, first, again))

@@ -109,8 +109,12 @@ impl Lambda {
 
     /// How many files, connections included, the process has open.
     pub fn open_files(&self) -> usize {
-        let id = self.process.id().expect("it runs");
-        std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+        std::fs::read_dir(self.files()).unwrap().count()
+    }
+
+    /// The folder of the files that the process has open.
+    pub fn files(&self) -> String {
+        format!("/proc/{}/fd", self.process.id().expect("it runs"))
     }
 
     /// The most memory that the process had resident so far, in MB.

@@ -124,6 +124,7 @@ fn connect(sim: &Ec2Sim) -> SdkConfig {
         .time_source(SystemTimeSource::new())
         .region(Region::new(REGION))
         .endpoint_url(sim.endpoint())
+        .http_client(imds_enforcer::sdk::http_client())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build()
 }

@@ -1,0 +1,42 @@
+//! The calls alone: describes what an event names, requires tokens, and looks once more. No policy, no checks, no log.
+//! What the function takes beyond this is its own.
+#![allow(clippy::unwrap_used, reason = "a measurement ends by panicking")]
+
+use aws_config::BehaviorVersion;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, HttpTokensState};
+use futures_util::{StreamExt, stream};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::{Value, json};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let shared =
+        aws_config::defaults(BehaviorVersion::latest()).http_client(imds_enforcer::sdk::http_client());
+    let client = Client::new(&shared.load().await);
+    lambda_runtime::run(service_fn(|event| answer(&client, event))).await
+}
+
+async fn answer(client: &Client, event: LambdaEvent<Value>) -> Result<Value, Error> {
+    let records = event.payload["Records"].as_array().cloned().unwrap_or_default();
+    let bodies = records.iter().map(|record| serde_json::from_str(record["body"].as_str().unwrap()).unwrap());
+    let events: Vec<Value> = if records.is_empty() { vec![event.payload] } else { bodies.collect() };
+    let ids: Vec<String> =
+        events.iter().map(|event| event["detail"]["instance-id"].as_str().unwrap().to_owned()).collect();
+    describe(client, &ids).await;
+    stream::iter(&ids)
+        .for_each_concurrent(20, |id| async move {
+            let request = client.modify_instance_metadata_options().instance_id(id);
+            request.http_tokens(HttpTokensState::Required).send().await.unwrap();
+        })
+        .await;
+    describe(client, &ids).await;
+    Ok(json!({"batchItemFailures": []}))
+}
+
+async fn describe(client: &Client, ids: &[String]) {
+    for chunk in ids.chunks(200) {
+        let filter = Filter::builder().name("instance-id").set_values(Some(chunk.to_vec())).build();
+        client.describe_instances().filters(filter).send().await.unwrap();
+    }
+}

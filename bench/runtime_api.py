@@ -1,0 +1,112 @@
+"""A stand-in for Lambda's Runtime API, and a process that polls it."""
+
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ACCOUNT, REGION = "111122223333", "us-east-1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.polls.put(time.perf_counter())
+        payload = self.server.payloads.get()
+        if payload is None:
+            self.close_connection = True
+            return
+        self.send_response(200)
+        for name, value in {
+            "Lambda-Runtime-Aws-Request-Id": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + 180) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(payload)),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        self.server.answers.put((time.perf_counter(), self.path.rsplit("/", 1)[1], body))
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """A process that is stopped resets its connection."""
+
+
+class Process:
+    """A function that runs."""
+
+    def __init__(self, command: list[str | Path], environment: dict[str, str], folder: Path):
+        self.api = Server(("127.0.0.1", 0), Handler)
+        self.api.polls, self.api.payloads, self.api.answers = queue.Queue(), queue.Queue(), queue.Queue()
+        threading.Thread(target=self.api.serve_forever, args=(0.01,), daemon=True).start()
+        fixed = {
+            "PATH": os.environ["PATH"],
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.api.server_port}",
+            "AWS_LAMBDA_FUNCTION_NAME": "f",
+            "AWS_LAMBDA_FUNCTION_VERSION": "1",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self.log = (folder / "log").open("wb")
+        self.started = time.perf_counter()
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            env=fixed | environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def until_poll(self) -> float:
+        """Seconds from start to the first poll."""
+        return self.api.polls.get(timeout=60) - self.started
+
+    def invoke(self, payload: dict) -> float:
+        """Gives it a payload; when it answered."""
+        self.api.payloads.put(json.dumps(payload).encode())
+        answered, kind, body = self.api.answers.get(timeout=120)
+        if kind != "response":
+            raise RuntimeError(f"{body.decode()}\n{Path(self.log.name).read_text()}")
+        return answered
+
+    def cpu(self) -> float:
+        """Seconds of CPU so far, its own and the kernel's for it."""
+        ticks = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+    def peak_memory(self) -> float:
+        """The most memory it had resident, in MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.api.payloads.put(None)
+        self.api.shutdown()
+        self.api.server_close()
+        self.log.close()
