@@ -16,6 +16,7 @@ from pathlib import Path
 
 import requests
 from runtime_api import ACCOUNT, REGION, Process
+from tls import Tls
 
 HERE = Path(__file__).resolve().parent
 RUNS, COLD_RUNS, WARM_EVENTS, BATCH = 30, 10, 300, 1000
@@ -95,14 +96,14 @@ def batch(events: list[dict]) -> dict:
     return {"Records": [record | {"messageId": str(n), "body": json.dumps(e)} for n, e in enumerate(events)]}
 
 
-def init(all_programs: dict[str, Program]) -> dict[str, float]:
+def init(all_programs: dict[str, Program], **more: str) -> dict[str, float]:
     """Median milliseconds from start to the first poll."""
     times = {name: [] for name in all_programs}
     for number in range(RUNS):
         for name, program in all_programs.items():
             if name in ("boto3", "c7n") and number >= COLD_RUNS:
                 continue
-            with running(program) as process:
+            with running(program, **more) as process:
                 times[name].append(process.until_poll() * 1000)
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -116,6 +117,23 @@ def cold(all_programs: dict[str, Program], ec2: Ec2, endpoint: str = "", **more:
             with running(all_programs[name], endpoint or ec2.url, **more) as process:
                 times[name].append((process.invoke(one) - process.started) * 1000)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def over_tls(all_programs: dict[str, Program], ec2: Ec2, folder: Path) -> list[tuple[str, dict, str]]:
+    """The first event over TLS, with one root certificate and with those of the machine beside it."""
+    tls = Tls(int(ec2.url.rsplit(":", 1)[1]), folder)
+    system = Path("/etc/ssl/certs/ca-certificates.crt")
+    many = folder / "many.pem"
+    many.write_bytes(tls.roots.read_bytes() + (system.read_bytes() if system.exists() else b""))
+    rust = {name: program for name, program in all_programs.items() if len(program.command) == 1}
+    some = {"SSL_CERT_FILE": str(tls.roots)}
+    all_roots = {"SSL_CERT_FILE": str(many)}
+    return [
+        ("start to first poll, one root, ms", init(rust, **some), ""),
+        ("start to first poll, the machine's roots, ms", init(rust, **all_roots), ""),
+        ("start to first answer over TLS, one root, ms", cold(rust, ec2, tls.url, **some), "≤ 1.3 × bare"),
+        ("start to first answer over TLS, the machine's roots, ms", cold(rust, ec2, tls.url, **all_roots), ""),
+    ]
 
 
 def warm(program: Program, ec2: Ec2) -> tuple[float, float]:
@@ -166,7 +184,7 @@ def table(rows: list[tuple[str, dict[str, float], str]]) -> str:
     return "\n".join(lines)
 
 
-def main(binaries: Path, python: Path) -> None:
+def main(binaries: Path, python: Path, folder: Path) -> None:
     every = programs(binaries, python)
     ec2 = Ec2(binaries)
     try:
@@ -176,6 +194,7 @@ def main(binaries: Path, python: Path) -> None:
         rows = [
             ("start to first poll, ms", init(every), "≤ 2 × hello"),
             ("start to first answer, ms", cold(every, ec2), "≤ 1.3 × bare, 50 × faster than c7n"),
+            *over_tls(every, ec2, folder),
             ("CPU of a warm event, ms", {n: cpu for n, (cpu, _) in warmed.items()}, "≤ bare + 1"),
             ("changes a second, batch of 1,000", {n: rate for n, (rate, _) in bursts.items()}, "≥ 0.8 × bare"),
             ("peak memory, one event, MB", {n: memory for n, (_, memory) in warmed.items()}, "≤ 12"),
@@ -189,4 +208,5 @@ def main(binaries: Path, python: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), Path(temporary))

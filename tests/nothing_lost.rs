@@ -199,7 +199,7 @@ impl Chaos<'_> {
             Ok(_) => self.cut_off += 1,
             // On its way: its records come again by themselves.
             Err(_) => {
-                self.lambda.kill().await;
+                self.lambda.kill();
                 self.kills += 1;
                 self.lambda = start_chaotic(self.sim).await;
             }

@@ -62,6 +62,8 @@ def of_every_outcome(start) -> Written:
         sim.fault(action=MODIFY, instance=instance_id, kind={"error": {"code": code, "status": 400, "message": "no"}})
     exempt = launch(ec2, tags={"imds:ExemptUntil": today})
     warned = launch(ec2, tags={"imds:Unknown": "x"})
+    # For the sweep alone.
+    running(ec2)
     (terminated,) = running(ec2)
     ec2.terminate_instances(InstanceIds=[terminated])
     wait_for_state(ec2, terminated, "terminated")

@@ -1,7 +1,8 @@
 //! The built function as a process, under a stand-in for Lambda's Runtime API.
 
 use std::collections::HashMap;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,9 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -68,11 +67,11 @@ impl Lambda {
             ])
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let log = Arc::default();
-        tokio::spawn(read_log(process.stdout.take().unwrap(), Arc::clone(&log)));
+        let (stdout, lines) = (process.stdout.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || read_log(stdout, &lines));
         Self { process, api, invocations, server, count: 0, log }
     }
 
@@ -103,8 +102,9 @@ impl Lambda {
     }
 
     /// Ends the process at once, as SIGKILL does.
-    pub async fn kill(&mut self) {
-        self.process.kill().await.unwrap();
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     /// How many files, connections included, the process has open.
@@ -114,12 +114,12 @@ impl Lambda {
 
     /// The folder of the files that the process has open.
     pub fn files(&self) -> String {
-        format!("/proc/{}/fd", self.process.id().expect("it runs"))
+        format!("/proc/{}/fd", self.process.id())
     }
 
     /// The most memory that the process had resident so far, in MB.
     pub fn peak_memory(&self) -> f64 {
-        let id = self.process.id().expect("it runs");
+        let id = self.process.id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
@@ -130,9 +130,8 @@ fn invocation_id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-async fn read_log(stdout: ChildStdout, log: Arc<Mutex<Vec<Value>>>) {
-    let mut lines = BufReader::new(stdout).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+fn read_log(stdout: ChildStdout, log: &Mutex<Vec<Value>>) {
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         // A process that is killed may leave half a line.
         let line = serde_json::from_str(&line).unwrap_or_default();
         log.lock().unwrap().push(line);
@@ -141,6 +140,7 @@ async fn read_log(stdout: ChildStdout, log: Arc<Mutex<Vec<Value>>>) {
 
 impl Drop for Lambda {
     fn drop(&mut self) {
+        self.kill();
         self.server.abort();
     }
 }
