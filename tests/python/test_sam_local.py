@@ -25,6 +25,16 @@ def sim(start) -> Ec2Sim:
     return start(Ec2Sim, "--listen", f"{bridge()}:0", "--apply-delay", "300", "--start-delay", "50")
 
 
+def run(command: list) -> subprocess.CompletedProcess:
+    """Runs sam; once more if it hangs, as it was seen to do while it builds the image for the first time."""
+    more = {"env": settings(SAM_CLI_TELEMETRY="0"), "cwd": ROOT, "capture_output": True, "text": True}
+    try:
+        return subprocess.run(command, timeout=90, **more)
+    except subprocess.TimeoutExpired as hung:
+        print(f"sam hung: {hung.stderr}")
+        return subprocess.run(command, timeout=180, **more)
+
+
 def sam_local(function: str, event: dict, tmp_path, sim: Ec2Sim, log: str) -> dict:
     """What the function answers to the event; its EC2 is the simulator."""
     (tmp_path / "event.json").write_text(json.dumps(event))
@@ -33,8 +43,7 @@ def sam_local(function: str, event: dict, tmp_path, sim: Ec2Sim, log: str) -> di
     (tmp_path / "variables.json").write_text(json.dumps(variables))
     command = ["sam", "local", "invoke", function, "--event", tmp_path / "event.json", "--skip-pull-image"]
     command += ["--env-vars", tmp_path / "variables.json", "--add-host", f"host.docker.internal:{bridge()}"]
-    environment = settings(SAM_CLI_TELEMETRY="0")
-    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    ended = run(command)
     print(ended.stderr)
     assert ended.returncode == 0
     assert log in ended.stderr, "the function's log"
