@@ -102,60 +102,60 @@ async fn a_burst_of_500_launches_keeps_the_pace_and_loses_nothing() {
     assert!(memory < 40.0, "{memory:.1} MB");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn three_processes_share_one_bucket() {
-    let _alone = ALONE.lock().await;
+/// How several processes that share one bucket took a burst.
+struct Shared {
+    seconds: f64,
+    memory: Vec<f64>,
+    calls: Vec<RecordedCall>,
+}
+
+/// Gives a burst of 500 launches to so many processes with this rate, in batches of at most this size. None may be lost.
+async fn share(processes: usize, rate: &str, batch_size: usize) -> Shared {
     let sim = Ec2Sim::start(fast_buckets()).await.unwrap();
     let (ids, queue) = launch_burst(&sim, 500).await;
-    let queue = Mutex::new(queue);
-    let started = Instant::now();
-    let work = async || {
-        let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "13")]).await;
-        // The messages are spread over the batches that wait.
-        drain(&queue, &mut lambda, 34, Duration::from_secs(180)).await;
+    let (queue, started) = (Mutex::new(queue), Instant::now());
+    let work = async |_| {
+        let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", rate)]).await;
+        drain(&queue, &mut lambda, batch_size, Duration::from_secs(180)).await;
         lambda.peak_memory()
     };
-    let memory = tokio::join!(work(), work(), work());
-    let took = started.elapsed().as_secs_f64();
-    // Together they keep a pace of 39, below the 50 of EC2's bucket; their bursts are above what it holds.
-    let allowed = (500.0 - 80.0) / 39.0;
-    println!(
-        "three processes: {took:.1} s of {allowed:.1} s that the rates allow, {memory:.1?} MB, {:?}",
-        by_code(&sim.calls())
-    );
+    let memory = futures_util::future::join_all((0..processes).map(work)).await;
+    let seconds = started.elapsed().as_secs_f64();
     assert_all_required(&sim, &ids);
     let queue = queue.into_inner().unwrap();
     assert_eq!((queue.done, queue.dead.len()), (1000, 0));
-    assert!(took <= 1.25 * allowed, "{took:.1} s");
-    assert!(memory.0.max(memory.1).max(memory.2) < 40.0, "{memory:?} MB");
+    Shared { seconds, memory, calls: sim.calls() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_processes_share_one_bucket() {
+    let _alone = ALONE.lock().await;
+    // The messages are spread over the batches that wait.
+    let Shared { seconds, memory, calls } = share(3, "13", 34).await;
+    // Together they keep a pace of 39, below the 50 of EC2's bucket; their bursts are above what it holds.
+    let allowed = (500.0 - 80.0) / 39.0;
+    println!(
+        "three processes: {seconds:.1} s of {allowed:.1} s that the rates allow, {memory:.1?} MB, {:?}",
+        by_code(&calls)
+    );
+    assert!(seconds <= 1.25 * allowed, "{seconds:.1} s");
+    assert!(memory.iter().all(|memory| *memory < 40.0), "{memory:?} MB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_together_are_too_fast_give_way() {
     let _alone = ALONE.lock().await;
-    let sim = Ec2Sim::start(fast_buckets()).await.unwrap();
-    let (ids, queue) = launch_burst(&sim, 500).await;
-    let queue = Mutex::new(queue);
-    let started = Instant::now();
     // As the template has it: two at once, each with four fifths of what EC2 gives.
-    let work = async || {
-        let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "40")]).await;
-        drain(&queue, &mut lambda, 100, Duration::from_secs(180)).await;
-    };
-    tokio::join!(work(), work());
-    let (took, calls) = (started.elapsed().as_secs_f64(), sim.calls());
+    let Shared { seconds, calls, .. } = share(2, "40", 100).await;
     let modifies = calls.iter().filter(|call| call.action == MODIFY);
     let throttled = modifies.clone().filter(|call| call.status == Some(503)).count();
     let allowed = (500.0 - 100.0) / 50.0;
     println!(
-        "two processes, too fast: {took:.1} s of {allowed:.1} s that EC2 allows, {throttled} calls throttled, {:?}",
+        "two processes, too fast: {seconds:.1} s of {allowed:.1} s that EC2 allows, {throttled} calls throttled, {:?}",
         by_code(&calls)
     );
-    assert_all_required(&sim, &ids);
-    let queue = queue.into_inner().unwrap();
-    assert_eq!((queue.done, queue.dead.len()), (1000, 0));
     assert!(throttled * 2 < modifies.count(), "most calls are not in vain: {throttled} throttled");
-    assert!(took <= 2.0 * allowed, "{took:.1} s");
+    assert!(seconds <= 2.0 * allowed, "{seconds:.1} s");
 }
 
 /// What EC2 does wrong, and how often.
