@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use aws_config::SdkConfig;
-use imds_core::ids::{AccountId, Place};
+use imds_core::ids::{AccountId, Place, Region};
 use imds_core::outcome::Call;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::ec2::{Access, Count, Ec2};
+use crate::ec2::{Access, Clients, Count, Ec2};
 use crate::pace::Pacer;
 use crate::session::MemberRole;
 
@@ -23,6 +23,8 @@ const CALLS_AT_ONCE: usize = 200;
 #[derive(Debug)]
 pub struct Accounts {
     shared: SdkConfig,
+    /// Our own credentials in our own Region. Made before the first event, as nearly all are about it.
+    home: Option<(Region, Clients)>,
     modify_rate: f64,
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
@@ -63,7 +65,9 @@ impl Accounts {
     /// `member_role`, if there is one; `modify_rate` is changes a second, per account and Region.
     pub fn new(shared: SdkConfig, modify_rate: f64, member_role: Option<MemberRole>) -> Self {
         let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
-        Self { shared, modify_rate, member_role, own: OnceLock::new(), slots, kept: Mutex::default() }
+        let region = shared.region().and_then(|region| Region::new(region.as_ref()).ok());
+        let home = region.map(|region| (region.clone(), Clients::new(&shared, &region)));
+        Self { shared, home, modify_rate, member_role, own: OnceLock::new(), slots, kept: Mutex::default() }
     }
 
     /// Takes the ARN of the function, which Lambda tells at each invocation: it says which account is our own.
@@ -89,18 +93,24 @@ impl Accounts {
         let pacer = Arc::new(Pacer::new(self.modify_rate));
         let role = self.member_role.as_ref().filter(|_| !self.is_own(&place.account));
         let access = Access { slots: Arc::clone(&self.slots), is_assumed: role.is_some() };
-        let settings = match role {
-            None => &self.shared,
-            Some(role) => self.settings(role, &place.account, &mut kept).await,
+        let clients = match role {
+            None => self.own_clients(&place.region),
+            Some(role) => Clients::new(self.settings(role, &place.account, &mut kept).await, &place.region),
         };
-        let ec2 = Ec2::new(settings, &place.region, access);
-        let reach = Reach { ec2, pacer };
+        let reach = Reach { ec2: Ec2::new(clients, access), pacer };
         kept.reached.insert(place.clone(), (reach.clone(), uses));
         reach
     }
 
     fn is_own(&self, account: &AccountId) -> bool {
         self.own.get().is_some_and(|own| own.account == *account)
+    }
+
+    fn own_clients(&self, region: &Region) -> Clients {
+        match &self.home {
+            Some((home, clients)) if home == region => clients.clone(),
+            _ => Clients::new(&self.shared, region),
+        }
     }
 
     async fn settings<'k>(

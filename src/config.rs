@@ -17,7 +17,7 @@ pub struct Config {
     pub verify_within: Duration,
     /// `IMDS_MEMBER_ROLE`: the name of the role to assume in other accounts; none by default.
     pub member_role: Option<String>,
-    /// `IMDS_MODIFY_RATE`, 0.01 to 1000: most changes a second, per account and Region; 4 by default.
+    /// `IMDS_MODIFY_RATE`, 0.01 to 10,000: most changes a second, per account and Region; 4 by default.
     pub modify_rate: f64,
 }
 
@@ -108,9 +108,9 @@ fn verify_within(value: Option<String>) -> Result<Duration, String> {
 fn modify_rate(value: Option<String>) -> Result<f64, String> {
     let Some(value) = value else { return Ok(4.0) };
     match value.parse() {
-        Ok(rate) if (0.01..=1000.0).contains(&rate) => Ok(rate),
+        Ok(rate) if (0.01..=10_000.0).contains(&rate) => Ok(rate),
         _ => Err(format!(
-            "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01 to 1000, not {value:?}"
+            "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01 to 10000, not {value:?}"
         )),
     }
 }

@@ -38,11 +38,34 @@ const INSTANCES_PER_PAGE: i32 = 1000;
 /// EC2 in one account and Region. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Ec2 {
-    client: aws_sdk_ec2::Client,
-    /// Tries once: changes are tried again at their own pace.
-    once: aws_sdk_ec2::Client,
+    clients: Clients,
     access: Access,
     counts: Counts,
+}
+
+/// The SDK's clients for one Region.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    retrying: aws_sdk_ec2::Client,
+    /// Tries once: changes are tried again at their own pace.
+    once: aws_sdk_ec2::Client,
+}
+
+impl Clients {
+    /// Clients for `region` with the credentials and the HTTP client of `shared`.
+    pub fn new(shared: &SdkConfig, region: &Region) -> Self {
+        let config = aws_sdk_ec2::config::Builder::from(shared)
+            .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
+            .retry_partition(partition(region))
+            .timeout_config(timeouts());
+        let client = |retries| aws_sdk_ec2::Client::from_conf(config.clone().retry_config(retries).build());
+        Self {
+            retrying: client(
+                RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(5)),
+            ),
+            once: client(RetryConfig::disabled()),
+        }
+    }
 }
 
 /// How a client gets to EC2.
@@ -55,21 +78,9 @@ pub struct Access {
 }
 
 impl Ec2 {
-    /// A client for `region` with the credentials and the HTTP client of `shared`.
-    pub fn new(shared: &SdkConfig, region: &Region, access: Access) -> Self {
-        let config = aws_sdk_ec2::config::Builder::from(shared)
-            .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
-            .retry_partition(partition(region))
-            .timeout_config(timeouts());
-        let client = |retries| aws_sdk_ec2::Client::from_conf(config.clone().retry_config(retries).build());
-        Self {
-            client: client(
-                RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(5)),
-            ),
-            once: client(RetryConfig::disabled()),
-            access,
-            counts: Counts::default(),
-        }
+    /// EC2 through `clients`.
+    pub fn new(clients: Clients, access: Access) -> Self {
+        Self { clients, access, counts: Counts::default() }
     }
 
     /// The calls since this was last asked for, the SDK's retries included.
@@ -84,7 +95,8 @@ impl Ec2 {
     /// What EC2 answered, or that it did not; see [`Refusal::outcome`] for what a retry would change.
     pub async fn page(&self, named: &Named, token: Option<String>) -> Result<Page, Refusal> {
         const CALL: Call = Call::DescribeInstances;
-        let request = self.client.describe_instances().filters(filter(named)).max_results(INSTANCES_PER_PAGE);
+        let request =
+            self.clients.retrying.describe_instances().filters(filter(named)).max_results(INSTANCES_PER_PAGE);
         let request = request.set_next_token(token).customize();
         let request = request.interceptor(self.counts.of::<DescribeInstancesError>(CALL));
         let answer = self.call(CALL, request.send()).await?;
@@ -119,7 +131,7 @@ impl Ec2 {
         change: &Change,
         mode: Mode,
     ) -> Result<Option<OptionsState>, Refusal> {
-        let mut request = self.once.modify_instance_metadata_options().instance_id(id.as_str());
+        let mut request = self.clients.once.modify_instance_metadata_options().instance_id(id.as_str());
         if mode == Mode::DryRun {
             request = request.dry_run(true);
         }
@@ -150,7 +162,7 @@ impl Ec2 {
     pub async fn tokens_enforced(&self) -> Result<bool, Refusal> {
         const CALL: Call = Call::GetInstanceMetadataDefaults;
         let counter = self.counts.of::<GetInstanceMetadataDefaultsError>(CALL);
-        let request = self.client.get_instance_metadata_defaults().customize();
+        let request = self.clients.retrying.get_instance_metadata_defaults().customize();
         let answer = self.call(CALL, request.interceptor(counter).send()).await?;
         let enforced = answer.account_level.and_then(|defaults| defaults.http_tokens_enforced);
         Ok(enforced == Some(sdk::HttpTokensEnforcedState::Enabled))
@@ -244,7 +256,6 @@ fn partition(region: &Region) -> RetryPartition {
 /// A describe of 200 instances takes EC2 about a second and a modify less; what takes ten times as long is lost.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(3))
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(60))
         .build()

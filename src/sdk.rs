@@ -1,9 +1,14 @@
 //! The AWS SDK's settings, shared by all clients.
 
+use std::time::Duration;
+
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_sts::config::SharedHttpClient;
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 /// Reads the SDK's settings as it always does, and makes one HTTP client for all accounts and Regions.
@@ -18,10 +23,19 @@ pub async fn load() -> SdkConfig {
     builder.service_config(NonEmpty(loaded)).build()
 }
 
+/// How long a connection may take to come about: the SDK's default.
+const CONNECT_WITHIN: Duration = Duration::from_millis(3100);
+
 /// An HTTP client: HTTP/1.1 and 2, and TLS with the machine's root certificates.
+///
+/// The certificates are read here and once. The client that the SDK builds prepares them again for every service client
+/// that it is given to.
 pub fn http_client() -> SharedHttpClient {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_WITHIN).build();
     let tls = Provider::Rustls(CryptoMode::Ring);
-    aws_smithy_http_client::Builder::new().tls_provider(tls).build_https()
+    let connector = Connector::builder().tls_provider(tls).connector_settings(settings).build();
+    let connector = SharedHttpConnector::new(connector);
+    http_client_fn(move |_, _| connector.clone())
 }
 
 /// The settings of single services, but for those that are empty.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use imds_core::outcome::{Call, Refusal};
 use time::OffsetDateTime;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// The time that an invocation has.
 #[derive(Debug, Clone, Copy)]
@@ -61,5 +61,12 @@ impl Times {
             status: None,
         };
         timeout_at(self.end, work).await.unwrap_or_else(|_| Err(out_of_time()))
+    }
+}
+
+/// Waits for `turn`, and not at all where it has come: the timer goes by whole milliseconds, and would take one or two.
+pub async fn wait_until(turn: Instant) {
+    if turn > Instant::now() {
+        sleep_until(turn).await;
     }
 }

@@ -7,13 +7,13 @@ use imds_core::ids::InstanceId;
 use imds_core::instance::OptionsState;
 use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
 use imds_core::outcome::{Call, Mode, Outcome, Refusal};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::case::{Case, Judge, Step};
 use super::look::look;
 use super::observe::Sight;
 use crate::accounts::Reach;
-use crate::times::Times;
+use crate::times::{Times, wait_until};
 
 /// How many changes to one account and Region are under way at once.
 const CHANGES_AT_ONCE: usize = 20;
@@ -69,7 +69,7 @@ impl Actor<'_> {
             let mut wave: Vec<&mut Case> =
                 due.drain(..due.len().min(self.reach.pacer.within(FRESH_FOR))).collect();
             if !std::mem::take(&mut is_first) {
-                sleep_until(self.times.last_start.min(self.reach.pacer.next())).await;
+                wait_until(self.times.last_start.min(self.reach.pacer.next())).await;
                 self.decide_again(&mut wave).await;
             }
             let until = self.times.last_start.min(Instant::now() + FRESH_FOR);
@@ -142,7 +142,7 @@ impl Actor<'_> {
             let Some(turn) = reach.pacer.take(until) else {
                 return if until < times.last_start { Answer::TooLate } else { answer };
             };
-            sleep_until(turn).await;
+            wait_until(turn).await;
             let modify = reach.ec2.modify(&case.subject.id, change, *mode);
             answer = match times.bound(Call::ModifyInstanceMetadataOptions, modify).await {
                 Ok(state) => Answer::Accepted(state),
@@ -160,7 +160,7 @@ impl Actor<'_> {
             if case.subject.attempts >= ATTEMPTS {
                 return answer;
             }
-            sleep_until(until.min(Instant::now() + pause_after(case.subject.attempts))).await;
+            wait_until(until.min(Instant::now() + pause_after(case.subject.attempts))).await;
         }
     }
 }

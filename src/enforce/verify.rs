@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use imds_core::ids::InstanceId;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::case::{Case, Step};
 use super::look::{Look, look};
 use crate::ec2::Ec2;
-use crate::times::Times;
+use crate::times::{Times, wait_until};
 
 /// The first pause; each further one is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -24,7 +24,7 @@ pub(super) async fn verify(ec2: &Ec2, within: Duration, times: &Times, cases: &m
             return;
         }
         let look_at = end.min(Instant::now() + pause);
-        sleep_until(look_at).await;
+        wait_until(look_at).await;
         let look = look(ec2, times, &awaited).await;
         take(&look, times, cases);
         if look_at >= end {
