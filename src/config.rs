@@ -17,7 +17,7 @@ pub struct Config {
     pub verify_within: Duration,
     /// `IMDS_MEMBER_ROLE`: the name of the role to assume in other accounts; none by default.
     pub member_role: Option<String>,
-    /// `IMDS_MODIFY_RATE`, 0.01 to 10,000: most changes a second, per account and Region; 4 by default.
+    /// `IMDS_MODIFY_RATE`, 0.01 to 100,000: most changes a second, per account and Region; 4 by default.
     pub modify_rate: f64,
 }
 
@@ -49,6 +49,8 @@ impl Config {
             verify_within: or_note(verify_within(set("IMDS_VERIFY_SECONDS")), &mut errors),
             modify_rate: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
         };
+        // Without root certificates no call would succeed, and none would say why.
+        or_note(root_certificates(lookup("SSL_CERT_FILE")), &mut errors);
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
 }
@@ -108,11 +110,17 @@ fn verify_within(value: Option<String>) -> Result<Duration, String> {
 fn modify_rate(value: Option<String>) -> Result<f64, String> {
     let Some(value) = value else { return Ok(4.0) };
     match value.parse() {
-        Ok(rate) if (0.01..=10_000.0).contains(&rate) => Ok(rate),
+        Ok(rate) if (0.01..=100_000.0).contains(&rate) => Ok(rate),
         _ => Err(format!(
-            "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01 to 10000, not {value:?}"
+            "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01 to 100000, not {value:?}"
         )),
     }
+}
+
+fn root_certificates(file: Option<String>) -> Result<(), String> {
+    let Some(path) = file else { return Ok(()) };
+    let is_readable = std::fs::File::open(&path).map(drop);
+    is_readable.map_err(|error| format!("SSL_CERT_FILE: {path:?} cannot be read: {error}"))
 }
 
 #[cfg(test)]
@@ -172,5 +180,7 @@ mod tests {
         assert!(both.contains("both set"), "{both}");
         let missing = read(&[("IMDS_POLICY_FILE", "/nowhere/policy.json")]).unwrap_err().to_string();
         assert!(missing.contains("/nowhere/policy.json cannot be read"), "{missing}");
+        let no_roots = read(&[("SSL_CERT_FILE", "/nowhere/roots.pem")]).unwrap_err().to_string();
+        assert!(no_roots.contains("SSL_CERT_FILE: \"/nowhere/roots.pem\" cannot be read"), "{no_roots}");
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -13,10 +15,18 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 /// Reads the SDK's settings as it always does, and makes one HTTP client for all accounts and Regions.
 ///
+/// Credentials in the environment, where Lambda puts them, come first as always; the other sources, each with clients of
+/// its own, are then not set up at all.
+///
 /// An endpoint variable that is empty counts as unset, where the SDK would panic: `sam local invoke` leaves every variable
 /// empty that it cannot resolve.
 pub async fn load() -> SdkConfig {
-    let loaded = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await;
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+    let environment = EnvironmentVariableCredentialsProvider::new();
+    if environment.provide_credentials().await.is_ok() {
+        loader = loader.credentials_provider(environment);
+    }
+    let loaded = loader.load().await;
     let endpoint = loaded.endpoint_url().filter(|url| !url.is_empty()).map(str::to_owned);
     let mut builder = loaded.to_builder();
     builder.set_endpoint_url(endpoint);

@@ -1,0 +1,56 @@
+"""EC2, as ec2-sim plays it, and the events of its instances."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import requests
+from runtime_api import ACCOUNT, REGION
+
+EVENT = Path(__file__).resolve().parent.parent / "events" / "ec2-state-running.json"
+
+
+class Ec2:
+    """ec2-sim, changes in force at once."""
+
+    def __init__(self, binaries: Path):
+        flags = ["--listen", "127.0.0.1:0", "--apply-delay", "0", "--start-delay", "0", "--state-delay", "0"]
+        self.process = subprocess.Popen([binaries / "ec2-sim", *flags], stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().split()[-1]
+
+    def __enter__(self) -> "Ec2":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def launch(self, count: int) -> list[dict]:
+        """Instances with optional tokens, and the events that they came to run."""
+        authorization = f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/{REGION}/ec2/aws4_request, Signature=x"
+        ids = []
+        while len(ids) < count:
+            some = min(count - len(ids), 500)
+            body = {"Action": "RunInstances", "ImageId": "ami-12345678", "MinCount": some, "MaxCount": some}
+            body["MetadataOptions.HttpTokens"] = "optional"
+            answer = requests.post(self.url, data=body, headers={"Authorization": authorization}, timeout=60)
+            ids += [part.split("<")[0] for part in answer.text.split("<instanceId>")[1:]]
+        return [event(instance_id) for instance_id in ids]
+
+    def calls(self) -> list[str]:
+        return [call["action"] for call in requests.get(f"{self.url}/_sim/calls", timeout=60).json()]
+
+    def forget(self) -> None:
+        requests.delete(f"{self.url}/_sim/calls", timeout=60)
+
+
+def event(instance_id: str) -> dict:
+    template = json.loads(EVENT.read_text())
+    template["detail"]["instance-id"] = instance_id
+    template["resources"] = [f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance_id}"]
+    return template
+
+
+def batch(events: list[dict]) -> dict:
+    record = {"eventSource": "aws:sqs", "awsRegion": REGION, "attributes": {"ApproximateReceiveCount": "1"}}
+    return {"Records": [record | {"messageId": str(n), "body": json.dumps(e)} for n, e in enumerate(events)]}
