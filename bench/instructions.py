@@ -1,5 +1,5 @@
-"""Counts the instructions that the function executes, under valgrind's callgrind, and holds them below a bound. Unlike times,
-they are nearly the same at each run and on each machine, so that a change that makes the function slower shows.
+"""Counts the instructions that the function executes, under valgrind's callgrind, and holds them below a bound. Unlike
+times, they are nearly the same at each run and on each machine, so that a change that makes the function slower shows.
 
 Usage: instructions.py FUNCTION BINARIES, where FUNCTION is its executable and BINARIES the folder with ec2-sim.
 """
@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 import certifi
-from ec2 import Ec2, batch
 from runtime_api import Process
+from simulator import Ec2, batch
 
 # Millions, an eighth above what they were when this was written: 8.81, 1.96, 1.89 and 0.82. Nearly all of the first is
 # certifi's root certificates, of the others the AWS SDK.

@@ -14,8 +14,8 @@ from io import BytesIO
 from pathlib import Path
 
 import certifi
-from ec2 import Ec2, batch
 from runtime_api import Process
+from simulator import Ec2, batch
 from tls import Tls
 
 HERE = Path(__file__).resolve().parent
@@ -131,8 +131,7 @@ def warm(some: dict[str, Program], ec2: Ec2) -> dict[str, float]:
 
 
 def burst(some: dict[str, Program], ec2: Ec2) -> tuple[dict[str, float], dict[str, float]]:
-    """Changes a second in a batch of state changes, and the most memory at its end in MB. Cloud Custodian takes them one
-    by one."""
+    """Changes a second in a batch of state changes, and the most memory in MB. Cloud Custodian takes them one by one."""
     memory = {}
 
     def once(program: Program) -> float:
