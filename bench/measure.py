@@ -131,7 +131,7 @@ def warm(some: dict[str, Program], ec2: Ec2) -> dict[str, float]:
 
 
 def burst(some: dict[str, Program], ec2: Ec2) -> tuple[dict[str, float], dict[str, float]]:
-    """Changes a second in a batch of state changes, and the most memory in MB. Cloud Custodian takes them one by one."""
+    """Changes a second in a batch of state changes, and the most memory in MB. c7n takes them one by one."""
     memory = {}
 
     def once(program: Program) -> float:
