@@ -1,6 +1,7 @@
 """EC2, as ec2-sim plays it, and the events of its instances."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,9 @@ class Ec2:
         flags = ["--listen", "127.0.0.1:0", "--apply-delay", "0", "--start-delay", "0", "--state-delay", "0"]
         self.process = subprocess.Popen([binaries / "ec2-sim", *flags], stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().split()[-1]
+        self.http = requests.Session()
+        # No proxy, whatever the environment says.
+        self.http.trust_env = False
 
     def __enter__(self) -> "Ec2":
         return self
@@ -25,7 +29,7 @@ class Ec2:
         self.process.kill()
         self.process.wait()
 
-    def launch(self, count: int) -> list[dict]:
+    def launch(self, count: int) -> list[bytes]:
         """Instances with optional tokens, and the events that they came to run."""
         authorization = f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/{REGION}/ec2/aws4_request, Signature=x"
         ids = []
@@ -33,24 +37,29 @@ class Ec2:
             some = min(count - len(ids), 500)
             body = {"Action": "RunInstances", "ImageId": "ami-12345678", "MinCount": some, "MaxCount": some}
             body["MetadataOptions.HttpTokens"] = "optional"
-            answer = requests.post(self.url, data=body, headers={"Authorization": authorization}, timeout=60)
-            ids += [part.split("<")[0] for part in answer.text.split("<instanceId>")[1:]]
+            answer = self.http.post(self.url, data=body, headers={"Authorization": authorization}, timeout=60)
+            answer.raise_for_status()
+            launched = re.findall(r"<instanceId>([^<]+)", answer.text)
+            if len(launched) != some:
+                raise RuntimeError(f"{some} instances were to launch: {answer.text}")
+            ids += launched
         return [event(instance_id) for instance_id in ids]
 
     def calls(self) -> list[str]:
-        return [call["action"] for call in requests.get(f"{self.url}/_sim/calls", timeout=60).json()]
+        return [call["action"] for call in self.http.get(f"{self.url}/_sim/calls", timeout=60).json()]
 
     def forget(self) -> None:
-        requests.delete(f"{self.url}/_sim/calls", timeout=60)
+        self.http.delete(f"{self.url}/_sim/calls", timeout=60)
 
 
-def event(instance_id: str) -> dict:
+def event(instance_id: str) -> bytes:
     template = json.loads(EVENT.read_text())
     template["detail"]["instance-id"] = instance_id
     template["resources"] = [f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance_id}"]
-    return template
+    return json.dumps(template).encode()
 
 
-def batch(events: list[dict]) -> dict:
+def batch(events: list[bytes]) -> bytes:
     record = {"eventSource": "aws:sqs", "awsRegion": REGION, "attributes": {"ApproximateReceiveCount": "1"}}
-    return {"Records": [record | {"messageId": str(n), "body": json.dumps(e)} for n, e in enumerate(events)]}
+    records = [record | {"messageId": str(n), "body": body.decode()} for n, body in enumerate(events)]
+    return json.dumps({"Records": records}).encode()

@@ -23,7 +23,7 @@ const CALLS_AT_ONCE: usize = 200;
 #[derive(Debug)]
 pub struct Accounts {
     shared: SdkConfig,
-    /// Our own credentials in our own Region. Made before the first event, as nearly all are about it.
+    /// Our own credentials in our own Region. Made before the first event, as most functions need no other.
     home: Option<(Region, Clients)>,
     modify_rate: f64,
     member_role: Option<MemberRole>,

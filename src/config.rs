@@ -34,7 +34,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 impl Config {
-    /// Reads the configuration through `lookup`, which is `std::env::var` in production. An empty variable counts
+    /// Reads the configuration through `lookup`, which is `std::env::var` in production. An empty variable of ours counts
     /// as unset.
     ///
     /// # Errors
@@ -117,10 +117,14 @@ fn modify_rate(value: Option<String>) -> Result<f64, String> {
     }
 }
 
+/// An empty variable is one that is set: rustls takes it for the name of a file, finds no certificates and does not say so.
 fn root_certificates(file: Option<String>) -> Result<(), String> {
     let Some(path) = file else { return Ok(()) };
-    let is_readable = std::fs::File::open(&path).map(drop);
-    is_readable.map_err(|error| format!("SSL_CERT_FILE: {path:?} cannot be read: {error}"))
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_file() && found.len() > 0 => Ok(()),
+        Ok(_) => Err(format!("SSL_CERT_FILE: {path:?} must be a file with root certificates in PEM")),
+        Err(error) => Err(format!("SSL_CERT_FILE: {path:?} cannot be read: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -180,7 +184,11 @@ mod tests {
         assert!(both.contains("both set"), "{both}");
         let missing = read(&[("IMDS_POLICY_FILE", "/nowhere/policy.json")]).unwrap_err().to_string();
         assert!(missing.contains("/nowhere/policy.json cannot be read"), "{missing}");
-        let no_roots = read(&[("SSL_CERT_FILE", "/nowhere/roots.pem")]).unwrap_err().to_string();
-        assert!(no_roots.contains("SSL_CERT_FILE: \"/nowhere/roots.pem\" cannot be read"), "{no_roots}");
+        for (path, why) in
+            [("/nowhere/roots.pem", "cannot be read"), ("", "cannot be read"), ("/", "must be a file")]
+        {
+            let error = read(&[("SSL_CERT_FILE", path)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("SSL_CERT_FILE: {path:?} {why}")), "{error}");
+        }
     }
 }

@@ -39,7 +39,7 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(3100);
 /// An HTTP client: HTTP/1.1 and 2, and TLS with the machine's root certificates.
 ///
 /// The certificates are read here and once. The client that the SDK builds prepares them again for every service client
-/// that it is given to.
+/// that it is given to. The time to connect is then the same for all; how long a call may take is each client's own.
 pub fn http_client() -> SharedHttpClient {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_WITHIN).build();
     let tls = Provider::Rustls(CryptoMode::Ring);

@@ -10,7 +10,6 @@ import os
 import sys
 from types import SimpleNamespace
 
-ARN = "arn:aws:lambda:us-east-1:111122223333:function:f"
 PATH = "/2018-06-01/runtime/invocation/"
 
 
@@ -21,9 +20,8 @@ def main(module: str, function: str) -> None:
         api.request("GET", PATH + "next")
         answer = api.getresponse()
         event, request_id = json.loads(answer.read()), answer.headers["Lambda-Runtime-Aws-Request-Id"]
-        context = SimpleNamespace(
-            aws_request_id=request_id, invoked_function_arn="arn:aws:lambda:us-east-1:111122223333:function:f"
-        )
+        arn = answer.headers["Lambda-Runtime-Invoked-Function-Arn"]
+        context = SimpleNamespace(aws_request_id=request_id, invoked_function_arn=arn)
         result = json.dumps(handler(event, context))
         api.request("POST", f"{PATH}{request_id}/response", result, {"Content-Type": "application/json"})
         api.getresponse().read()
