@@ -201,4 +201,4 @@ def main(binaries: Path, python: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        main(Path(sys.argv[1]), Path(sys.argv[2]), Path(temporary))
+        main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).absolute(), Path(temporary))
