@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -171,39 +172,42 @@ fn chaos(sim: &Ec2Sim) {
     }
 }
 
-/// A function that is killed ten times, and what it answered.
+/// How often functions are killed on the way.
+const KILLS: usize = 10;
+
+/// One of the functions that work side by side, and what it answered.
 struct Chaos<'a> {
     sim: &'a Ec2Sim,
     queue: &'a Mutex<Queue>,
     lambda: Lambda,
-    kills: usize,
-    cut_off: usize,
+    /// How often one of them was killed, or is about to be.
+    kills: &'a Cell<usize>,
     outcomes: BTreeMap<String, usize>,
 }
 
 impl Chaos<'_> {
-    /// Gives the function a batch, and kills it on the way if it was not killed often enough yet.
+    /// Gives the function a batch, and kills it on the way if there were not enough of these yet.
     async fn take(&mut self, batch: &Value) {
-        let is_killed = self.kills < 10;
         let invoked = self.lambda.invoke(batch.clone(), Duration::from_secs(60));
-        let pause = Duration::from_millis(fastrand::u64(50..1500));
-        let answer = match is_killed {
-            true => tokio::time::timeout(pause, invoked).await,
-            false => Ok(invoked.await),
+        let answer = match self.kills.get() < KILLS {
+            true => {
+                self.kills.set(self.kills.get() + 1);
+                let pause = Duration::from_millis(fastrand::u64(50..1500));
+                let Ok(answer) = tokio::time::timeout(pause, invoked).await else {
+                    // Its records come again by themselves.
+                    self.lambda.kill();
+                    self.lambda = start_chaotic(self.sim).await;
+                    return;
+                };
+                // It was done before.
+                self.kills.set(self.kills.get() - 1);
+                answer
+            }
+            false => invoked.await,
         };
-        match answer {
-            Ok(Some(Ok(answer))) => {
-                self.check(batch, &answer).await;
-                self.queue.lock().unwrap().answered(batch, &answer);
-            }
-            Ok(_) => self.cut_off += 1,
-            // On its way: its records come again by themselves.
-            Err(_) => {
-                self.lambda.kill();
-                self.kills += 1;
-                self.lambda = start_chaotic(self.sim).await;
-            }
-        }
+        let answer = answer.expect("none is cut off").unwrap();
+        self.check(batch, &answer).await;
+        self.queue.lock().unwrap().answered(batch, &answer);
     }
 
     /// Holds the log of the invocation against its batch: one outcome an instance, and their sum.
@@ -269,30 +273,32 @@ async fn chaos_loses_nothing() {
     chaos(&sim);
 
     let started = Instant::now();
-    let lambda = start_chaotic(&sim).await;
-    let mut chaos =
-        Chaos { sim: &sim, queue: &queue, lambda, kills: 0, cut_off: 0, outcomes: BTreeMap::new() };
-    let mut disturbed = ids.chunks(7).map(|chunk| chunk[0].clone());
-    while let Some(batch) = next_batch(&queue, 150).await {
-        disturb(&place, disturbed.by_ref().take(20));
-        let told = sim.take_events().into_iter().filter(is_sent_by_rules);
-        told.for_each(|event| queue.lock().unwrap().send(&event));
-        chaos.take(&batch).await;
-    }
+    let kills = Cell::new(0);
+    let disturbed = RefCell::new(ids.chunks(7).map(|chunk| chunk[0].clone()));
+    let work = async |_| {
+        let lambda = start_chaotic(&sim).await;
+        let mut chaos = Chaos { sim: &sim, queue: &queue, lambda, kills: &kills, outcomes: BTreeMap::new() };
+        while let Some(batch) = next_batch(&queue, 150).await {
+            disturb(&place, disturbed.borrow_mut().by_ref().take(20));
+            let told = sim.take_events().into_iter().filter(is_sent_by_rules);
+            told.for_each(|event| queue.lock().unwrap().send(&event));
+            chaos.take(&batch).await;
+        }
+        chaos.outcomes
+    };
+    let outcomes = futures_util::future::join_all((0..3).map(work)).await;
     // What was applied last.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (took, queue) = (started.elapsed(), queue.lock().unwrap());
     let sent = queue.sent();
     println!(
-        "chaos: {sent} records, {} done, {} dead, {} kills, {} cut off, {took:.0?}; {:?}; {:?}",
+        "chaos: {sent} records, {} done, {} dead, {} kills, {took:.0?}; {outcomes:?}; {:?}",
         queue.done,
         queue.dead.len(),
-        chaos.kills,
-        chaos.cut_off,
-        chaos.outcomes,
+        kills.get(),
         by_code(&sim.calls())
     );
-    assert_eq!((chaos.kills, chaos.cut_off), (10, 0));
+    assert_eq!(kills.get(), KILLS);
     assert_eq!((queue.done, queue.dead.len()), (sent, 0), "every record is done; 30 deliveries were enough");
     let wrong: Vec<_> = place.instances().into_iter().filter(|instance| !is_as_required(instance)).collect();
     assert!(wrong.is_empty(), "as the policy requires: {wrong:?}");

@@ -72,7 +72,9 @@ impl Queue {
         let is_failure = |id: &Value| failures.iter().any(|failure| failure["itemIdentifier"] == *id);
         let records = batch["Records"].as_array().expect("records").iter().map(|record| &record["messageId"]);
         let done: Vec<&Value> = records.filter(|id| !is_failure(id)).collect();
-        self.done += done.len();
+        let before = self.messages.len();
         self.messages.retain(|message| !done.iter().any(|id| **id == message.id));
+        // A message that was visible again meanwhile may be done twice.
+        self.done += before - self.messages.len();
     }
 }
