@@ -88,7 +88,7 @@ async fn a_burst_of_500_launches_keeps_the_pace_and_loses_nothing() {
     );
     assert_all_required(&sim, &ids);
     let queue = queue.into_inner().unwrap();
-    assert_eq!((queue.done, queue.dead.len()), (1000, 0));
+    assert_eq!((queue.done, queue.done_again, queue.dead.len()), (1000, 0, 0));
     let changed: BTreeSet<&String> = calls
         .iter()
         .filter(|c| c.action == MODIFY && c.status == Some(200))
@@ -124,7 +124,7 @@ async fn share(processes: usize, rate: &str, batch_size: usize) -> Shared {
     let seconds = started.elapsed().as_secs_f64();
     assert_all_required(&sim, &ids);
     let queue = queue.into_inner().unwrap();
-    assert_eq!((queue.done, queue.dead.len()), (1000, 0));
+    assert_eq!((queue.done, queue.done_again, queue.dead.len()), (1000, 0, 0));
     Shared { seconds, memory, calls: sim.calls() }
 }
 
@@ -366,7 +366,7 @@ async fn a_sweep_of_10_000_goes_on_at_its_retries_and_changes_each_once() {
         started.elapsed()
     );
     assert!(tries > 1, "the deadline was met on the way");
-    assert_eq!((queue.done, queue.dead.len()), (1, 0));
+    assert_eq!((queue.done, queue.done_again, queue.dead.len()), (1, 0, 0));
     let left = place.instances().into_iter().filter(|i| i.options["HttpTokens"] != "required").count();
     assert_eq!(left, 0);
     let mut changed: Vec<String> =

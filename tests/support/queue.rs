@@ -23,12 +23,22 @@ pub struct Queue {
     pub dead: Vec<String>,
     /// How many messages were deleted, as they were done.
     pub done: usize,
+    /// How often a message was done that had been deleted before: it was visible again while it was worked on.
+    pub done_again: usize,
 }
 
 impl Queue {
     /// An empty queue. A message that is received stays invisible for `visibility`; after `max_receives` it is dead.
     pub fn new(visibility: Duration, max_receives: u32) -> Self {
-        Self { visibility, max_receives, messages: Vec::new(), sent: 0, dead: Vec::new(), done: 0 }
+        Self {
+            visibility,
+            max_receives,
+            messages: Vec::new(),
+            sent: 0,
+            dead: Vec::new(),
+            done: 0,
+            done_again: 0,
+        }
     }
 
     /// Puts a message on it.
@@ -74,7 +84,8 @@ impl Queue {
         let done: Vec<&Value> = records.filter(|id| !is_failure(id)).collect();
         let before = self.messages.len();
         self.messages.retain(|message| !done.iter().any(|id| **id == message.id));
-        // A message that was visible again meanwhile may be done twice.
-        self.done += before - self.messages.len();
+        let deleted = before - self.messages.len();
+        self.done += deleted;
+        self.done_again += done.len() - deleted;
     }
 }
