@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 import certifi
-from runtime_api import Process
+from runtime_api import OURS, ROOTS, Process
 from simulator import Ec2, batch
 from tls import Tls
 
@@ -36,15 +36,12 @@ class Program:
 
 def programs(binaries: Path, python: Path) -> dict[str, Program]:
     poll = [python, HERE / "programs" / "poll.py"]
-    # The root certificates in one file, as in Lambda and as the template has it: Mozilla's, the same on every machine.
-    roots = {"SSL_CERT_FILE": certifi.where()}
-    ours = {"IMDS_VERIFY_SECONDS": "0", "IMDS_MODIFY_RATE": "100000"}
     path = {"PYTHONPATH": str(HERE / "programs")}
     quiet = path | {"C7N_DEBUG_EVENT": "no"}
     found = [
         Program("hello", [binaries / "examples" / "hello"]),
-        Program("bare", [binaries / "examples" / "bare_sdk"], roots),
-        Program("ours", [binaries / "imds-enforcer"], roots | ours),
+        Program("bare", [binaries / "examples" / "bare_sdk"], ROOTS),
+        Program("ours", [binaries / "imds-enforcer"], OURS),
         Program("boto3", [*poll, "with_boto3", "handler"], path),
         Program("c7n", [*poll, "c7n.handler", "dispatch_event"], quiet),
     ]
