@@ -106,9 +106,10 @@ class Process:
     def next_of(self, events: queue.Queue):
         """What comes next, unless the process ends first or two minutes pass."""
         for _ in range(120):
+            has_ended = self.process.poll() is not None
             with contextlib.suppress(queue.Empty):
                 return events.get(timeout=1)
-            if self.process.poll() is not None:
+            if has_ended:
                 raise RuntimeError(f"it ended with {self.process.returncode}: {self.logged()}")
         raise RuntimeError(f"it does not answer: {self.logged()}")
 

@@ -292,8 +292,9 @@ async fn chaos_loses_nothing() {
     let (took, queue) = (started.elapsed(), queue.lock().unwrap());
     let sent = queue.sent();
     println!(
-        "chaos: {sent} records, {} done, {} dead, {} kills, {took:.0?}; {outcomes:?}; {:?}",
+        "chaos: {sent} records, {} done, {} done again, {} dead, {} kills, {took:.0?}; {outcomes:?}; {:?}",
         queue.done,
+        queue.done_again,
         queue.dead.len(),
         kills.get(),
         by_code(&sim.calls())
