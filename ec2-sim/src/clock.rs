@@ -25,6 +25,8 @@ const MILLISECONDS: &[BorrowedFormatItem<'_>] =
 const SECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
+const BASIC: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
+
 /// As EC2 writes times: `2026-03-17T00:59:42.000Z`.
 pub fn milliseconds(time: OffsetDateTime) -> String {
     time.format(MILLISECONDS).unwrap_or_default()
@@ -33,4 +35,9 @@ pub fn milliseconds(time: OffsetDateTime) -> String {
 /// As events carry times: `2026-03-17T00:59:42Z`.
 pub fn seconds(time: OffsetDateTime) -> String {
     time.format(SECONDS).unwrap_or_default()
+}
+
+/// As signatures carry times: `20260317T005942Z`.
+pub fn basic(time: OffsetDateTime) -> String {
+    time.format(BASIC).unwrap_or_default()
 }

@@ -5,7 +5,7 @@
 //! changes nothing, and what EC2 refuses is refused with EC2's codes. State is kept apart by account (the access
 //! key, where it is an account id) and Region (that of the signature). STS's AssumeRole answers with a session that
 //! acts in the role's account. Calls are recorded, faults happen on demand, and the events that AWS would send to
-//! EventBridge can be taken, or posted to a Lambda runtime emulator.
+//! EventBridge can be taken, posted to a Lambda runtime emulator, or put on the bus of an EventBridge emulator.
 //!
 //! Nothing here authenticates anyone: it is meant to listen on the loopback interface.
 
@@ -34,7 +34,6 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use bucket::{Bucket, Buckets};
@@ -58,18 +57,12 @@ impl Ec2Sim {
     /// Starts a simulator on the current tokio runtime.
     ///
     /// # Errors
-    /// If it cannot listen at `settings.listen`, or `settings.deliver_to` is no `http` URL.
+    /// If it cannot listen at `settings.listen`, or a URL to deliver to is not valid: see [`Settings`].
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
-        let mut deliveries = None;
-        if let Some(url) = &settings.deliver_to {
-            let url = deliver::target(url)?;
-            let (sender, events) = mpsc::unbounded_channel();
-            deliveries = Some(sender);
-            tasks.spawn(deliver::deliver(url, events));
-        }
+        let deliveries = deliver::start(&settings, &mut tasks)?;
         let world = Arc::new(Mutex::new(World::new(settings, deliveries)));
         tasks.spawn(server::keep_time(Arc::clone(&world)));
         tasks.spawn(server::serve(listener, Arc::clone(&world)));

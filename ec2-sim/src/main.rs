@@ -30,6 +30,12 @@ struct Arguments {
     /// Post every event to this URL, such as the invoke URL of a Lambda runtime emulator.
     #[arg(long, value_name = "URL")]
     deliver_to: Option<String>,
+    /// Put every event on the default bus of an EventBridge endpoint, such as ministack, LocalStack or moto.
+    ///
+    /// The URL is http://HOST:PORT. Each event goes to the bus of its own account and Region. The endpoint must accept
+    /// sources that begin with `aws.`, which EventBridge itself refuses.
+    #[arg(long, value_name = "URL")]
+    deliver_to_bus: Option<String>,
     /// From a change of options to `applied`.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     apply_delay: u64,
@@ -75,6 +81,7 @@ async fn run(arguments: Arguments) -> std::io::Result<()> {
         state_delay: Duration::from_millis(arguments.state_delay),
         buckets: arguments.buckets.then(Buckets::default),
         deliver_to: arguments.deliver_to,
+        deliver_to_bus: arguments.deliver_to_bus,
         session_duration: arguments.session_duration.map(Duration::from_millis),
         seed: arguments.seed,
         ..Settings::default()

@@ -22,6 +22,9 @@ pub struct Settings {
     pub buckets: Option<Buckets>,
     /// Where every event is posted, such as the invoke URL of a Lambda runtime emulator.
     pub deliver_to: Option<String>,
+    /// An EventBridge endpoint, `http://HOST:PORT`, where every event is put on the default bus of its account and
+    /// Region. The endpoint must accept sources that begin with `aws.`.
+    pub deliver_to_bus: Option<String>,
     /// How long the sessions of assumed roles last, whatever `DurationSeconds` asks for; `None`, the default, lets them
     /// last as asked.
     pub session_duration: Option<Duration>,
@@ -43,6 +46,7 @@ impl Default for Settings {
             visibility_delay: Duration::ZERO,
             buckets: None,
             deliver_to: None,
+            deliver_to_bus: None,
             session_duration: None,
             modify_while_pending: true,
             cloudtrail_cut_off: 40,

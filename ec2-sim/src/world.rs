@@ -110,13 +110,14 @@ pub struct World {
     pub sessions: Sessions,
     pub chance: fastrand::Rng,
     events: Vec<Value>,
-    deliveries: Option<UnboundedSender<Value>>,
+    /// A queue for each target that events are delivered to.
+    deliveries: Vec<UnboundedSender<Value>>,
     timers: BTreeSet<(Instant, u64, Key, String, Due)>,
     sequence: u64,
 }
 
 impl World {
-    pub fn new(settings: Settings, deliveries: Option<UnboundedSender<Value>>) -> Self {
+    pub fn new(settings: Settings, deliveries: Vec<UnboundedSender<Value>>) -> Self {
         Self {
             chance: fastrand::Rng::with_seed(settings.seed),
             settings,
@@ -131,9 +132,9 @@ impl World {
         }
     }
 
-    /// Forgets everything but the settings.
+    /// Forgets everything but the settings and the events that are still to be delivered.
     pub fn reset(&mut self) {
-        *self = Self::new(self.settings.clone(), self.deliveries.take());
+        *self = Self::new(self.settings.clone(), std::mem::take(&mut self.deliveries));
     }
 
     pub fn account(&mut self, key: &Key) -> &mut Account {
@@ -153,9 +154,9 @@ impl World {
     }
 
     pub fn emit(&mut self, event: Value) {
-        if let Some(deliveries) = &self.deliveries {
+        for queue in &self.deliveries {
             // The receiver is gone only while the simulator stops.
-            let _ = deliveries.send(event.clone());
+            let _ = queue.send(event.clone());
         }
         self.events.push(event);
     }

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use ec2_sim::{Ec2Sim, Fault, FaultKind, Launch, Place, Settings};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use wire::{ACCOUNT, MODIFY, REGION, call, start};
 
@@ -141,41 +139,4 @@ async fn tag_changes_name_only_the_keys_that_changed() {
     assert_eq!(events[0]["detail"]["changed-tag-keys"], json!(["b"]));
     assert_eq!(events[0]["detail"]["tags"], json!({"a": "1", "b": "2"}));
     assert!(events_of(&sim, &body).await.is_empty(), "nothing changed");
-}
-
-#[tokio::test]
-async fn events_are_delivered_in_order_and_again_after_a_failure() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/invoke", listener.local_addr().unwrap());
-    let sim = start(Settings { deliver_to: Some(url), ..Settings::default() }).await;
-    sim.place(ACCOUNT, REGION).launch(Launch::default());
-    let mut received = Vec::new();
-    for answer in [r#"{"errorType": "Unhandled"}"#, r#"{"errorMessage": "no"}"#, "{}", "null"] {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = vec![0; 65_536];
-        let mut length = 0;
-        let event: Value = loop {
-            length += stream.read(&mut request[length..]).await.unwrap();
-            let text = String::from_utf8_lossy(&request[..length]).into_owned();
-            if let Some(event) =
-                text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok())
-            {
-                break event;
-            }
-        };
-        received.push(event["detail-type"].as_str().unwrap().to_owned());
-        let head =
-            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", answer.len());
-        stream.write_all((head + answer).as_bytes()).await.unwrap();
-    }
-    let (launch, state) = ("AWS API Call via CloudTrail", "EC2 Instance State-change Notification");
-    assert_eq!(received, [launch, launch, launch, state]);
-}
-
-#[tokio::test]
-async fn what_cannot_be_delivered_to_is_refused_at_the_start() {
-    for url in ["nonsense", "https://127.0.0.1/", "/path", "127.0.0.1:9000", ""] {
-        let settings = Settings { deliver_to: Some(url.to_owned()), ..Settings::default() };
-        assert!(Ec2Sim::start(settings).await.is_err(), "{url:?}");
-    }
 }

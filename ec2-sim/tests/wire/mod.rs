@@ -20,7 +20,18 @@ pub async fn http(
     headers: &str,
     body: &str,
 ) -> Result<(u16, String), ErrorKind> {
-    let address = sim.endpoint().replace("http://", "");
+    http_to(&sim.endpoint(), method, path, headers, body).await
+}
+
+/// The same for an endpoint, which may be in another process.
+pub async fn http_to(
+    endpoint: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Result<(u16, String), ErrorKind> {
+    let address = endpoint.replace("http://", "");
     let mut stream = TcpStream::connect(&address).await.unwrap();
     let length = body.len();
     let request = format!(
@@ -42,10 +53,14 @@ pub async fn call_at(
     region: &str,
     body: &str,
 ) -> Result<(u16, String), ErrorKind> {
-    let authorization = format!(
+    http(sim, "POST", "/", &authorization(account, region), body).await
+}
+
+/// The header that names the account and the Region of a call.
+pub fn authorization(account: &str, region: &str) -> String {
+    format!(
         "Authorization: AWS4-HMAC-SHA256 Credential={account}/20260317/{region}/ec2/aws4_request, Signature=0\r\n"
-    );
-    http(sim, "POST", "/", &authorization, body).await
+    )
 }
 
 pub async fn call(sim: &Ec2Sim, body: &str) -> Result<(u16, String), ErrorKind> {
