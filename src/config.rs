@@ -15,7 +15,7 @@ pub struct Config {
     pub policy: Policy,
     /// `IMDS_VERIFY_SECONDS`, 0 to 600: how long to wait for `applied`; 10 by default.
     pub verify_within: Duration,
-    /// `IMDS_MEMBER_ROLE`: the name of the role to assume in other accounts; none by default.
+    /// `IMDS_MEMBER_ROLE`: the role to assume in other accounts, as `NAME` or `PATH/NAME`; none by default.
     pub member_role: Option<String>,
     /// `IMDS_MODIFY_RATE`, 0.01 to 100,000: most changes a second, per account and Region; 4 by default.
     pub modify_rate: f64,
@@ -38,7 +38,7 @@ impl Config {
     /// as unset.
     ///
     /// # Errors
-    /// Every variable that is wrong, each with its name and the mend. A retry needs another configuration.
+    /// Every variable that is wrong, each with how to fix it. A retry needs another configuration.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let mut errors = Vec::new();
@@ -49,8 +49,6 @@ impl Config {
             verify_within: or_note(verify_within(set("IMDS_VERIFY_SECONDS")), &mut errors),
             modify_rate: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
         };
-        // Without root certificates no call would succeed, and none would say why.
-        or_note(root_certificates(lookup("SSL_CERT_FILE")), &mut errors);
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
 }
@@ -87,14 +85,36 @@ fn policy(file: Option<String>, inline: Option<String>) -> Result<Policy, String
 }
 
 fn member_role(value: Option<String>) -> Result<Option<String>, String> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-    match value {
-        Some(name) if name.len() > 64 || !name.chars().all(is_allowed) => Err(format!(
-            "IMDS_MEMBER_ROLE must be the name of a role, without path or ARN: 1 to 64 of A-Z a-z 0-9 _+=,.@-, not \
-             {name:?}"
+    let Some(value) = value else { return Ok(None) };
+    let role = value.strip_prefix('/').unwrap_or(&value);
+    match flaw(role) {
+        None => Ok(Some(role.to_owned())),
+        Some(flaw) => Err(format!(
+            "IMDS_MEMBER_ROLE must be the name of a role, with its path if it has one, such as imds-enforcer-member or \
+             /platform/imds-enforcer-member, not {value:?}: {flaw}"
         )),
-        name => Ok(name),
     }
+}
+
+/// What IAM does not accept of `PATH/NAME` or `NAME` (IAM API reference, `CreateRole`). In IAM, a path begins and ends with
+/// a slash, and both count.
+fn flaw(role: &str) -> Option<&'static str> {
+    let (path, name) = role.rsplit_once('/').unwrap_or(("", role));
+    let is_in_name = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    let flaws = [
+        // IAM would take one for a path.
+        (role.starts_with("arn:"), "it is an ARN"),
+        (name.is_empty(), "it ends with a slash"),
+        (role.split('/').any(str::is_empty), "a segment of its path is empty"),
+        (name.len() > 64, "its name has more than 64 characters"),
+        (path.len() + 2 > 512, "its path has more than 512 characters"),
+        (!name.chars().all(is_in_name), "its name has other characters than A-Z a-z 0-9 _+=,.@-"),
+        (
+            !path.chars().all(|c| c.is_ascii_graphic()),
+            "its path has other characters than ASCII's visible ones",
+        ),
+    ];
+    flaws.into_iter().find_map(|(is_so, flaw)| is_so.then_some(flaw))
 }
 
 fn verify_within(value: Option<String>) -> Result<Duration, String> {
@@ -114,16 +134,6 @@ fn modify_rate(value: Option<String>) -> Result<f64, String> {
         _ => Err(format!(
             "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01 to 100000, not {value:?}"
         )),
-    }
-}
-
-/// An empty variable is one that is set: rustls takes it for the name of a file, finds no certificates and does not say so.
-fn root_certificates(file: Option<String>) -> Result<(), String> {
-    let Some(path) = file else { return Ok(()) };
-    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
-        Ok(found) if found.is_file() && found.len() > 0 => Ok(()),
-        Ok(_) => Err(format!("SSL_CERT_FILE: {path:?} must be a file with root certificates in PEM")),
-        Err(error) => Err(format!("SSL_CERT_FILE: {path:?} cannot be read: {error}")),
     }
 }
 
@@ -175,7 +185,7 @@ mod tests {
             "IMDS_POLICY: baseline.HttpTokens: must be required or optional",
             "IMDS_POLICY: baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, or an object",
             "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01",
-            "IMDS_MEMBER_ROLE must be the name of a role, without path or ARN",
+            "IMDS_MEMBER_ROLE must be the name of a role, with its path if it has one",
             "IMDS_VERIFY_SECONDS must be a whole number of seconds from 0 to 600",
         ] {
             assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");
@@ -184,11 +194,38 @@ mod tests {
         assert!(both.contains("both set"), "{both}");
         let missing = read(&[("IMDS_POLICY_FILE", "/nowhere/policy.json")]).unwrap_err().to_string();
         assert!(missing.contains("/nowhere/policy.json cannot be read"), "{missing}");
-        for (path, why) in
-            [("/nowhere/roots.pem", "cannot be read"), ("", "cannot be read"), ("/", "must be a file")]
-        {
-            let error = read(&[("SSL_CERT_FILE", path)]).unwrap_err().to_string();
-            assert!(error.contains(&format!("SSL_CERT_FILE: {path:?} {why}")), "{error}");
+    }
+
+    #[test]
+    fn the_member_role_has_a_path_or_none() {
+        let role = |value: &str| read(&[("IMDS_MEMBER_ROLE", value)]).map(|config| config.member_role);
+        let (longest_path, longest_name) = ("p".repeat(510), "n".repeat(64));
+        for (value, expected) in [
+            ("", None),
+            ("imds-enforcer-member", Some("imds-enforcer-member")),
+            ("/imds-enforcer-member", Some("imds-enforcer-member")),
+            ("platform/imds-enforcer-member", Some("platform/imds-enforcer-member")),
+            ("/platform/security/a_+=,.@-9", Some("platform/security/a_+=,.@-9")),
+            (&longest_name, Some(&*longest_name)),
+            (&format!("/{longest_path}/x"), Some(&*format!("{longest_path}/x"))),
+        ] {
+            assert_eq!(role(value), Ok(expected.map(str::to_owned)), "{value:?}");
+        }
+        for (value, flaw) in [
+            ("arn:aws:iam::111122223333:role/platform/x", "it is an ARN"),
+            ("/arn:aws:iam::111122223333:role/x", "it is an ARN"),
+            ("/", "it ends with a slash"),
+            ("platform/x/", "it ends with a slash"),
+            ("a//b", "a segment of its path is empty"),
+            ("//x", "a segment of its path is empty"),
+            (&format!("a/{longest_name}n"), "its name has more than 64 characters"),
+            (&format!("/{longest_path}p/x"), "its path has more than 512 characters"),
+            ("a/b:c", "its name has other characters than A-Z a-z 0-9 _+=,.@-"),
+            ("r\u{f6}le", "its name has other characters than A-Z a-z 0-9 _+=,.@-"),
+            ("a b/c", "its path has other characters than ASCII's visible ones"),
+        ] {
+            let errors = role(value).unwrap_err().to_string();
+            assert!(errors.ends_with(&format!("not {value:?}: {flaw}")), "{value:?}: {errors}");
         }
     }
 }

@@ -6,11 +6,13 @@
 //! required is decided in [`imds_core`].
 
 pub mod accounts;
+pub mod arguments;
 pub mod config;
 pub mod ec2;
 pub mod enforce;
 pub mod handler;
 pub mod pace;
+pub mod root_certificates;
 pub mod sdk;
 pub mod session;
 pub mod telemetry;

@@ -1,15 +1,17 @@
 //! The Lambda function.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use imds_core::outcome::{InstanceReport, Mode};
 use imds_enforcer::accounts::Accounts;
+use imds_enforcer::arguments::Start;
 use imds_enforcer::config::Config;
 use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{HandlerError, answer};
+use imds_enforcer::root_certificates::{KNOWN_PLACES, RootCertificates};
 use imds_enforcer::sdk;
 use imds_enforcer::session::MemberRole;
 use imds_enforcer::telemetry::Log;
@@ -22,12 +24,36 @@ use time::OffsetDateTime;
 // One thread: the function waits for EC2, it does not compute.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let config = Config::from_lookup(variable);
-    let config = match config {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match Start::new(&arguments, variable("AWS_LAMBDA_RUNTIME_API").as_deref()) {
+        Start::Serve => serve().await,
+        Start::Print(text) => {
+            // It fails where nobody reads it, as in a pipe to head.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Start::Unknown(argument) => refuse(&format!("unknown argument {argument:?}; --help says more")),
+        Start::NotInLambda => refuse(
+            "it runs only in AWS Lambda, which sets AWS_LAMBDA_RUNTIME_API: deploy it with sam deploy, or try imdsctl demo or \
+             sam local invoke; --help says more",
+        ),
+    }
+}
+
+async fn serve() -> ExitCode {
+    let config = match Config::from_lookup(variable) {
         Ok(config) => config,
         Err(errors) => return fail(&errors.to_string()),
     };
-    let shared = sdk::load().await;
+    let root_certificates = match RootCertificates::find(variable, KNOWN_PLACES) {
+        Ok(root_certificates) => root_certificates,
+        Err(error) => return fail(&error.to_string()),
+    };
+    for warning in root_certificates.warnings() {
+        let _ = Log { out: io::stdout().lock(), request_id: "", now: now() }.warning(&warning);
+    }
+    let shared = sdk::load(sdk::https_client(root_certificates)).await;
     let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(&config) });
     let accounts = Accounts::new(shared, config.modify_rate, member_role);
     let enforcer = Enforcer::new(config, accounts);
@@ -95,4 +121,10 @@ fn allowed(deadline: u64, now: OffsetDateTime) -> Duration {
 fn fail(message: &str) -> ExitCode {
     eprintln!("imds-enforcer: {message}");
     ExitCode::FAILURE
+}
+
+/// Says what is wrong with how it was started.
+fn refuse(message: &str) -> ExitCode {
+    eprintln!("imds-enforcer: {message}");
+    ExitCode::from(2)
 }

@@ -6,22 +6,24 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext};
 use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-/// Reads the SDK's settings as it always does, and makes one HTTP client for all accounts and Regions.
+use crate::root_certificates::RootCertificates;
+
+/// Reads the SDK's settings as it always does; `http_client` serves all accounts and Regions.
 ///
 /// Credentials in the environment, where Lambda puts them, come first as always; the other sources, each with clients of
 /// its own, are then not set up at all.
 ///
 /// An endpoint variable that is empty counts as unset, where the SDK would panic: `sam local invoke` leaves every variable
 /// empty that it cannot resolve.
-pub async fn load() -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+pub async fn load(http_client: SharedHttpClient) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
     let environment = EnvironmentVariableCredentialsProvider::new();
     if environment.provide_credentials().await.is_ok() {
         loader = loader.credentials_provider(environment);
@@ -36,14 +38,24 @@ pub async fn load() -> SdkConfig {
 /// How long a connection may take to come about: the SDK's default.
 const CONNECT_WITHIN: Duration = Duration::from_millis(3100);
 
-/// An HTTP client: HTTP/1.1 and 2, and TLS with the machine's root certificates.
-///
-/// The certificates are read here and once. The client that the SDK builds prepares them again for every service client
-/// that it is given to. The time to connect is then the same for all; how long a call may take is each client's own.
+/// An HTTP client that trusts no server certificate: for ec2-sim, which speaks plain HTTP.
 pub fn http_client() -> SharedHttpClient {
+    https_client(RootCertificates::default())
+}
+
+/// An HTTP client: HTTP/1.1 and 2, and TLS with these root certificates.
+///
+/// It is one connector, and parses the certificates once. The client that the SDK builds parses them again for every
+/// service client that it is given to. The time to connect is then the same for all; how long a call may take is each
+/// client's own.
+pub fn https_client(root_certificates: RootCertificates) -> SharedHttpClient {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_WITHIN).build();
-    let tls = Provider::Rustls(CryptoMode::Ring);
-    let connector = Connector::builder().tls_provider(tls).connector_settings(settings).build();
+    let tls = TlsContext::builder().with_trust_store(root_certificates.into_trust_store());
+    let connector = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls.build().expect("a trust store is all that it needs"))
+        .connector_settings(settings)
+        .build();
     let connector = SharedHttpConnector::new(connector);
     http_client_fn(move |_, _| connector.clone())
 }

@@ -18,7 +18,7 @@ const LENGTH: Duration = Duration::from_secs(900);
 /// The role that the function assumes in other accounts.
 #[derive(Debug, Clone)]
 pub struct MemberRole {
-    /// Its name, the same in every account.
+    /// `NAME`, or `PATH/NAME`: the same in every account.
     pub name: String,
     /// What CloudTrail shows in those accounts as the session's name: who acts, and what for.
     pub session: String,

@@ -18,6 +18,7 @@ use metrics::Metrics;
 struct Line<'a, T> {
     timestamp: String,
     level: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     request_id: &'a str,
     #[serde(flatten)]
     content: T,
@@ -48,12 +49,12 @@ struct Done<'a> {
     unresolved: &'a [String],
 }
 
-/// Writes lines of one invocation.
+/// Writes lines of one invocation, or of the start.
 #[derive(Debug)]
 pub struct Log<'a, W> {
     /// Where to.
     pub out: W,
-    /// The invocation's id.
+    /// The invocation's id; empty before the first.
     pub request_id: &'a str,
     /// The time of the line.
     pub now: OffsetDateTime,
@@ -85,6 +86,14 @@ impl<W: Write> Log<'_, W> {
     /// Those of the writer; the line is lost then, and those after it.
     pub fn metrics(&mut self, mode: Mode, metrics: &Metrics, level: &str) -> io::Result<()> {
         metrics.documents(mode, self.now).into_iter().try_for_each(|document| self.line(level, document))
+    }
+
+    /// A line for what may go wrong later, and why.
+    ///
+    /// # Errors
+    /// Those of the writer; the line is lost then.
+    pub fn warning(&mut self, message: &str) -> io::Result<()> {
+        self.line("WARN", Message { message })
     }
 
     /// A line for what went wrong with the invocation as a whole.

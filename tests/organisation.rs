@@ -82,6 +82,19 @@ async fn each_instance_is_changed_in_its_account_and_region_with_one_session_an_
 }
 
 #[tokio::test]
+async fn a_role_with_a_path_is_assumed_by_it() {
+    for role in ["/platform/security/imds-enforcer-member", "platform/security/imds-enforcer-member"] {
+        let scene = Scene::new(&[("IMDS_MEMBER_ROLE", role)]).await;
+        let (id, event) = launch(&scene.sim, ACCOUNTS[1], REGION);
+        let answer = scene.answer(event).await;
+        assert_eq!(outcomes(&answer), [(ACCOUNTS[1].to_owned(), "enforced")].into(), "{role}");
+        assert!(is_required(&scene.sim, ACCOUNTS[1], REGION, &id), "{role}");
+        let expected = format!("arn:aws:iam::{}:role/platform/security/imds-enforcer-member", ACCOUNTS[1]);
+        assert_eq!(assumptions(&scene.sim.calls()), [expected], "{role}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_is_renewed_before_it_expires() {
     let settings = Settings {
         apply_delay: Duration::ZERO,

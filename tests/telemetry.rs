@@ -18,18 +18,19 @@ async fn log(sim: &Ec2Sim, variables: &[(&str, &str)], payload: Value) -> Vec<Va
     lambda.last_log().await
 }
 
-/// The metrics of a log, added up: by name and the value of the dimension beside Mode, if there is one.
+/// The metrics of a log, added up: by name and the value of the dimension beside Mode, if there is one, else of Mode.
 fn metrics(log: &[Value]) -> BTreeMap<(String, String), f64> {
     let mut sums = BTreeMap::new();
     for line in log.iter().filter(|line| line.get("_aws").is_some()) {
         for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
             let sets = directive["Dimensions"].as_array().unwrap();
-            let dimension = sets.last().unwrap().as_array().unwrap().last().unwrap().as_str().unwrap();
+            let dimension = sets.last().unwrap().as_array().unwrap().last();
+            let dimension = dimension.map_or("", |name| line[name.as_str().unwrap()].as_str().unwrap());
             for metric in directive["Metrics"].as_array().unwrap() {
                 let name = metric["Name"].as_str().unwrap();
                 let value =
                     line[name].as_f64().unwrap_or_else(|| line[name].as_array().unwrap().len() as f64);
-                let key = (name.to_owned(), line[dimension].as_str().unwrap().to_owned());
+                let key = (name.to_owned(), dimension.to_owned());
                 *sums.entry(key).or_default() += value;
             }
         }
@@ -63,6 +64,7 @@ async fn calls_are_counted_as_ec2_counts_them_and_the_window_of_imdsv1_is_measur
         is("Compliant", "launch", 1.0),
         is("Enforced", "launch", 2.0),
         is("LaunchToApplied", "launch", 2.0),
+        is("ThrottledShare", "", 300.0 / (looks + changes)),
         is("Throttles", "ec2:DescribeInstances", 0.0),
         is("Throttles", "ec2:ModifyInstanceMetadataOptions", 3.0),
     ];

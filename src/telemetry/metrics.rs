@@ -60,7 +60,11 @@ impl Metrics {
 
     /// Counts calls to EC2 at `place`.
     pub fn add_calls(&mut self, place: &Place, counts: BTreeMap<Call, Count>) {
-        self.calls.extend(counts.into_iter().map(|(call, count)| ((place.clone(), call), count)));
+        for (call, Count { attempts, throttles }) in counts {
+            let count = self.calls.entry((place.clone(), call)).or_default();
+            count.attempts += attempts;
+            count.throttles += throttles;
+        }
     }
 
     /// Counts a sweep of `place` that came to its end.
@@ -82,17 +86,35 @@ impl Metrics {
                 documents.push(document(place, trigger.clone(), metrics));
             }
         }
+        let mut shares = self.throttled_shares();
         for ((place, call), Count { attempts, throttles }) in &self.calls {
-            let metrics = vec![("Calls", "Count", json!(attempts)), ("Throttles", "Count", json!(throttles))];
+            let mut metrics =
+                vec![("Calls", "Count", json!(attempts)), ("Throttles", "Count", json!(throttles))];
+            // Once for each place, with the first of its calls.
+            metrics.extend(shares.remove(place).map(|share| ("ThrottledShare", "Percent", json!(share))));
             documents.push(document(place, Some(("Call", json!(call.to_string()))), metrics));
         }
         let sweeps = self.sweeps.iter();
         documents.extend(sweeps.map(|place| document(place, None, vec![("SweepsDone", "Count", json!(1))])));
         documents
     }
+
+    /// How many of the calls to each place were throttled, in percent.
+    fn throttled_shares(&self) -> BTreeMap<&Place, f64> {
+        let mut counts: BTreeMap<&Place, Count> = BTreeMap::new();
+        for ((place, _), Count { attempts, throttles }) in &self.calls {
+            let count = counts.entry(place).or_default();
+            count.attempts += attempts;
+            count.throttles += throttles;
+        }
+        counts.retain(|_, count| count.attempts > 0);
+        let share = |count: Count| 100.0 * count.throttles as f64 / count.attempts as f64;
+        // The answer to a call of the invocation before may be counted in this one.
+        counts.into_iter().map(|(place, count)| (place, share(count).min(100.0))).collect()
+    }
 }
 
-/// A document of `metrics` (name, unit, value), by mode, and by mode and `dimension`.
+/// A document of `metrics` (name, unit, value), with a directive for those that have the same dimension sets.
 fn document(
     mode: Mode,
     now: OffsetDateTime,
@@ -100,21 +122,37 @@ fn document(
     dimension: Option<(&str, Value)>,
     metrics: Vec<(&str, &str, Value)>,
 ) -> Map<String, Value> {
-    let mut sets = vec![vec!["Mode"]];
-    sets.extend(dimension.iter().map(|(name, _)| vec!["Mode", *name]));
-    let definitions = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit}));
-    let directive = json!({
-        "Namespace": NAMESPACE, "Dimensions": sets, "Metrics": definitions.collect::<Vec<_>>(),
-    });
+    let mut definitions: BTreeMap<Vec<Vec<&str>>, Vec<Value>> = BTreeMap::new();
+    for (name, unit, _) in &metrics {
+        let sets = dimension_sets(name, dimension.as_ref().map(|(name, _)| *name));
+        definitions.entry(sets).or_default().push(json!({"Name": name, "Unit": unit}));
+    }
+    let directive =
+        |(sets, definitions)| json!({"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": definitions});
+    let directives: Vec<Value> = definitions.into_iter().map(directive).collect();
     let timestamp = now.unix_timestamp() * 1000 + i64::from(now.millisecond());
     let fixed = [
-        ("_aws", json!({"Timestamp": timestamp, "CloudWatchMetrics": [directive]})),
+        ("_aws", json!({"Timestamp": timestamp, "CloudWatchMetrics": directives})),
         ("Mode", json!(mode)),
         ("account", json!(place.account)),
         ("region", json!(place.region)),
     ];
     let values = metrics.into_iter().map(|(name, _, value)| (name, value));
     fixed.into_iter().chain(dimension).chain(values).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The dimension sets of a metric: by mode, and by mode and `dimension`. Those that alarms look at have sets without the
+/// mode, as an alarm on a single metric costs less than one on metric math, and holds in both modes.
+fn dimension_sets<'a>(metric: &str, dimension: Option<&'a str>) -> Vec<Vec<&'a str>> {
+    let of_dimension = |set: &[&'a str]| dimension.map(|dimension| [set, &[dimension]].concat());
+    let by_mode = [Some(vec!["Mode"]), of_dimension(&["Mode"])];
+    let without_mode = match metric {
+        "ThrottledShare" => return vec![Vec::new()],
+        "SweepsDone" | "Denied" | "Failed" => [Some(Vec::new()), None],
+        "Blocked" => [Some(Vec::new()), of_dimension(&[])],
+        _ => [None, None],
+    };
+    without_mode.into_iter().chain(by_mode).flatten().collect()
 }
 
 /// The metric that counts instances of this outcome: its name in reports, in the case that metrics have.
@@ -178,6 +216,69 @@ mod tests {
             "Gone": 3, "Warnings": 6,
         });
         assert_eq!(documents(vec![report(Outcome::Gone, Aside::default()); 3]), [expected]);
+    }
+
+    /// The dimension sets of each metric, by its name.
+    fn sets(documents: &[Value]) -> BTreeMap<String, Value> {
+        let directives = documents.iter().flat_map(|d| d["_aws"]["CloudWatchMetrics"].as_array().unwrap());
+        let sets = directives.flat_map(|directive| {
+            let metrics = directive["Metrics"].as_array().unwrap().iter();
+            metrics
+                .map(|metric| (metric["Name"].as_str().unwrap().to_owned(), directive["Dimensions"].clone()))
+        });
+        sets.collect()
+    }
+
+    #[test]
+    fn what_alarms_look_at_has_sets_without_the_mode() {
+        let failed = Outcome::Failed { retry: true };
+        let outcomes = [Outcome::Enforced, Outcome::Denied, Outcome::Blocked, failed];
+        let documents = documents(outcomes.map(|outcome| report(outcome, Aside::default())));
+        assert_eq!(documents.len(), 1);
+        let expected = [
+            ("Blocked", json!([[], ["Trigger"], ["Mode"], ["Mode", "Trigger"]])),
+            ("Denied", json!([[], ["Mode"], ["Mode", "Trigger"]])),
+            ("Enforced", json!([["Mode"], ["Mode", "Trigger"]])),
+            ("Failed", json!([[], ["Mode"], ["Mode", "Trigger"]])),
+            ("Warnings", json!([["Mode"], ["Mode", "Trigger"]])),
+        ];
+        assert_eq!(sets(&documents), expected.map(|(name, sets)| (name.to_owned(), sets)).into());
+    }
+
+    #[test]
+    fn the_share_of_throttled_calls_comes_once_a_place() {
+        let [one, other, idle] = ["us-east-1", "us-east-2", "us-west-1"].map(|region| {
+            let account = AccountId::new("111122223333").unwrap();
+            Place { account, region: Region::new(region).unwrap() }
+        });
+        let count = |attempts, throttles| Count { attempts, throttles };
+        let mut metrics = Metrics::default();
+        metrics.add_calls(&one, [(Call::DescribeInstances, count(1, 0))].into());
+        let changes = (Call::ModifyInstanceMetadataOptions, count(4, 3));
+        metrics.add_calls(&one, [(Call::DescribeInstances, count(1, 0)), changes].into());
+        metrics.add_calls(&other, [changes].into());
+        // The answer to a call that was counted before.
+        metrics.add_calls(&idle, [(Call::DescribeInstances, count(0, 1))].into());
+        metrics.add_sweep(one);
+        let documents =
+            metrics.documents(Mode::Enforce, NOW).into_iter().map(Value::Object).collect::<Vec<_>>();
+        let values =
+            documents.iter().map(|d| json!([d["region"], d["Calls"], d["Throttles"], d["ThrottledShare"]]));
+        let expected = json!([
+            ["us-east-1", 2, 0, 50.0],
+            ["us-east-1", 4, 3, null],
+            ["us-east-2", 4, 3, 75.0],
+            ["us-west-1", 0, 1, null],
+            ["us-east-1", null, null, null],
+        ]);
+        assert_eq!(json!(values.collect::<Vec<_>>()), expected);
+        let expected = [
+            ("Calls", json!([["Mode"], ["Mode", "Call"]])),
+            ("SweepsDone", json!([[], ["Mode"]])),
+            ("ThrottledShare", json!([[]])),
+            ("Throttles", json!([["Mode"], ["Mode", "Call"]])),
+        ];
+        assert_eq!(sets(&documents), expected.map(|(name, sets)| (name.to_owned(), sets)).into());
     }
 
     #[test]

@@ -12,12 +12,12 @@ MODIFY = "ModifyInstanceMetadataOptions"
 
 
 class Written:
-    """The metrics that were written: name, and dimensions with their values but for Mode's."""
+    """The metrics that were written: name, and dimensions with their values."""
 
     def __init__(self, documents: list[dict]):
         self.documents = documents
         self.names = {
-            (metric["Name"], frozenset((name, document[name]) for name in dimensions if name != "Mode"))
+            (metric["Name"], frozenset((name, document[name]) for name in dimensions))
             for document in documents
             for directive in document["_aws"]["CloudWatchMetrics"]
             for metric in directive["Metrics"]
@@ -72,6 +72,8 @@ def of_every_outcome(start) -> Written:
     found = documents(
         function,
         sample_events.about("ec2-launch-one", ids[:1]),
+        # The one that is blocked.
+        sample_events.about("ec2-launch-one", ids[4:5]),
         came_to_run(*ids, *exempt, *warned, terminated),
         redelivered,
         came_to_run(NO_INSTANCE),

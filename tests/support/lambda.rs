@@ -89,6 +89,11 @@ impl Lambda {
         panic!("{id} was not logged to its end within 2 s");
     }
 
+    /// All that the function logged so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap().clone()
+    }
+
     /// Gives the function a payload. `None`: it did not answer in time, and Lambda would have cut it off.
     pub async fn invoke(&mut self, payload: Value, allowed: Duration) -> Option<Result<Value, Value>> {
         self.count += 1;

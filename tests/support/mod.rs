@@ -5,6 +5,7 @@
 
 pub mod lambda;
 pub mod queue;
+pub mod tls;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;

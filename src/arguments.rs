@@ -1,0 +1,116 @@
+//! What is to be done, by the command line. Lambda starts the function without arguments.
+
+/// What `--version` prints.
+const VERSION: &str = concat!("imds-enforcer ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// What `--help` prints, in 80 columns.
+const HELP: &str = concat!(
+    "imds-enforcer ",
+    env!("CARGO_PKG_VERSION"),
+    r#"
+Brings EC2 instances to the instance metadata options that a policy requires.
+
+It runs in AWS Lambda, which starts it and passes it events about instances; to
+deploy it, run "sam build" and "sam deploy --guided". To try it without an AWS
+account:
+
+  imdsctl demo                 the same code on a simulated EC2
+  sam local invoke Enforcer    the function in a container (see README.md)
+
+Usage: imds-enforcer [--help | --version]
+
+Environment variables; an empty one counts as unset:
+
+  IMDS_MODE             enforce, or dry-run, which changes nothing
+                        [default: enforce]
+  IMDS_POLICY_FILE      the file with the policy
+  IMDS_POLICY           the policy itself, as JSON; set one of the two
+                        [default: {"baseline": {"HttpTokens": "required"}}]
+  IMDS_MEMBER_ROLE      the role to assume in other accounts: its name, or
+                        /PATH/NAME [default: none, its own credentials]
+  IMDS_VERIFY_SECONDS   how long to wait until EC2 has applied a change, 0 to
+                        600 [default: 10]
+  IMDS_MODIFY_RATE      the most changes a second in an account and Region,
+                        after the first 80 [default: 4]
+  SSL_CERT_FILE         a file of root certificates in PEM, in place of the
+                        system's [default: none]
+  SSL_CERT_DIR          folders of root certificates, separated by colons
+                        [default: none]
+  AWS_ENDPOINT_URL_EC2  the endpoint of EC2 [default: the Region's own]
+
+The AWS SDK's other variables apply as well. The exit code is 0 after --help and
+--version, 2 where it is started in a wrong way, and 1 for any other error.
+"#
+);
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// Serve Lambda's events.
+    Serve,
+    /// Print this and exit with 0.
+    Print(&'static str),
+    /// Refuse this argument and exit with 2.
+    Unknown(&'a str),
+    /// Say that this runs in Lambda and exit with 2.
+    NotInLambda,
+}
+
+impl<'a> Start<'a> {
+    /// Takes the arguments without the program's name; `runtime_api` is the variable `AWS_LAMBDA_RUNTIME_API`.
+    ///
+    /// In Lambda, other arguments are ignored: a container image passes the handler's name.
+    pub fn new(arguments: &'a [String], runtime_api: Option<&str>) -> Self {
+        let is_in_lambda = runtime_api.is_some_and(|address| !address.is_empty());
+        match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["--help" | "-h"] => Self::Print(HELP),
+            ["--version" | "-V"] => Self::Print(VERSION),
+            _ if is_in_lambda => Self::Serve,
+            [] => Self::NotInLambda,
+            ["--help" | "-h" | "--version" | "-V", unknown, ..] | [unknown, ..] => Self::Unknown(unknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::cell::RefCell;
+
+    #[test]
+    fn arguments_say_what_is_to_be_done() {
+        for (arguments, runtime_api, expected) in [
+            ("", Some("127.0.0.1:9001"), Start::Serve),
+            ("bootstrap", Some("127.0.0.1:9001"), Start::Serve),
+            ("--version", Some("127.0.0.1:9001"), Start::Print(VERSION)),
+            ("", None, Start::NotInLambda),
+            ("", Some(""), Start::NotInLambda),
+            ("--version", None, Start::Print(VERSION)),
+            ("-V", None, Start::Print(VERSION)),
+            ("--help", None, Start::Print(HELP)),
+            ("-h", None, Start::Print(HELP)),
+            ("serve", None, Start::Unknown("serve")),
+            ("--help --verbose", None, Start::Unknown("--verbose")),
+        ] {
+            let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(Start::new(&arguments, runtime_api), expected, "{arguments:?}, {runtime_api:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_fits_80_columns_and_has_every_variable() {
+        for line in HELP.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        let read = RefCell::new(vec!["SSL_CERT_FILE".to_owned(), "SSL_CERT_DIR".to_owned()]);
+        let config = Config::from_lookup(|name| {
+            read.borrow_mut().push(name.to_owned());
+            None
+        });
+        assert!(config.is_ok());
+        for name in read.into_inner() {
+            assert!(HELP.contains(&format!("\n  {name} ")), "{name} is not in the help");
+        }
+    }
+}
