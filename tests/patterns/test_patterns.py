@@ -6,16 +6,28 @@ template as JSON.
 
 import copy
 import json
-import os
+import sys
 from pathlib import Path
 
 import pytest
 from localstack.services.events.event_rule_engine import EventPatternCompiler, EventRuleEngine
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+from cfn import Filled, load  # noqa: E402
+
+
+def role(name: str) -> str:
+    return f"arn:aws:iam::111122223333:role/{name}"
+
+
 TEMPLATES = {
-    name: json.loads(Path(os.environ[variable]).read_text())["Resources"]
-    for name, variable in (("account", "TEMPLATE_JSON"), ("member", "MEMBER_JSON"))
+    "account": Filled(
+        OrganizationId="o-abcdefghij",
+        TargetUnits="ou-ab12-11111111",
+        AlarmTopicArn="arn:aws:sns:us-east-1:111122223333:alarms",
+    ),
+    "member": Filled(load("MEMBER_JSON"), HubRoleArns=f"{role('EnforcerRole')},{role('SweeperRole')}"),
 }
 LAUNCH, STATE, DRIFT, TAG, SWEEP = "LaunchRule", "StateRule", "DriftRule", "TagRule", "sweep"
 # What each template calls the rule of sweeps on demand.
@@ -43,18 +55,11 @@ FILES = {
 }
 
 
-def role(name: str) -> str:
-    return f"arn:aws:iam::111122223333:role/{name}"
-
-
 def resolved(pattern):
     """The pattern with the ARNs of our roles in place of the references to them."""
     match pattern:
         case {"Fn::GetAtt": [name, "Arn"]}:
             return role(name)
-        case {"Fn::Split": [",", {"Fn::Sub": [text, {"Hub": {"Fn::Join": [",", {"Ref": "HubRoleArns"}]}}]}]}:
-            text = text.replace("${AWS::Partition}", "aws").replace("${AWS::AccountId}", "111122223333")
-            return text.replace("${Hub}", ",".join(map(role, ["EnforcerRole", "SweeperRole"]))).split(",")
         case dict():
             return {key: resolved(value) for key, value in pattern.items()}
         case list():
@@ -62,11 +67,11 @@ def resolved(pattern):
     return pattern
 
 
-def patterns(resources: dict, is_of_bus=lambda properties: "EventBusName" not in properties) -> dict:
+def patterns(template: Filled, is_of_bus=lambda properties: "EventBusName" not in properties) -> dict:
     rules = {
-        name: resource["Properties"]
-        for name, resource in resources.items()
-        if "EventPattern" in resource.get("Properties", {}) and is_of_bus(resource["Properties"])
+        name: rule
+        for name, rule in template.of_type("AWS::Events::Rule").items()
+        if "EventPattern" in rule and is_of_bus(rule)
     }
     return {
         name: EventPatternCompiler().compile_event_pattern(json.dumps(resolved(rule["EventPattern"])))
@@ -74,8 +79,9 @@ def patterns(resources: dict, is_of_bus=lambda properties: "EventBusName" not in
     }
 
 
-# The rules on the default bus.
-PATTERNS = {name: patterns(resources) for name, resources in TEMPLATES.items()}
+# The rules on the default bus; of failed stacks, tests of its own tell.
+PATTERNS = {name: patterns(template) for name, template in TEMPLATES.items()}
+STACK = PATTERNS["account"].pop("MemberStackRule")
 # Those on the hub's bus, for what members forward.
 HUB = patterns(TEMPLATES["account"], lambda properties: "EventBusName" in properties)
 
@@ -202,3 +208,37 @@ def test_the_hub_takes_up_nothing_that_a_member_need_not_forward(name):
 def test_the_hub_takes_up_nothing_else():
     for event in (sample("s3-unrelated"), sample("events-scheduled"), NEAR["something else of ours"][0]):
         assert matching(event, HUB) == []
+
+
+def stack_instance(status: str, stack_set: str = "s-members") -> dict:
+    """As the CloudFormation user guide has it, "StackSet Stack Instance Status Change event detail"."""
+    arn = "arn:aws:cloudformation:us-east-1:111122223333"
+    return {
+        "version": "0",
+        "source": "aws.cloudformation",
+        "detail-type": "CloudFormation StackSet StackInstance Status Change",
+        "account": "111122223333",
+        "region": "us-east-1",
+        "detail": {
+            "stack-set-arn": f"{arn}:stackset/{stack_set}:01234567-89ab-cdef-0123-456789abcdef",
+            "stack-id": "arn:aws:cloudformation:us-east-1:444455556666:stack/StackSet-s-members-1/0",
+            "action": "CREATE",
+            "status-details": {"status": "OUTDATED", "status-reason": "no", "detailed-status": status},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (stack_instance("FAILED"), True),
+        (stack_instance("CANCELLED"), True),
+        (stack_instance("INOPERABLE"), True),
+        (stack_instance("SUCCEEDED"), False),
+        (stack_instance("RUNNING"), False),
+        (stack_instance("FAILED", "other-members"), False),
+        (stack_instance("FAILED", "s-members-2"), False),
+    ],
+)
+def test_every_failed_stack_of_a_member_is_told(event, expected):
+    assert EventRuleEngine().evaluate_pattern_on_event(STACK, event) is expected

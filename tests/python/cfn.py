@@ -36,6 +36,8 @@ class Filled:
         if isinstance(condition, str):
             return self.holds(self.template["Conditions"][condition])
         ((function, arguments),) = condition.items()
+        if function == "Condition":
+            return self.holds(arguments)
         if function == "Fn::Not":
             return not self.holds(arguments[0])
         if function == "Fn::And":

@@ -20,6 +20,8 @@ def key_holds(operator: str, wanted, present) -> bool:
             return not key_holds("ArnLike", wanted, present)
         case "ForAnyValue:StringLike":
             return any(matches(value, pattern) for value in as_list(present or []) for pattern in as_list(wanted))
+        case "NumericGreaterThan":
+            return present is not None and float(present) > float(wanted)
         case "ArnLike":
             return present is not None and any(matches(present, pattern) for pattern in as_list(wanted))
         case "ForAllValues:StringEquals":

@@ -45,8 +45,8 @@ def until(what: str, look, within: float = 15.0):
 
 
 def settings(access_key: str = ACCOUNT, **more: str) -> dict[str, str]:
-    """An environment with credentials, a Region and no more of AWS than `more` says."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    """An environment with credentials, a Region and no more of AWS than `more` says; root certificates where they are."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SSL_CERT_"))}
     return environment | {
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": "secret",
@@ -62,13 +62,15 @@ def settings(access_key: str = ACCOUNT, **more: str) -> dict[str, str]:
 class Running:
     """A process, its output in a file."""
 
-    def __init__(self, command: list[str | Path], folder: Path, name: str, environment: dict[str, str]):
+    def __init__(
+        self, command: list[str | Path], folder: Path, name: str, environment: dict[str, str], stdin=subprocess.DEVNULL
+    ):
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,

@@ -35,14 +35,16 @@ def run(command: list) -> subprocess.CompletedProcess:
         return subprocess.run(command, timeout=180, **more)
 
 
-def sam_local(function: str, event: dict, tmp_path, sim: Ec2Sim, log: str) -> dict:
-    """What the function answers to the event; its EC2 is the simulator."""
+def sam_local(function: str, event: dict, tmp_path, sim: Ec2Sim, log: str, mode: str | None = "enforce") -> dict:
+    """What the function answers to the event; its EC2 is the simulator. Without a mode, it is the template's default."""
     (tmp_path / "event.json").write_text(json.dumps(event))
     port = sim.url.rsplit(":", 1)[1]
     variables = {function: {"AWS_ENDPOINT_URL_EC2": f"http://host.docker.internal:{port}"}}
     (tmp_path / "variables.json").write_text(json.dumps(variables))
     command = ["sam", "local", "invoke", function, "--event", tmp_path / "event.json", "--skip-pull-image"]
     command += ["--env-vars", tmp_path / "variables.json", "--add-host", f"host.docker.internal:{bridge()}"]
+    if mode:
+        command += ["--parameter-overrides", f"Mode={mode}"]
     ended = run(command)
     print(ended.stderr)
     assert ended.returncode == 0
@@ -68,6 +70,15 @@ def test_a_sweep(sim, tmp_path):
     event = sample_events.batch(json.dumps(sample_events.about("events-scheduled", [])))
     assert sam_local("Sweeper", event, tmp_path, sim, '"SweepsDone":1') == {"batchItemFailures": []}
     assert {options(ec2, instance_id)["HttpTokens"] for instance_id in ids} == {"required"}
+
+
+def test_nothing_is_changed_unless_the_mode_says_so(sim, tmp_path):
+    ec2 = ec2_client(sim.url)
+    ids = running(ec2)
+    event = sample_events.about("ec2-state-running", ids)
+    answer = sam_local("Enforcer", event, tmp_path, sim, '"outcome":"would-enforce"', mode=None)
+    assert (answer["mode"], answer["counts"]) == ("dry-run", {"would-enforce": 1}), answer
+    assert options(ec2, ids[0])["HttpTokens"] == "optional"
 
 
 def test_an_event_of_something_else(sim, tmp_path):

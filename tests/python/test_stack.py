@@ -85,7 +85,7 @@ def test_its_functions_have_roles_code_and_queues(moto, stack):
         assert (function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap")
         assert function["CodeSize"] > 1_000_000
         variables = function["Environment"]["Variables"]
-        assert variables["IMDS_MODE"] == "enforce" and "AWS_ENDPOINT_URL_EC2" not in variables
+        assert variables["IMDS_MODE"] == "dry-run" and "AWS_ENDPOINT_URL_EC2" not in variables
     assert len(stack["AWS::Lambda::LayerVersion"]) == 1
     mappings = lambdas.list_event_source_mappings()["EventSourceMappings"]
     assert {mapping["BatchSize"] for mapping in mappings} == {100, 10}

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import sample_events
-from cfn import Filled, as_list, attribute
+from cfn import Filled, as_list, attribute, load
 from ec2_words import launch, running
 from iam import is_allowed
 from processes import ROOT, Function
@@ -104,6 +104,36 @@ def test_the_guard(role, allow_loosening, tokens, expected):
     assert not is_allowed(granted, "ec2:ModifyInstanceMetadataOptions", INSTANCE, elsewhere)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "attribute", "value", "expected"),
+    [
+        ({}, "HttpEndpoint", "disabled", True),
+        ({"DenyEndpointChanges": "true"}, "HttpEndpoint", "disabled", False),
+        ({"DenyEndpointChanges": "true"}, "HttpEndpoint", "enabled", False),
+        ({"DenyEndpointChanges": "true"}, "HttpTokens", "required", True),
+        ({}, "HttpPutResponseHopLimit", "64", True),
+        ({"HopLimitCeiling": "3"}, "HttpPutResponseHopLimit", "4", False),
+        ({"HopLimitCeiling": "3"}, "HttpPutResponseHopLimit", "3", True),
+        ({"HopLimitCeiling": "3"}, "HttpTokens", "required", True),
+    ],
+)
+def test_the_optional_guards(parameters, attribute, value, expected):
+    context = {"ec2:Region": "us-east-1", f"ec2:Attribute/{attribute}": value}
+    known = load("MEMBER_JSON")["Parameters"]
+    member = Filled(load("MEMBER_JSON"), **{name: "us-east-1" for name in ("Regions", "RoleRegion")} | parameters)
+    assert parameters.keys() <= known.keys()
+    roles = [statements(Filled(**parameters), role) for role in ("EnforcerRole", "SweeperRole")]
+    roles.append(
+        [
+            s
+            for p in member.of_type("AWS::IAM::Role")["MemberRole"]["Policies"]
+            for s in p["PolicyDocument"]["Statement"]
+        ]
+    )
+    for granted in roles:
+        assert is_allowed(granted, "ec2:ModifyInstanceMetadataOptions", INSTANCE, context) is expected
+
+
 def granted(filled: Filled, role: str) -> set[str]:
     allowed = [s for s in statements(filled, role) if s["Effect"] == "Allow"]
     return {action for statement in allowed for action in as_list(statement["Action"])}
@@ -131,14 +161,6 @@ def test_what_is_granted_is_called_and_what_is_called_is_granted(start, sim, ec2
     assert called(sim) - {"ec2:RunInstances"} == sim_calls, "a sweep takes no more"
 
 
-def metrics_of(alarm: dict) -> list[tuple[str, str, list[dict]]]:
-    """The metrics that an alarm looks at: namespace, name, dimensions."""
-    if "MetricName" in alarm:
-        return [(alarm["Namespace"], alarm["MetricName"], alarm["Dimensions"])]
-    stats = [query["MetricStat"]["Metric"] for query in alarm["Metrics"] if "MetricStat" in query]
-    return [(metric["Namespace"], metric["MetricName"], metric["Dimensions"]) for metric in stats]
-
-
 def searched(expression: str) -> list[tuple[str, str, dict]]:
     """The metrics that a widget's search finds, if it is one."""
     found = []
@@ -156,10 +178,8 @@ def looked_at(filled: Filled) -> dict[str, list[tuple[str, str, dict]]]:
     """What each alarm and widget looks at: namespace, name, and dimensions by name."""
     found = {}
     for name, alarm in filled.of_type("AWS::CloudWatch::Alarm").items():
-        found[name] = [
-            (namespace, metric, {d["Name"]: d["Value"] for d in dimensions})
-            for namespace, metric, dimensions in metrics_of(alarm)
-        ]
+        dimensions = {d["Name"]: d["Value"] for d in alarm.get("Dimensions", [])}
+        found[name] = [(alarm["Namespace"], alarm["MetricName"], dimensions)]
     (dashboard,) = filled.of_type("AWS::CloudWatch::Dashboard").values()
     body = dashboard["DashboardBody"]
     for widget in json.loads(body.get("Fn::Sub") if isinstance(body, dict) else body)["widgets"]:
@@ -179,25 +199,30 @@ def test_alarms_and_widgets_look_at_what_is_written(written):
         for namespace, metric, dimensions in metrics:
             row = f"{name}: {namespace} {metric} {dimensions}"
             if namespace == "ImdsEnforcer":
-                others = {key: value for key, value in dimensions.items() if key != "Mode"}
-                assert dimensions["Mode"] in modes, row
-                assert (metric, frozenset(others.items())) in written.names, row
+                # What is looked at by mode is written in one of the modes: WouldEnforce in dry runs alone.
+                among = [dimensions | {"Mode": mode} for mode in modes] if "Mode" in dimensions else [dimensions]
+                assert any((metric, frozenset(d.items())) in written.names for d in among), row
             else:
                 assert metric in AWS_METRICS[namespace], row
                 ((key, value),) = dimensions.items()
                 assert exists(filled, key, value), row
 
 
-def test_what_alarms_add_up_is_there_and_gaps_are_filled():
-    for name, alarm in Filled().of_type("AWS::CloudWatch::Alarm").items():
-        if "Metrics" not in alarm:
-            continue
-        (expression,) = [query["Expression"] for query in alarm["Metrics"] if "Expression" in query]
-        ids = {query["Id"] for query in alarm["Metrics"] if "MetricStat" in query}
-        assert set(re.findall(r"\b[a-z]+\b", expression)) == ids, name
-        is_filled = len(re.findall(r"FILL\([a-z]+, 0\)", expression)) == len(ids)
-        # Calls and throttles are written together.
-        assert is_filled or ids == {"calls", "throttles"}, name
+def test_alarms_hold_whatever_the_mode_was():
+    """A series by Mode ends when Mode changes: an alarm on it would keep its state, or never have data."""
+    for name, metrics in looked_at(Filled()).items():
+        if name.endswith("Alarm") and name != "PendingAlarm":
+            assert not any("Mode" in dimensions for _, _, dimensions in metrics), name
+
+
+def test_alarms_for_failures_of_each_kind():
+    alarms = {alarm["MetricName"]: alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values()}
+    assert alarms.keys() >= {"Denied", "Failed", "Blocked", "ThrottledShare", "SweepsDone", "PendingTooLong"}
+    for name in ("Denied", "Failed", "Blocked"):
+        assert (alarms[name]["Statistic"], alarms[name]["Threshold"]) == ("Sum", 0), name
+        assert alarms[name]["TreatMissingData"] == "notBreaching", f"{name}: no data is no failure"
+    assert alarms["Blocked"]["Dimensions"] == [{"Name": "Trigger", "Value": "launch"}], "sweeps would ring for ever"
+    assert alarms["SweepsDone"]["TreatMissingData"] == "breaching", "no data is no sweep"
 
 
 # From the guides of SQS and Lambda.
@@ -230,16 +255,15 @@ def test_every_alarm_says_what_to_do_and_goes_to_the_topic():
     assert not any("AlarmActions" in alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values())
 
 
-def service_control_policy() -> dict:
-    """The one of SECURITY.md."""
-    text = (ROOT / "SECURITY.md").read_text()
-    return json.loads(re.search(r"^    \{\n(?:    .*\n)+", text, re.MULTILINE).group())
+POLICIES = {path.stem: path.read_text() for path in (ROOT / "service-control-policies").glob("*.json")}
 
 
-def test_the_service_control_policy_fits():
-    policy = service_control_policy()
-    assert len(json.dumps(policy, separators=(",", ":"))) < 5120, "the most that Organizations takes"
-    assert {statement["Effect"] for statement in policy["Statement"]} == {"Deny"}
+def test_the_service_control_policies_fit():
+    assert len(POLICIES) == 3
+    for name, text in POLICIES.items():
+        assert len(text) < 5120, f"{name}: the most that Organizations takes, blanks included"
+        assert {statement["Effect"] for statement in json.loads(text)["Statement"]} == {"Deny"}
+        assert "arn:aws:" not in text, f"{name}: AWS has more partitions"
 
 
 IAM, ADMIN = "arn:aws:iam::111122223333:role", {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/platform-admin"}
@@ -247,6 +271,7 @@ SQS, EC2 = "arn:aws:sqs:us-east-1:111122223333", "arn:aws:ec2:us-east-1:11112222
 GROUP = "arn:aws:autoscaling:us-east-1:111122223333:autoScalingGroup:x:autoScalingGroupName/g"
 OURS = {"aws:PrincipalArn": f"{IAM}/imds-enforcer-EnforcerRole-1"}
 LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function"
+LOGS, STACKS = "arn:aws:logs:us-east-1:111122223333:log-group", "arn:aws:cloudformation:us-east-1:111122223333"
 
 
 @pytest.mark.parametrize(
@@ -255,6 +280,7 @@ LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function"
         ("iam:PassRole", f"{IAM}/imds-enforcer-EnforcerRole-1", {}, False),
         ("iam:PassRole", f"{IAM}/app", {}, True),
         ("iam:PutRolePolicy", f"{IAM}/imds-enforcer-member", {}, False),
+        ("iam:PutRolePolicy", f"{IAM}/imds-enforcer-member".replace("aws", "aws-us-gov", 1), {}, False),
         ("iam:PutRolePolicy", f"{IAM}/imds-enforcer-member", ADMIN, True),
         ("iam:PutRolePolicy", f"{IAM}/imds-enforcer-member", {"aws:PrincipalArn": f"{IAM}/stacksets-exec-1"}, True),
         ("iam:CreateRole", f"{IAM}/stacksets-exec-x", {}, False),
@@ -269,6 +295,34 @@ LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function"
         ("lambda:InvokeFunction", f"{LAMBDA}:imds-enforcer-Enforcer-1", {}, False),
         ("lambda:UpdateEventSourceMapping", "*", {"lambda:FunctionArn": f"{LAMBDA}:imds-enforcer-Enforcer-1"}, False),
         ("lambda:UpdateEventSourceMapping", "*", {"lambda:FunctionArn": f"{LAMBDA}:orders"}, True),
+        ("lambda:PutRuntimeManagementConfig", f"{LAMBDA}:imds-enforcer-Enforcer-1", {}, False),
+        ("lambda:PutRuntimeManagementConfig", f"{LAMBDA}:orders", {}, True),
+        ("lambda:PutFunctionConcurrency", f"{LAMBDA}:StackSet-imds-enforcer-standalone-1", {}, False),
+        (
+            "sqs:ReceiveMessage",
+            f"{SQS}:StackSet-imds-enforcer-1",
+            {"aws:PrincipalArn": f"{IAM}/StackSet-imds-enforcer-1"},
+            True,
+        ),
+        ("logs:DeleteLogGroup", f"{LOGS}:imds-enforcer-EnforcerLog-1", {}, False),
+        ("logs:DeleteLogStream", f"{LOGS}:imds-enforcer-EnforcerLog-1:log-stream:x", {}, False),
+        ("logs:PutRetentionPolicy", f"{LOGS}:imds-enforcer-EnforcerLog-1", {}, False),
+        ("logs:DeleteLogGroup", f"{LOGS}:orders", {}, True),
+        ("events:DeleteEventBus", "arn:aws:events:us-east-1:111122223333:event-bus/imds-enforcer", {}, False),
+        ("events:PutPermission", "arn:aws:events:us-east-1:111122223333:event-bus/imds-enforcer", {}, False),
+        ("scheduler:DeleteSchedule", "arn:aws:scheduler:us-east-1:1:schedule/default/imds-enforcer-sweep", {}, False),
+        ("cloudformation:DeleteStack", f"{STACKS}:stack/StackSet-imds-enforcer-members-1/2", {}, False),
+        ("cloudformation:DeleteStack", f"{STACKS}:stack/imds-enforcer/2", {}, False),
+        ("cloudformation:DeleteStack", f"{STACKS}:stack/imds-enforcer/2", ADMIN, True),
+        ("cloudformation:UpdateStackSet", f"{STACKS}:stackset/imds-enforcer-members:2", {}, False),
+        ("cloudformation:DeleteStack", f"{STACKS}:stack/orders/2", {}, True),
+        ("ec2:ModifyInstanceMetadataDefaults", "*", {}, False),
+        ("ec2:ModifyInstanceMetadataDefaults", "*", ADMIN, True),
+        ("ec2:RunInstances", f"{EC2}:instance/*", {"ec2:MetadataHttpTokens": "optional"}, False),
+        ("ec2:RunInstances", f"{EC2}:instance/*", {}, False),
+        ("ec2:RunInstances", f"{EC2}:instance/*", {"ec2:MetadataHttpTokens": "required"}, True),
+        ("ec2:RunInstances", f"{EC2}:volume/*", {}, True),
+        ("ec2:RunInstances", f"{EC2}:instance/*", ADMIN, True),
         ("cloudtrail:StopLogging", "*", {}, False),
         ("ec2:CreateTags", f"{EC2}:instance/i-1", {"aws:TagKeys": ["Name", "imds:ExemptUntil"]}, False),
         ("ec2:CreateTags", f"{EC2}:instance/i-1", {"aws:TagKeys": ["Name"]}, True),
@@ -280,8 +334,8 @@ LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function"
         ("ec2:ModifyInstanceMetadataOptions", f"{EC2}:instance/i-1", OURS, True),
     ],
 )
-def test_what_the_service_control_policy_denies(action, resource, context, expected):
+def test_what_the_service_control_policies_deny(action, resource, context, expected):
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     present = {"aws:PrincipalArn": f"{IAM}/developer"} | context
-    statements = [everything, *service_control_policy()["Statement"]]
+    statements = [everything, *(s for text in POLICIES.values() for s in json.loads(text)["Statement"])]
     assert is_allowed(statements, action, resource, present) is expected

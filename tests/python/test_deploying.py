@@ -1,0 +1,160 @@
+"""What AWS refuses, or does differently than it looks, held against every template that is deployed.
+
+Linters do not see these: the services themselves refuse, or do harm and say nothing. Each row names its source.
+"""
+
+import re
+
+import pytest
+from cfn import Filled, as_list, attribute, load
+
+HUB = {
+    "OrganizationId": "o-abcdefghij",
+    "TargetUnits": "ou-ab12-11111111",
+    "MemberRegions": "us-east-1,eu-west-1",
+    "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:alarms",
+    "MemberAlarmTopicArn": "arn:aws:sns:REGION:111122223333:alarms",
+}
+MEMBER = {
+    "HubBusArn": "arn:aws:events:us-east-1:111122223333:event-bus/imds-enforcer",
+    "HubAccountId": "111122223333",
+    "HubRoleArns": "arn:aws:iam::111122223333:role/e,arn:aws:iam::111122223333:role/s",
+    "OrganizationId": "o-abcdefghij",
+    "Regions": "us-east-1,eu-west-1",
+    "RoleRegion": "us-east-1",
+}
+
+
+def account(**parameters: str) -> Filled:
+    return Filled(**parameters)
+
+
+def hub(**parameters: str) -> Filled:
+    return Filled(**HUB | parameters)
+
+
+def member(region: str = "us-east-1", **parameters: str) -> Filled:
+    return Filled(load("MEMBER_JSON"), region, **MEMBER | parameters)
+
+
+ALL = pytest.mark.parametrize("template", [account, hub, member])
+
+
+def is_bus(arn) -> bool:
+    return ":event-bus/" in str(arn) or arn == attribute("Bus")
+
+
+@ALL
+def test_a_target_that_is_an_event_bus_has_what_put_targets_accepts(template):
+    """PutTargets refuses a RetryPolicy there, and any change of the input; another account needs a role."""
+    buses = [
+        (name, target)
+        for name, rule in template().of_type("AWS::Events::Rule").items()
+        for target in rule["Targets"]
+        if is_bus(target["Arn"])
+    ]
+    assert bool(buses) == (template is member)
+    for name, target in buses:
+        assert target.keys() == {"Id", "Arn", "RoleArn", "DeadLetterConfig"}, name
+
+
+@ALL
+def test_a_rolled_back_creation_leaves_nothing_whose_name_the_next_one_meets(template):
+    """DeletionPolicy Retain keeps a resource whose creation is rolled back; RetainExceptOnCreate does not."""
+    for name, resource in template().resources.items():
+        assert resource.get("DeletionPolicy") != "Retain", name
+
+
+def test_the_logs_outlive_the_stack_and_are_kept_for_400_days():
+    groups = {n: r for n, r in account().resources.items() if r["Type"] == "AWS::Logs::LogGroup"}
+    assert groups.keys() == {"EnforcerLog", "SweeperLog"}
+    for name, group in groups.items():
+        assert (group["DeletionPolicy"], group["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
+        assert group["Properties"]["RetentionInDays"] == "400", name
+
+
+@ALL
+def test_every_alarm_is_on_one_metric(template):
+    """Metric math over a series that never had data gives no data: the alarm hides a failure, or rings for ever."""
+    for name, alarm in template().of_type("AWS::CloudWatch::Alarm").items():
+        assert "MetricName" in alarm and "Metrics" not in alarm, name
+        # EvaluationPeriods times Period is at most a day below an hour's period, and seven days from there on.
+        longest = 86_400 if alarm["Period"] < 3_600 else 604_800
+        assert alarm["EvaluationPeriods"] * alarm["Period"] <= longest, name
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+@pytest.mark.parametrize("named", ["REGION", "us-east-1"])
+def test_a_member_alarms_to_a_topic_of_its_own_region(region, named):
+    """PutMetricAlarm refuses a topic of another Region."""
+    topic = f"arn:aws:sns:{named}:111122223333:alarms"
+    alarms = member(region, AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == [f"arn:aws:sns:{region}:111122223333:alarms"], name
+    assert not any("AlarmActions" in alarm for alarm in member(region).of_type("AWS::CloudWatch::Alarm").values())
+
+
+def test_a_failed_stack_of_a_member_is_told():
+    """A stack set whose every stack failed is a successful operation, within the tolerance: somebody has to look."""
+    (rule,) = [r for r in hub().of_type("AWS::Events::Rule").values() if "aws.cloudformation" in str(r)]
+    (target,) = rule["Targets"]
+    assert target["Arn"] == HUB["AlarmTopicArn"]
+    assert target["DeadLetterConfig"] == {"Arn": attribute("RuleDeadLetters")}
+    paths = target["InputTransformer"]["InputPathsMap"]
+    used = set(re.findall(r"<([\w-]+)>", target["InputTransformer"]["InputTemplate"]))
+    assert used == paths.keys()
+    for line in target["InputTransformer"]["InputTemplate"].splitlines():
+        assert re.fullmatch(r'"[^"]*"', line), "each line of text to a topic is quoted"
+    assert "MemberStackRule" not in hub(AlarmTopicArn="").resources, "there is nobody to tell"
+
+
+@ALL
+def test_the_name_of_a_schedule_fits(template):
+    """Scheduler's names have 64 characters; a generated one has the stack set's name in it."""
+    for name, schedule in template(NamePrefix="x" * 32).of_type("AWS::Scheduler::Schedule").items():
+        assert len(schedule["Name"]) <= 64, name
+
+
+def test_roles_and_policies_guard_the_value_that_is_being_set():
+    """ec2:Attribute/NAME is the requested value; ec2:Metadata… is the one that the instance has."""
+    loose = {"DenyEndpointChanges": "true", "HopLimitCeiling": "2"}
+    for filled in (account(**loose), member(**loose)):
+        documents = [p["PolicyDocument"] for p in filled.of_type("AWS::IAM::ManagedPolicy").values()]
+        roles = filled.of_type("AWS::IAM::Role").values()
+        documents += [p["PolicyDocument"] for role in roles for p in role["Policies"]]
+        denied = [s for d in documents for s in d["Statement"] if s["Effect"] == "Deny"]
+        assert len(denied) == 3
+        keys = {key for s in denied for keys in s["Condition"].values() for key in keys}
+        assert keys == {f"ec2:Attribute/{name}" for name in ("HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit")}
+
+
+def test_the_runtime_changes_with_a_deployment_only():
+    """provided.al2023 updates itself unless RuntimeManagementConfig says FunctionUpdate."""
+    function = load("TEMPLATE_JSON")["Globals"]["Function"]
+    assert function["RuntimeManagementConfig"] == {"UpdateRuntimeOn": "FunctionUpdate"}
+
+
+def test_no_file_of_the_image_is_named():
+    """A function that needs one stops everywhere at once, if AWS moves it."""
+    variables = load("TEMPLATE_JSON")["Globals"]["Function"]["Environment"]["Variables"]
+    assert not variables.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+
+def test_nothing_is_enforced_before_the_operator_says_so():
+    assert load("TEMPLATE_JSON")["Parameters"]["Mode"]["Default"] == "dry-run"
+
+
+@ALL
+def test_every_role_has_path_and_boundary(template):
+    given = {"IamPath": "/platform/", "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary"}
+    roles = template(**given).of_type("AWS::IAM::Role")
+    for name, role in roles.items():
+        assert role["Path"].startswith("/platform/"), name
+        assert role["PermissionsBoundary"] == given["PermissionsBoundaryArn"], name
+
+
+@ALL
+def test_no_resource_has_tags_of_its_own_that_the_stacks_would_lose_to(template):
+    """CloudFormation puts the stack's tags on all that it makes; a resource's own would win over them."""
+    for name, resource in template().resources.items():
+        assert not as_list(resource["Properties"].get("Tags", [])), name
