@@ -108,7 +108,7 @@ impl RootCertificates {
         self.problems.iter().map(move |problem| {
             format!(
                 "{problem}. The root certificates come from {sources}: behind a TLS-inspecting proxy, every call fails \
-                 unless its certificate is among them"
+                 unless the proxy's root certificate is among them"
             )
         })
     }

@@ -6,15 +6,22 @@ use aws_config::BehaviorVersion;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, HttpTokensState};
 use futures_util::{StreamExt, stream};
+use imds_enforcer::root_certificates::{KNOWN_PLACES, RootCertificates};
+use imds_enforcer::sdk::https_client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let shared =
-        aws_config::defaults(BehaviorVersion::latest()).http_client(imds_enforcer::sdk::http_client());
+    let root_certificates = RootCertificates::find(variable, KNOWN_PLACES)?;
+    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(https_client(root_certificates));
     let client = Client::new(&shared.load().await);
     lambda_runtime::run(service_fn(|event| answer(&client, event))).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "the root certificates are found as the function finds them")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 async fn answer(client: &Client, event: LambdaEvent<Value>) -> Result<Value, Error> {
