@@ -20,11 +20,20 @@ class NoManagedPolicies:
         return {}
 
 
+def read(path: Path) -> dict:
+    return yaml_parse(path.read_text())
+
+
+def transformed(template: dict) -> dict:
+    """The plain CloudFormation that SAM makes of a packaged template."""
+    parameters = {name: str(p.get("Default", "")) for name, p in template.get("Parameters", {}).items()}
+    return transform(template, parameters, NoManagedPolicies())
+
+
 def main(path: Path, is_transformed: bool) -> None:
-    template = yaml_parse(path.read_text())
+    template = read(path)
     if is_transformed:
-        parameters = {name: str(p.get("Default", "")) for name, p in template.get("Parameters", {}).items()}
-        template = transform(template, parameters, NoManagedPolicies())
+        template = transformed(template)
     print(json.dumps(template, indent=1))
 
 

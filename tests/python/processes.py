@@ -45,7 +45,7 @@ def until(what: str, look, within: float = 15.0):
 
 
 def settings(access_key: str = ACCOUNT, **more: str) -> dict[str, str]:
-    """An environment with credentials, a Region and no more of AWS than `more` says; root certificates where they are."""
+    """An environment with credentials, a Region and no more of AWS than `more` says."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SSL_CERT_"))}
     return environment | {
         "AWS_ACCESS_KEY_ID": access_key,

@@ -36,7 +36,7 @@ def run(command: list) -> subprocess.CompletedProcess:
 
 
 def sam_local(function: str, event: dict, tmp_path, sim: Ec2Sim, log: str, mode: str | None = "enforce") -> dict:
-    """What the function answers to the event; its EC2 is the simulator. Without a mode, it is the template's default."""
+    """What the function answers to the event; its EC2 is the simulator. Without a mode, the template's default holds."""
     (tmp_path / "event.json").write_text(json.dumps(event))
     port = sim.url.rsplit(":", 1)[1]
     variables = {function: {"AWS_ENDPOINT_URL_EC2": f"http://host.docker.internal:{port}"}}
