@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use imds_core::outcome::Mode;
 use imds_core::policy::Policy;
+use imds_engine::aws::clients::Accounts;
+use imds_engine::reconcile::Enforcer;
 
 /// How the function is set up.
 #[derive(Debug, Clone)]
@@ -50,6 +52,11 @@ impl Config {
             modify_rate: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
         };
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// The enforcer that it describes, which reaches EC2 through `accounts`.
+    pub fn into_enforcer(self, accounts: Accounts) -> Enforcer {
+        Enforcer::new(self.mode, self.policy, self.verify_within, accounts)
     }
 }
 

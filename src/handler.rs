@@ -6,14 +6,14 @@ use std::cell::{Cell, RefCell};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use imds_core::ids::Place;
-use imds_core::outcome::{InstanceReport, Report};
+use imds_core::outcome::InstanceReport;
 use imds_core::policy::Policy;
 use imds_core::trigger::{Ignored, Trigger, TriggerKind};
+use imds_engine::deadline::Times;
+use imds_engine::reconcile::{Enforcer, Nudge};
+use imds_engine::report::Report;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
-
-use crate::enforce::{Enforcer, Nudge};
-use crate::times::Times;
 
 /// The most bytes of outcomes that an answer has: Lambda's answers end at 6 MB, and a sweep may have any number.
 const OUTCOMES_BYTES: usize = 5_000_000;

@@ -6,17 +6,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use imds_core::outcome::{InstanceReport, Mode};
-use imds_enforcer::accounts::Accounts;
 use imds_enforcer::arguments::Start;
 use imds_enforcer::config::Config;
-use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{HandlerError, answer};
-use imds_enforcer::root_certificates::{KNOWN_PLACES, RootCertificates};
-use imds_enforcer::sdk;
-use imds_enforcer::session::MemberRole;
-use imds_enforcer::telemetry::Log;
-use imds_enforcer::telemetry::metrics::Metrics;
-use imds_enforcer::times::Times;
+use imds_engine::aws::clients::{Accounts, MemberRole};
+use imds_engine::aws::root_certificates::{KNOWN_PLACES, RootCertificates};
+use imds_engine::aws::settings;
+use imds_engine::deadline::Times;
+use imds_engine::reconcile::Enforcer;
+use imds_engine::report::log::Log;
+use imds_engine::report::metrics::Metrics;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -53,10 +52,10 @@ async fn serve() -> ExitCode {
     for warning in root_certificates.warnings() {
         let _ = Log { out: io::stdout().lock(), request_id: "", now: now() }.warning(&warning);
     }
-    let shared = sdk::load(sdk::https_client(root_certificates)).await;
+    let shared = settings::load(settings::https_client(root_certificates)).await;
     let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(&config) });
     let accounts = Accounts::new(shared, config.modify_rate, member_role);
-    let enforcer = Enforcer::new(config, accounts);
+    let enforcer = config.into_enforcer(accounts);
     // Lambda sets it with the function's log settings; without it, everything passes.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")
         .filter(|level| !level.is_empty())

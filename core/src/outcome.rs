@@ -1,6 +1,5 @@
 //! What happened to an instance, and what a retry can do about it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -9,7 +8,7 @@ use time::{Date, Duration};
 use crate::ids::{AccountId, InstanceId, Region};
 use crate::instance::OptionsState;
 use crate::metadata::{Change, MetadataOptions};
-use crate::trigger::{Ignored, TriggerKind};
+use crate::trigger::TriggerKind;
 
 /// What happened to one instance in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -241,53 +240,6 @@ pub struct Aside {
     pub launch_to_applied: Option<Duration>,
     /// The last day of its exemption.
     pub exempt_until: Option<Date>,
-}
-
-/// What an invocation did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// Whether it changed anything, or only asked.
-    pub mode: Mode,
-    /// How many instances had which outcome.
-    pub counts: BTreeMap<&'static str, usize>,
-    /// One entry an instance.
-    pub outcomes: Vec<InstanceReport>,
-    /// How many instances have no entry, as there are too many for an answer: their outcomes are in the log.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub only_logged: usize,
-    /// Why events were ignored, a sentence an event.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ignored: Vec<String>,
-    /// Whether one of them concerns us and could not be read.
-    #[serde(skip)]
-    pub has_unusable: bool,
-    /// Why the instances of an event could not be found out, a sentence an event.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unresolved: Vec<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
-impl Report {
-    /// A report of nothing yet.
-    pub fn new(mode: Mode) -> Self {
-        Self { mode, ..Self::default() }
-    }
-
-    /// Notes an event that is ignored.
-    pub fn ignore(&mut self, why: &Ignored) {
-        self.has_unusable |= why.is_unusable();
-        self.ignored.push(why.to_string());
-    }
-
-    /// Counts one instance.
-    pub fn count(&mut self, outcome: Outcome) {
-        *self.counts.entry(outcome.as_str()).or_default() += 1;
-    }
 }
 
 /// Whether EC2 is asked to change anything.

@@ -7,18 +7,14 @@ pub mod lambda;
 pub mod queue;
 pub mod tls;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_async::time::SystemTimeSource;
 use ec2_sim::{Ec2Sim, InstanceView, Launch, Place, RecordedCall, Settings};
 use imds_core::outcome::InstanceReport;
-use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
-use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler::{Answer, answer};
-use imds_enforcer::session::MemberRole;
-use imds_enforcer::times::Times;
+use imds_engine::aws::clients::{Accounts, MemberRole};
+use imds_engine::aws::settings::for_simulator;
+use imds_engine::deadline::Times;
+use imds_engine::reconcile::Enforcer;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -53,9 +49,10 @@ impl Scene {
         let role = config.member_role.clone();
         let role =
             role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
-        let accounts = Accounts::new(connect(&sim), config.modify_rate, role);
+        let accounts =
+            Accounts::new(for_simulator(&sim.endpoint(), ACCOUNT, REGION), config.modify_rate, role);
         accounts.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
-        let enforcer = Enforcer::new(config, accounts);
+        let enforcer = config.into_enforcer(accounts);
         let place = sim.place(ACCOUNT, REGION);
         Self { sim, enforcer, place }
     }
@@ -116,18 +113,6 @@ pub async fn drain(queue: &Mutex<Queue>, lambda: &mut Lambda, batch_size: usize,
             None => panic!("the function was cut off after {allowed:?}"),
         }
     }
-}
-
-fn connect(sim: &Ec2Sim) -> SdkConfig {
-    let credentials = Credentials::new(ACCOUNT, "secret", None, None, "tests");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .time_source(SystemTimeSource::new())
-        .region(Region::new(REGION))
-        .endpoint_url(sim.endpoint())
-        .http_client(imds_enforcer::sdk::http_client())
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build()
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests are the edge")]

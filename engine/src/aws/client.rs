@@ -1,12 +1,9 @@
-//! EC2, in our words: the only module that names `aws_sdk_ec2`.
-
-mod count;
-mod read;
+//! EC2 in one account and Region.
 
 use aws_config::SdkConfig;
 use aws_sdk_ec2::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
 use aws_sdk_ec2::operation::get_instance_metadata_defaults::GetInstanceMetadataDefaultsError;
 use aws_sdk_ec2::operation::modify_instance_metadata_options::ModifyInstanceMetadataOptionsError;
@@ -19,15 +16,11 @@ use imds_core::trigger::Named;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-use time::{Duration as Span, OffsetDateTime, UtcOffset};
 use tokio::sync::Semaphore;
 
-pub use count::Count;
-use count::Counts;
-
-use crate::session;
+use super::call_counts::{Count, Counts};
+use super::error::{refusal, role_refusal};
+use super::{convert, query};
 
 /// The most instance ids that one describe takes: EC2's limit of values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
@@ -95,13 +88,17 @@ impl Ec2 {
     /// What EC2 answered, or that it did not; see [`Refusal::outcome`] for what a retry would change.
     pub async fn page(&self, named: &Named, token: Option<String>) -> Result<Page, Refusal> {
         const CALL: Call = Call::DescribeInstances;
-        let request =
-            self.clients.retrying.describe_instances().filters(filter(named)).max_results(INSTANCES_PER_PAGE);
+        let request = self
+            .clients
+            .retrying
+            .describe_instances()
+            .filters(query::filter(named))
+            .max_results(INSTANCES_PER_PAGE);
         let request = request.set_next_token(token).customize();
         let request = request.interceptor(self.counts.of::<DescribeInstancesError>(CALL));
         let answer = self.call(CALL, request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
-        Ok(Page { instances: read::instances(answer.reservations), next })
+        Ok(Page { instances: convert::instances(answer.reservations), next })
     }
 
     /// All instances that `named` selects, as [`Ec2::page`] gives them.
@@ -181,7 +178,7 @@ impl Ec2 {
     {
         // The semaphore is never closed.
         let _slot = self.access.slots.acquire().await;
-        sent.await.map_err(|error| match session::refusal(&error).filter(|_| self.access.is_assumed) {
+        sent.await.map_err(|error| match role_refusal(&error).filter(|_| self.access.is_assumed) {
             Some(refusal) => refusal,
             None => refusal(call, &error),
         })
@@ -195,52 +192,6 @@ pub struct Page {
     pub instances: Vec<Instance>,
     /// What the next page is asked for with; `None` after the last.
     pub next: Option<String>,
-}
-
-fn filter_by(name: &str, values: Vec<String>) -> sdk::Filter {
-    sdk::Filter::builder().name(name).set_values(Some(values)).build()
-}
-
-/// The filter that selects the instances.
-fn filter(named: &Named) -> sdk::Filter {
-    match named {
-        // All that are not terminated. Those that are on their way out are listed: they tell that they are.
-        Named::All => {
-            let states = ["pending", "running", "stopping", "stopped", "shutting-down"];
-            filter_by("instance-state-name", states.map(str::to_owned).to_vec())
-        }
-        Named::Ids(ids) => filter_by("instance-id", ids.iter().map(ToString::to_string).collect()),
-        Named::ClientToken { token, .. } => filter_by("client-token", vec![literal(token)]),
-        Named::LaunchedAround(time) => filter_by("launch-time", minutes_around(*time)),
-    }
-}
-
-/// `text` for a filter, whose `*` and `?` are wildcards and whose `\` escapes them.
-fn literal(text: &str) -> String {
-    let escaped = |c| matches!(c, '*' | '?' | '\\').then_some('\\').into_iter().chain([c]);
-    text.chars().flat_map(escaped).collect()
-}
-
-/// Patterns of launch times for the minute of `time` and its neighbours: the event's clock and EC2's may differ.
-fn minutes_around(time: OffsetDateTime) -> Vec<String> {
-    const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:*");
-    // A time at the end of all times is one that an event may hold.
-    let minute = |offset| {
-        time.checked_to_offset(UtcOffset::UTC)?.checked_add(Span::minutes(offset))?.format(MINUTE).ok()
-    };
-    [-1, 0, 1].into_iter().filter_map(minute).collect()
-}
-
-fn refusal<E>(call: Call, error: &SdkError<E>) -> Refusal
-where
-    E: std::error::Error + ProvideErrorMetadata + 'static,
-{
-    Refusal {
-        call,
-        code: error.code().map(str::to_owned),
-        message: error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned),
-        status: error.raw_response().map(|response| response.status().as_u16()),
-    }
 }
 
 /// The SDK's allowance of retries, which by default all clients of a Region share and nothing refills: one account's
@@ -259,25 +210,4 @@ fn timeouts() -> TimeoutConfig {
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(60))
         .build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    #[test]
-    fn a_filter_takes_a_token_literally() {
-        let named = Named::ClientToken { token: r"a*b?c\d".to_owned(), at_least: 1 };
-        assert_eq!(filter(&named).values(), [r"a\*b\?c\\d"]);
-    }
-
-    #[test]
-    fn a_launch_time_is_looked_for_in_three_minutes_of_utc() {
-        let filter = filter(&Named::LaunchedAround(datetime!(2026-01-01 01:00:30 +1)));
-        assert_eq!(filter.name(), Some("launch-time"));
-        assert_eq!(filter.values(), ["2025-12-31T23:59:*", "2026-01-01T00:00:*", "2026-01-01T00:01:*"]);
-        assert_eq!(minutes_around(datetime!(9999-12-31 23:59:59 UTC)).len(), 2);
-        assert!(minutes_around(datetime!(9999-12-31 23:59:59 -1)).is_empty());
-    }
 }

@@ -10,10 +10,10 @@ use imds_core::outcome::{Call, Outcome, Refusal, unknown_instance};
 use imds_core::trigger::{Named, TriggerKind};
 use time::OffsetDateTime;
 
-use super::look::{DESCRIBES_AT_ONCE, look};
+use super::describe::{DESCRIBES_AT_ONCE, look};
 use super::{Nudge, Unresolved};
-use crate::ec2::Ec2;
-use crate::times::Times;
+use crate::aws::client::Ec2;
+use crate::deadline::Times;
 
 /// When to look again for instances that EC2 does not show: right after a launch, describes lag by seconds.
 const LOOK_AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];

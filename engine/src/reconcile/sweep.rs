@@ -9,8 +9,8 @@ use imds_core::outcome::{Call, Mode, Outcome};
 use imds_core::trigger::{Named, TriggerKind};
 
 use super::Site;
-use super::act::Budget;
-use super::observe::{Sight, Subject};
+use super::apply::Budget;
+use super::resolve::{Sight, Subject};
 
 /// How many changes a dry-run sweep asks EC2 for: enough to try the permissions, without taking the account's calls.
 const DRY_RUNS: usize = 50;

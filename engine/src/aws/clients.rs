@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_config::identity::IdentityCache;
+use aws_config::sts::AssumeRoleProvider;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use imds_core::ids::{AccountId, Place, Region};
 use imds_core::outcome::Call;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::ec2::{Access, Clients, Count, Ec2};
-use crate::pace::Pacer;
-use crate::session::MemberRole;
+use super::call_counts::Count;
+use super::client::{Access, Clients, Ec2};
+use super::rate_limit::Pacer;
 
 /// How many accounts and Regions are kept for later: more than a batch is likely to name, and few enough to keep memory
 /// small.
@@ -18,6 +22,37 @@ const KEPT: usize = 256;
 
 /// How many calls to EC2 the process makes at once. Lambda allows 1,024 open files.
 const CALLS_AT_ONCE: usize = 200;
+
+/// The shortest that STS gives, 15 minutes: as long as the longest invocation. It is renewed while there is work.
+const SESSION_LENGTH: Duration = Duration::from_secs(900);
+
+/// The role that the function assumes in other accounts.
+#[derive(Debug, Clone)]
+pub struct MemberRole {
+    /// `NAME`, or `PATH/NAME`: the same in every account.
+    pub name: String,
+    /// What CloudTrail shows in those accounts as the session's name: who acts, and what for.
+    pub session: String,
+}
+
+impl MemberRole {
+    /// The settings of `shared`, with the role's credentials in `account`. They are fetched at first use, kept for all
+    /// clients that are made with these settings, and renewed before they expire.
+    pub async fn settings(&self, shared: &SdkConfig, partition: &str, account: &AccountId) -> SdkConfig {
+        let arn = format!("arn:{partition}:iam::{account}:role/{}", self.name);
+        let provider = AssumeRoleProvider::builder(arn)
+            .session_name(self.session.as_str())
+            .session_length(SESSION_LENGTH)
+            .configure(shared)
+            .build()
+            .await;
+        shared
+            .to_builder()
+            .credentials_provider(SharedCredentialsProvider::new(provider))
+            .identity_cache(IdentityCache::lazy().build())
+            .build()
+    }
+}
 
 /// Clients, made at first use and kept within bounds: connections, credentials and pace outlive an invocation.
 #[derive(Debug)]

@@ -7,17 +7,15 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use comfy_table::{Table, presets};
 use ec2_sim::{Ec2Sim, InstanceView, Place, Settings};
 use imds_core::outcome::InstanceReport;
-use imds_enforcer::accounts::Accounts;
 use imds_enforcer::config::Config;
-use imds_enforcer::enforce::Enforcer;
 use imds_enforcer::handler;
-use imds_enforcer::times::Times;
+use imds_engine::aws::clients::Accounts;
+use imds_engine::aws::settings;
+use imds_engine::deadline::Times;
+use imds_engine::reconcile::Enforcer;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
@@ -84,16 +82,9 @@ fn launch(place: &Place) -> Vec<Subject> {
 /// The function as it runs in Lambda, but for where EC2 is. Nothing is read from the environment.
 fn enforcer(sim: &Ec2Sim) -> Result<Enforcer> {
     let config = Config::from_lookup(|name| (name == "IMDS_POLICY").then(|| POLICY.to_owned()))?;
-    let credentials = Credentials::new(ACCOUNT, "demo", None, None, "demo");
-    let sdk = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .endpoint_url(sim.endpoint())
-        .http_client(imds_enforcer::sdk::http_client())
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build();
+    let sdk = settings::for_simulator(&sim.endpoint(), ACCOUNT, REGION);
     let accounts = Accounts::new(sdk, config.modify_rate, None);
-    Ok(Enforcer::new(config, accounts))
+    Ok(config.into_enforcer(accounts))
 }
 
 fn sqs_batch(events: &[Value]) -> Value {

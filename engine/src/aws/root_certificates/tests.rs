@@ -1,8 +1,8 @@
 use super::*;
 use std::fs;
 
-const AUTHORITY: &str = include_str!("../../tests/support/tls/authority.pem");
-const OTHER: &str = include_str!("../../tests/support/tls/localhost.pem");
+const AUTHORITY: &str = include_str!("../../../../tests/support/tls/authority.pem");
+const OTHER: &str = include_str!("../../../../tests/support/tls/localhost.pem");
 const NO_PLACES: Places<'_> = Places { files: &[], folders: &[] };
 
 /// A folder of this test alone, and what is in it.
@@ -134,5 +134,5 @@ fn what_rustls_rejects_is_left_out_and_the_client_takes_the_rest() {
     assert_eq!(found.add_file(&path.file("bundle")), Ok(4));
     assert_eq!(count(&found), 2);
     // It panics at what it cannot parse.
-    crate::sdk::https_client(found);
+    crate::aws::settings::https_client(found);
 }

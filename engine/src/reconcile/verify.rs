@@ -5,10 +5,10 @@ use std::time::Duration;
 use imds_core::ids::InstanceId;
 use tokio::time::Instant;
 
-use super::case::{Case, Step};
-use super::look::{Look, look};
-use crate::ec2::Ec2;
-use crate::times::{Times, wait_until};
+use super::describe::{Look, look};
+use super::reconciliation::{Case, Step};
+use crate::aws::client::Ec2;
+use crate::deadline::{Times, wait_until};
 
 /// The first pause; each further one is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

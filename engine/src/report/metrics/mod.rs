@@ -3,6 +3,9 @@
 //! Dimensions are few: each combination of their values is a metric that is paid for. Account and Region are properties,
 //! for queries over the log.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use imds_core::ids::Place;
@@ -11,7 +14,7 @@ use imds_core::trigger::TriggerKind;
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
 
-use crate::ec2::Count;
+use crate::aws::call_counts::Count;
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "ImdsEnforcer";
@@ -171,136 +174,5 @@ fn name(outcome: Outcome) -> &'static str {
         Outcome::Throttled => "Throttled",
         Outcome::Unreachable => "Unreachable",
         Outcome::Failed { .. } => "Failed",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use imds_core::ids::{AccountId, InstanceId, Region};
-    use imds_core::outcome::Aside;
-    use time::macros::datetime;
-
-    const NOW: OffsetDateTime = datetime!(2026-03-17 12:00 UTC);
-
-    fn report(outcome: Outcome, aside: Aside) -> InstanceReport {
-        InstanceReport {
-            account: AccountId::new("111122223333").unwrap(),
-            region: Region::new("us-east-1").unwrap(),
-            instance_id: InstanceId::new("i-01234567").unwrap(),
-            trigger: TriggerKind::Launch,
-            outcome,
-            before: None,
-            change: None,
-            state: None,
-            reasons: Vec::new(),
-            warnings: vec!["w".to_owned(); 2],
-            aside,
-        }
-    }
-
-    fn documents(reports: impl IntoIterator<Item = InstanceReport>) -> Vec<Value> {
-        let mut metrics = Metrics::default();
-        reports.into_iter().for_each(|report| metrics.add(&report, NOW));
-        metrics.documents(Mode::Enforce, NOW).into_iter().map(Value::Object).collect()
-    }
-
-    #[test]
-    fn instances_are_counted_by_trigger() {
-        let expected = json!({
-            "_aws": {"Timestamp": 1_773_748_800_000_i64, "CloudWatchMetrics": [{
-                "Namespace": "ImdsEnforcer", "Dimensions": [["Mode"], ["Mode", "Trigger"]],
-                "Metrics": [{"Name": "Gone", "Unit": "Count"}, {"Name": "Warnings", "Unit": "Count"}],
-            }]},
-            "Mode": "enforce", "Trigger": "launch", "account": "111122223333", "region": "us-east-1",
-            "Gone": 3, "Warnings": 6,
-        });
-        assert_eq!(documents(vec![report(Outcome::Gone, Aside::default()); 3]), [expected]);
-    }
-
-    /// The dimension sets of each metric, by its name.
-    fn sets(documents: &[Value]) -> BTreeMap<String, Value> {
-        let directives = documents.iter().flat_map(|d| d["_aws"]["CloudWatchMetrics"].as_array().unwrap());
-        let sets = directives.flat_map(|directive| {
-            let metrics = directive["Metrics"].as_array().unwrap().iter();
-            metrics
-                .map(|metric| (metric["Name"].as_str().unwrap().to_owned(), directive["Dimensions"].clone()))
-        });
-        sets.collect()
-    }
-
-    #[test]
-    fn what_alarms_look_at_has_sets_without_the_mode() {
-        let failed = Outcome::Failed { retry: true };
-        let outcomes = [Outcome::Enforced, Outcome::Denied, Outcome::Blocked, failed];
-        let documents = documents(outcomes.map(|outcome| report(outcome, Aside::default())));
-        assert_eq!(documents.len(), 1);
-        let expected = [
-            ("Blocked", json!([[], ["Trigger"], ["Mode"], ["Mode", "Trigger"]])),
-            ("Denied", json!([[], ["Mode"], ["Mode", "Trigger"]])),
-            ("Enforced", json!([["Mode"], ["Mode", "Trigger"]])),
-            ("Failed", json!([[], ["Mode"], ["Mode", "Trigger"]])),
-            ("Warnings", json!([["Mode"], ["Mode", "Trigger"]])),
-        ];
-        assert_eq!(sets(&documents), expected.map(|(name, sets)| (name.to_owned(), sets)).into());
-    }
-
-    #[test]
-    fn the_share_of_throttled_calls_comes_once_a_place() {
-        let [one, other, idle] = ["us-east-1", "us-east-2", "us-west-1"].map(|region| {
-            let account = AccountId::new("111122223333").unwrap();
-            Place { account, region: Region::new(region).unwrap() }
-        });
-        let count = |attempts, throttles| Count { attempts, throttles };
-        let mut metrics = Metrics::default();
-        metrics.add_calls(&one, [(Call::DescribeInstances, count(1, 0))].into());
-        let changes = (Call::ModifyInstanceMetadataOptions, count(4, 3));
-        metrics.add_calls(&one, [(Call::DescribeInstances, count(1, 0)), changes].into());
-        metrics.add_calls(&other, [changes].into());
-        // The answer to a call that was counted before.
-        metrics.add_calls(&idle, [(Call::DescribeInstances, count(0, 1))].into());
-        metrics.add_sweep(one);
-        let documents =
-            metrics.documents(Mode::Enforce, NOW).into_iter().map(Value::Object).collect::<Vec<_>>();
-        let values =
-            documents.iter().map(|d| json!([d["region"], d["Calls"], d["Throttles"], d["ThrottledShare"]]));
-        let expected = json!([
-            ["us-east-1", 2, 0, 50.0],
-            ["us-east-1", 4, 3, null],
-            ["us-east-2", 4, 3, 75.0],
-            ["us-west-1", 0, 1, null],
-            ["us-east-1", null, null, null],
-        ]);
-        assert_eq!(json!(values.collect::<Vec<_>>()), expected);
-        let expected = [
-            ("Calls", json!([["Mode"], ["Mode", "Call"]])),
-            ("SweepsDone", json!([[], ["Mode"]])),
-            ("ThrottledShare", json!([[]])),
-            ("Throttles", json!([["Mode"], ["Mode", "Call"]])),
-        ];
-        assert_eq!(sets(&documents), expected.map(|(name, sets)| (name.to_owned(), sets)).into());
-    }
-
-    #[test]
-    fn what_lasts_too_long_or_ends_soon_is_counted() {
-        let pending = |redelivered| {
-            let aside = Aside { redelivered, ..Aside::default() };
-            documents([report(Outcome::Pending, aside)])[0].get("PendingTooLong").cloned()
-        };
-        assert_eq!((pending(false), pending(true)), (None, Some(json!(1))));
-        let exempt = |until| {
-            let aside = Aside { exempt_until: Some(until), ..Aside::default() };
-            documents([report(Outcome::Exempt, aside)])[0].get("ExemptionsEnding").cloned()
-        };
-        assert_eq!(exempt(time::macros::date!(2026 - 03 - 31)), Some(json!(1)));
-        assert_eq!(exempt(time::macros::date!(2026 - 04 - 01)), None);
-    }
-
-    #[test]
-    fn no_document_has_more_values_than_cloudwatch_takes() {
-        let applied = |n| Aside { launch_to_applied: Some(Duration::seconds(n)), ..Aside::default() };
-        let documents = documents((0..250).map(|n| report(Outcome::Enforced, applied(n))));
-        let values = documents.iter().filter_map(|d| d.get("LaunchToApplied")?.as_array());
-        assert_eq!(values.map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
     }
 }

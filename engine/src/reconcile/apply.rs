@@ -9,11 +9,11 @@ use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, Optio
 use imds_core::outcome::{Call, Mode, Outcome, Refusal};
 use tokio::time::Instant;
 
-use super::case::{Case, Judge, Step};
-use super::look::look;
-use super::observe::Sight;
-use crate::accounts::Reach;
-use crate::times::{Times, wait_until};
+use super::describe::look;
+use super::reconciliation::{Case, Judge, Step};
+use super::resolve::Sight;
+use crate::aws::clients::Reach;
+use crate::deadline::{Times, wait_until};
 
 /// How many changes to one account and Region are under way at once.
 const CHANGES_AT_ONCE: usize = 20;

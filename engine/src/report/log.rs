@@ -1,16 +1,15 @@
 //! Log lines: one JSON object each, as Lambda's own log filter reads them; metrics are lines, too.
 
-pub mod metrics;
-
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use imds_core::outcome::{InstanceReport, Mode, Outcome, Report};
+use imds_core::outcome::{InstanceReport, Mode, Outcome};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use metrics::Metrics;
+use super::Report;
+use super::metrics::Metrics;
 
 /// One line. Lambda filters by `level` and joins by `requestId`.
 #[derive(Serialize)]

@@ -9,9 +9,9 @@ use imds_core::instance::Instance;
 use imds_core::outcome::{Call, Refusal};
 use imds_core::trigger::Named;
 
-use super::observe::Sight;
-use crate::ec2::{Ec2, IDS_PER_DESCRIBE};
-use crate::times::Times;
+use super::resolve::Sight;
+use crate::aws::client::{Ec2, IDS_PER_DESCRIBE};
+use crate::deadline::Times;
 
 /// How many describes run at once: enough to hide their latency, far below EC2's bucket of 100.
 pub(super) const DESCRIBES_AT_ONCE: usize = 4;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_credential_types::provider::ProvideCredentials;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext};
@@ -13,7 +15,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use crate::root_certificates::RootCertificates;
+use super::root_certificates::RootCertificates;
 
 /// Reads the SDK's settings as it always does; `http_client` serves all accounts and Regions.
 ///
@@ -35,11 +37,25 @@ pub async fn load(http_client: SharedHttpClient) -> SdkConfig {
     builder.service_config(NonEmpty(loaded)).build()
 }
 
+/// Settings for ec2-sim at `endpoint`: nothing is read from the environment. The access key says whose account it is.
+pub fn for_simulator(endpoint: &str, access_key: &str, region: &str) -> SdkConfig {
+    let credentials = Credentials::new(access_key, "secret", None, None, "simulator");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        // A role's sessions need it.
+        .time_source(SystemTimeSource::new())
+        .region(Region::new(region.to_owned()))
+        .endpoint_url(endpoint)
+        .http_client(http_client())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
 /// How long a connection may take to come about: the SDK's default.
 const CONNECT_WITHIN: Duration = Duration::from_millis(3100);
 
 /// An HTTP client that trusts no server certificate: for ec2-sim, which speaks plain HTTP.
-pub fn http_client() -> SharedHttpClient {
+fn http_client() -> SharedHttpClient {
     https_client(RootCertificates::default())
 }
 

@@ -1,9 +1,9 @@
 //! The one path: nudge → observe → decide → act → verify → report.
 
-mod act;
-mod case;
-mod look;
-mod observe;
+mod apply;
+mod describe;
+mod reconciliation;
+mod resolve;
 mod sweep;
 mod verify;
 
@@ -16,12 +16,11 @@ use imds_core::outcome::{Call, InstanceReport, Mode};
 use imds_core::policy::Policy;
 use imds_core::trigger::{Named, Trigger};
 
-use crate::accounts::{Accounts, Reach};
-use crate::config::Config;
-use crate::ec2::Count;
-use crate::times::Times;
-use case::{Case, Judge};
-use observe::{Sight, Subject};
+use crate::aws::call_counts::Count;
+use crate::aws::clients::{Accounts, Reach};
+use crate::deadline::Times;
+use reconciliation::{Case, Judge};
+use resolve::{Sight, Subject};
 
 /// How many accounts and Regions are worked on at once: as many as a batch is likely to name. Most of the time is waiting
 /// for the pace of each.
@@ -68,9 +67,8 @@ pub struct Enforced {
 pub type Sink<'a> = &'a dyn Fn(InstanceReport);
 
 impl Enforcer {
-    /// An enforcer set up as `config` says.
-    pub fn new(config: Config, accounts: Accounts) -> Self {
-        let Config { mode, policy, verify_within, .. } = config;
+    /// An enforcer of `policy`, which waits for `verify_within` until a change is applied.
+    pub fn new(mode: Mode, policy: Policy, verify_within: Duration, accounts: Accounts) -> Self {
         Self { mode, policy, verify_within, accounts }
     }
 
@@ -123,7 +121,7 @@ impl Site<'_> {
     async fn enforce(&self, batch: &[(usize, &Nudge)]) -> Enforced {
         let (sweeps, named): (Vec<_>, Vec<_>) =
             batch.iter().partition(|(_, nudge)| nudge.trigger.instances == Named::All);
-        let observed = observe::observe(&self.reach.ec2, &named, &self.times).await;
+        let observed = resolve::observe(&self.reach.ec2, &named, &self.times).await;
         let mut enforced = Enforced::default();
         observed.unresolved.into_iter().for_each(|unresolved| enforced.note(unresolved));
         let handled: BTreeSet<InstanceId> =
@@ -147,7 +145,7 @@ impl Site<'_> {
     }
 
     /// Decides on what was seen, acts, and verifies.
-    async fn take_to_the_end(&self, sights: Vec<(Subject, Sight)>, budget: &mut act::Budget) -> Vec<Case> {
+    async fn take_to_the_end(&self, sights: Vec<(Subject, Sight)>, budget: &mut apply::Budget) -> Vec<Case> {
         let Enforcer { policy, mode, verify_within, .. } = self.enforcer;
         let mut judge = Judge { policy, place: self.place, now: self.times.now, tokens_enforced: None };
         if sights.iter().any(|(_, sight)| judge.would_make_tokens_optional(sight)) {
@@ -157,7 +155,7 @@ impl Site<'_> {
         }
         let open = |(subject, sight)| Case::open(subject, sight, &judge);
         let mut cases: Vec<Case> = sights.into_iter().map(open).collect();
-        let actor = act::Actor { reach: &self.reach, mode: *mode, times: &self.times, judge: &judge };
+        let actor = apply::Actor { reach: &self.reach, mode: *mode, times: &self.times, judge: &judge };
         actor.act(budget, &mut cases).await;
         verify::verify(&self.reach.ec2, *verify_within, &self.times, &mut cases).await;
         cases

@@ -9,8 +9,8 @@ use imds_core::policy::Policy;
 use imds_core::trigger::TriggerKind;
 use time::OffsetDateTime;
 
-use super::act::Answer;
-use super::observe::{Sight, Subject};
+use super::apply::Answer;
+use super::resolve::{Sight, Subject};
 
 /// What comes next for an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]

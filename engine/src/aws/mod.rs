@@ -1,0 +1,11 @@
+//! AWS, in our words: the only folder that names a crate of its SDK.
+
+pub mod call_counts;
+pub mod client;
+pub mod clients;
+mod convert;
+mod error;
+mod query;
+pub mod rate_limit;
+pub mod root_certificates;
+pub mod settings;
