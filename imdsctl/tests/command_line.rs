@@ -57,7 +57,7 @@ fn described(instances: &[Value]) -> String {
     json!({"Reservations": [{"OwnerId": "111122223333", "Instances": instances}]}).to_string()
 }
 
-const ORGANISATION: &str = "policy/examples/organisation-with-exemptions.json";
+const ORGANIZATION: &str = "policy/examples/organization-with-exemptions.json";
 
 /// `explain --json` of one instance: decision and change.
 fn explained(policy: &str, instance: Value, more: &[&str]) -> (String, Value) {
@@ -100,14 +100,14 @@ fn the_examples_decide_as_their_names_say() {
         (hosts, json!([]), here, "change", &tokens),
         (hosts, tag("eks:cluster-name", "shop"), here, "change", &two_hops),
         (hosts, tag("aws:autoscaling:groupName", "kops-7"), here, "change", &two_hops),
-        (ORGANISATION, json!([]), here, "change", &tokens),
-        (ORGANISATION, tag("App", "payroll-7"), here, "exempt", &json!({})),
-        (ORGANISATION, tag("App", "payroll-7"), &["--region", "us-east-1"], "change", &tokens),
-        (ORGANISATION, tag("App", "payroll-7"), &["--account", "999999999999"], "change", &tokens),
-        (ORGANISATION, tag("App", "payroll-7"), &["--now", "2027-03-31T23:59:59Z"], "exempt", &json!({})),
-        (ORGANISATION, tag("App", "payroll-7"), &["--now", "2027-04-01T00:00:00Z"], "change", &tokens),
-        (ORGANISATION, tag("imds:ExemptUntil", "2027-01-31"), here, "exempt", &json!({})),
-        (ORGANISATION, tag("imds:ExemptUntil", "2027-03-31"), here, "change", &tokens),
+        (ORGANIZATION, json!([]), here, "change", &tokens),
+        (ORGANIZATION, tag("App", "payroll-7"), here, "exempt", &json!({})),
+        (ORGANIZATION, tag("App", "payroll-7"), &["--region", "us-east-1"], "change", &tokens),
+        (ORGANIZATION, tag("App", "payroll-7"), &["--account", "999999999999"], "change", &tokens),
+        (ORGANIZATION, tag("App", "payroll-7"), &["--now", "2027-03-31T23:59:59Z"], "exempt", &json!({})),
+        (ORGANIZATION, tag("App", "payroll-7"), &["--now", "2027-04-01T00:00:00Z"], "change", &tokens),
+        (ORGANIZATION, tag("imds:ExemptUntil", "2027-01-31"), here, "exempt", &json!({})),
+        (ORGANIZATION, tag("imds:ExemptUntil", "2027-03-31"), here, "change", &tokens),
         (vaults, tag("Imds", "off"), here, "change", &json!({"HttpEndpoint": "disabled"})),
         (vaults, tag("imds:HttpEndpoint", "disabled"), here, "change", &tokens),
         (
