@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use imds_core::outcome::Mode;
 use imds_core::policy::Policy;
-use imds_engine::aws::clients::Accounts;
+use imds_engine::aws::clients::RegionClients;
 use imds_engine::reconcile::Enforcer;
 
 /// How the function is set up.
@@ -54,9 +54,9 @@ impl Config {
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// The enforcer that it describes, which reaches EC2 through `accounts`.
-    pub fn into_enforcer(self, accounts: Accounts) -> Enforcer {
-        Enforcer::new(self.mode, self.policy, self.verify_within, accounts)
+    /// The enforcer that it describes, which reaches EC2 through `clients`.
+    pub fn into_enforcer(self, clients: RegionClients) -> Enforcer {
+        Enforcer::new(self.mode, self.policy, self.verify_within, clients)
     }
 }
 

@@ -5,12 +5,12 @@
 use std::cell::{Cell, RefCell};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use imds_core::ids::Place;
-use imds_core::outcome::InstanceReport;
+use imds_core::ids::AccountRegion;
+use imds_core::outcome::InstanceOutcome;
 use imds_core::policy::Policy;
 use imds_core::trigger::{Ignored, Trigger, TriggerKind};
-use imds_engine::deadline::Times;
-use imds_engine::reconcile::{Enforcer, Nudge};
+use imds_engine::deadline::Deadline;
+use imds_engine::reconcile::{Delivery, Enforcer};
 use imds_engine::report::Report;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub struct Answer {
     /// What was done; the outcomes are in it for a single event only.
     pub report: Report,
     /// Where a sweep came to its end.
-    pub swept: Vec<Place>,
+    pub swept: Vec<AccountRegion>,
     /// What Lambda gets: the report, or for a batch the records to deliver again.
     pub response: Result<Value, HandlerError>,
 }
@@ -50,18 +50,18 @@ impl From<HandlerError> for Diagnostic {
     }
 }
 
-/// Answers one invocation; `tell` takes what became of each instance as soon as it is known.
+/// Answers one invocation; `on_report` takes what became of each instance as soon as it is known.
 pub async fn answer(
     enforcer: &Enforcer,
     payload: Value,
-    times: Times,
-    tell: &dyn Fn(&InstanceReport),
+    deadline: Deadline,
+    on_report: &dyn Fn(&InstanceOutcome),
 ) -> Answer {
     if payload.pointer("/Records/0/eventSource").and_then(Value::as_str) != Some("aws:sqs") {
-        return answer_event(enforcer, &payload, times, tell).await;
+        return answer_event(enforcer, &payload, deadline, on_report).await;
     }
     match read_batch(payload, enforcer.policy()) {
-        Ok(records) => answer_batch(enforcer, records, times, tell).await,
+        Ok(records) => answer_batch(enforcer, records, deadline, on_report).await,
         Err(error) => {
             Answer { report: Report::new(enforcer.mode()), swept: Vec::new(), response: Err(error) }
         }
@@ -71,8 +71,8 @@ pub async fn answer(
 async fn answer_event(
     enforcer: &Enforcer,
     event: &Value,
-    times: Times,
-    tell: &dyn Fn(&InstanceReport),
+    deadline: Deadline,
+    on_report: &dyn Fn(&InstanceOutcome),
 ) -> Answer {
     let report = RefCell::new(Report::new(enforcer.mode()));
     let (mut is_unfinished, mut swept) = (false, Vec::new());
@@ -80,8 +80,8 @@ async fn answer_event(
         Err(ignored) => report.borrow_mut().ignore(&ignored),
         Ok(trigger) => {
             let room = Cell::new(OUTCOMES_BYTES);
-            let take = |outcome: InstanceReport| {
-                tell(&outcome);
+            let take = |outcome: InstanceOutcome| {
+                on_report(&outcome);
                 let mut report = report.borrow_mut();
                 report.count(outcome.outcome);
                 let size = serde_json::to_vec(&outcome).map_or(0, |json| json.len());
@@ -91,7 +91,7 @@ async fn answer_event(
                     _ => report.outcomes.push(outcome),
                 }
             };
-            let ended = enforcer.enforce(&[Nudge { trigger, redelivered: false }], times, &take).await;
+            let ended = enforcer.enforce(&[Delivery { trigger, redelivered: false }], deadline, &take).await;
             is_unfinished = !ended.retry.is_empty();
             report.borrow_mut().unresolved = ended.unresolved;
             swept = ended.swept;
@@ -110,7 +110,7 @@ async fn answer_event(
 fn unfinished(report: &Report) -> String {
     const SHOWN: usize = 5;
     // The instances of a sweep wait for the next one.
-    let is_due = |r: &&InstanceReport| r.outcome.is_retryable() && r.trigger != TriggerKind::Sweep;
+    let is_due = |r: &&InstanceOutcome| r.outcome.is_retryable() && r.trigger != TriggerKind::Sweep;
     let instances = report.outcomes.iter().filter(is_due).map(|report| {
         let why = report.reasons.last().map(String::as_str).unwrap_or_default();
         format!("{} is {} ({why})", report.instance_id, report.outcome)
@@ -127,7 +127,7 @@ fn unfinished(report: &Report) -> String {
 /// A record of an SQS batch: its message id, and the event in its body.
 struct Record {
     message_id: String,
-    event: Result<Nudge, Unread>,
+    event: Result<Delivery, Unread>,
 }
 
 /// Why a record names no instance.
@@ -152,23 +152,23 @@ fn read_record(message: SqsMessage, policy: &Policy) -> Result<Record, HandlerEr
     let redelivered = receives.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 1);
     let event = serde_json::from_str(&message.body.unwrap_or_default()).map_err(Unread::NotJson);
     let trigger = event.and_then(|event: Value| Trigger::from_event(&event, policy).map_err(Unread::Ignored));
-    Ok(Record { message_id, event: trigger.map(|trigger| Nudge { trigger, redelivered }) })
+    Ok(Record { message_id, event: trigger.map(|trigger| Delivery { trigger, redelivered }) })
 }
 
 async fn answer_batch(
     enforcer: &Enforcer,
     records: Vec<Record>,
-    times: Times,
-    tell: &dyn Fn(&InstanceReport),
+    deadline: Deadline,
+    on_report: &dyn Fn(&InstanceOutcome),
 ) -> Answer {
-    let (mut nudges, mut nudged_by) = (Vec::new(), Vec::new());
+    let (mut deliveries, mut message_ids) = (Vec::new(), Vec::new());
     let report = RefCell::new(Report::new(enforcer.mode()));
     let mut response = SqsBatchResponse::default();
     for Record { message_id, event } in records {
         match event {
-            Ok(nudge) => {
-                nudges.push(nudge);
-                nudged_by.push(message_id);
+            Ok(delivery) => {
+                deliveries.push(delivery);
+                message_ids.push(message_id);
             }
             Err(Unread::Ignored(why)) => report.borrow_mut().ignore(&why),
             Err(Unread::NotJson(error)) => {
@@ -179,12 +179,16 @@ async fn answer_batch(
         }
     }
     // The outcomes are told one by one and not kept: a sweep has many.
-    let take = |outcome: InstanceReport| {
-        tell(&outcome);
+    let take = |outcome: InstanceOutcome| {
+        on_report(&outcome);
         report.borrow_mut().count(outcome.outcome);
     };
-    let ended = enforcer.enforce(&nudges, times, &take).await;
-    ended.retry.iter().filter_map(|&nudge| nudged_by.get(nudge)).for_each(|id| response.add_failure(id));
+    let ended = enforcer.enforce(&deliveries, deadline, &take).await;
+    ended
+        .retry
+        .iter()
+        .filter_map(|&delivery| message_ids.get(delivery))
+        .for_each(|id| response.add_failure(id));
     let mut report = report.into_inner();
     report.unresolved.extend(ended.unresolved);
     let response =

@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use imds_core::outcome::{InstanceReport, Mode};
+use imds_core::outcome::{InstanceOutcome, Mode};
 use imds_enforcer::arguments::Start;
 use imds_enforcer::config::Config;
 use imds_enforcer::handler::{HandlerError, answer};
-use imds_engine::aws::clients::{Accounts, MemberRole};
+use imds_engine::aws::clients::{MemberRole, RegionClients};
 use imds_engine::aws::root_certificates::{KNOWN_PLACES, RootCertificates};
 use imds_engine::aws::settings;
-use imds_engine::deadline::Times;
+use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
 use imds_engine::report::log::Log;
 use imds_engine::report::metrics::Metrics;
@@ -54,8 +54,8 @@ async fn serve() -> ExitCode {
     }
     let shared = settings::load(settings::https_client(root_certificates)).await;
     let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(&config) });
-    let accounts = Accounts::new(shared, config.modify_rate, member_role);
-    let enforcer = config.into_enforcer(accounts);
+    let clients = RegionClients::new(shared, config.modify_rate, member_role);
+    let enforcer = config.into_enforcer(clients);
     // Lambda sets it with the function's log settings; without it, everything passes.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")
         .filter(|level| !level.is_empty())
@@ -73,15 +73,19 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
     let metrics = RefCell::new(Metrics::default());
     // What cannot be written to the log cannot be complained about either; the work is done all the same.
     let log = || Log { out: io::stdout().lock(), request_id: &context.request_id, now: now() };
-    let tell = |report: &InstanceReport| {
-        metrics.borrow_mut().add(report, start);
-        let _ = log().outcome(enforcer.mode(), report);
+    let on_report = |instance: &InstanceOutcome| {
+        metrics.borrow_mut().add(instance, start);
+        let _ = log().outcome(enforcer.mode(), instance);
     };
-    let times = Times::new(start, allowed(context.deadline, start));
-    let answer = answer(enforcer, payload, times, &tell).await;
+    let deadline = Deadline::new(start, allowed(context.deadline, start));
+    let answer = answer(enforcer, payload, deadline, &on_report).await;
     let mut metrics = metrics.into_inner();
-    enforcer.take_counts().await.into_iter().for_each(|(place, counts)| metrics.add_calls(&place, counts));
-    answer.swept.into_iter().for_each(|place| metrics.add_sweep(place));
+    enforcer
+        .take_counts()
+        .await
+        .into_iter()
+        .for_each(|(account_region, counts)| metrics.add_calls(&account_region, counts));
+    answer.swept.into_iter().for_each(|account_region| metrics.add_sweep(account_region));
     let _ = log().metrics(enforcer.mode(), &metrics, level);
     let _ = log().done(&answer.report);
     if let Err(error) = &answer.response {

@@ -19,7 +19,7 @@ fn outcomes(answer: &imds_enforcer::handler::Answer) -> Vec<(String, &'static st
 }
 
 #[tokio::test]
-async fn a_launch_of_20_costs_one_describe_20_changes_and_at_most_two_looks() {
+async fn a_launch_of_20_costs_one_describe_20_changes_and_at_most_two_more() {
     let settings = Settings { apply_delay: Duration::from_millis(300), ..Settings::default() };
     let scene = Scene::with(settings, &[]).await;
     let ids = scene.launch(imdsv1(20));
@@ -281,7 +281,7 @@ async fn a_fresh_instance_that_complies_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn an_instance_that_ec2_does_not_show_is_looked_for_again() {
+async fn an_instance_that_ec2_does_not_show_is_described_again() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(2));
     scene.sim.inject(Fault::new(FaultKind::NotVisible).on(DESCRIBE).of(&ids[1]).times(2));
@@ -385,7 +385,7 @@ async fn where_the_account_enforces_tokens_optional_is_left_out_and_the_rest_is_
     for (enforced, sent) in [(true, "required"), (false, "optional")] {
         let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
         let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
-        scene.place.set_tokens_enforced(enforced);
+        scene.account_region.set_tokens_enforced(enforced);
         let answer = scene.answer(launch_event(&ids)).await;
         assert_eq!(answer.report.counts, [("enforced", 1)].into(), "enforced: {enforced}");
         let options = scene.instance(&ids[0]).options;
@@ -432,7 +432,7 @@ async fn rules_tags_and_exemptions_decide_in_the_function_too() {
 async fn what_ec2_refuses_unforeseen_keeps_no_other_option_back() {
     let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
-    scene.place.set_tokens_enforced(true);
+    scene.account_region.set_tokens_enforced(true);
     // The function may not ask for the account's defaults, and so cannot tell beforehand.
     scene.sim.inject(Fault::new(FaultKind::Deny).on("GetInstanceMetadataDefaults"));
     let answer = scene.answer(launch_event(&ids)).await;
@@ -496,7 +496,7 @@ async fn what_was_accepted_is_verified_when_the_rest_is_not() {
 }
 
 #[tokio::test]
-async fn a_cut_off_launch_is_looked_at_until_two_looks_agree() {
+async fn a_cut_off_launch_is_described_until_two_answers_agree() {
     let scene = Scene::new(&[]).await;
     let token = "a-token".to_owned();
     let ids = scene.launch(Launch { client_token: Some(token.clone()), ..imdsv1(3) });

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use imds_core::policy::Policy;
-use imds_core::trigger::{Named, Trigger};
+use imds_core::selector::InstanceSelector;
+use imds_core::trigger::Trigger;
 use serde_json::Value;
 
 /// What the event of a file names: the trigger and how many instances, or the start of why it is ignored.
@@ -39,8 +40,8 @@ fn summary(event: &Value) -> String {
         Ok(trigger) => {
             let kind = serde_json::to_value(trigger.kind).unwrap();
             let instances = match &trigger.instances {
-                Named::Ids(ids) if ids.len() == 1 => "1 instance".to_owned(),
-                Named::Ids(ids) => format!("{} instances", ids.len()),
+                InstanceSelector::Ids(ids) if ids.len() == 1 => "1 instance".to_owned(),
+                InstanceSelector::Ids(ids) => format!("{} instances", ids.len()),
                 selection => selection.to_string(),
             };
             format!("{}: {instances}", kind.as_str().unwrap())

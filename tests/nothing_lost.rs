@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use ec2_sim::{Bucket, Buckets, Ec2Sim, Fault, FaultKind, InstanceView, Launch, RecordedCall, Settings};
 use imds_core::policy::Policy;
-use imds_core::trigger::{Named, Trigger};
+use imds_core::selector::InstanceSelector;
+use imds_core::trigger::Trigger;
 use imds_enforcer::handler::Answer;
 use serde_json::{Value, json};
 use support::lambda::Lambda;
@@ -35,8 +36,8 @@ fn fast_buckets() -> Settings {
 
 /// Launches instances one by one, and gives their events as the rules of the template let them through.
 async fn launch_burst(sim: &Ec2Sim, count: usize) -> (Vec<String>, Queue) {
-    let place = sim.place(ACCOUNT, REGION);
-    let launch = || place.launch(Launch { settled: false, ..Launch::default() }).remove(0);
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let launch = || account_region.launch(Launch { settled: false, ..Launch::default() }).remove(0);
     let ids: Vec<String> = (0..count).map(|_| launch()).collect();
     // Until they run.
     tokio::time::sleep(Duration::from_millis(400)).await;
@@ -51,9 +52,9 @@ async fn launch_burst(sim: &Ec2Sim, count: usize) -> (Vec<String>, Queue) {
 }
 
 fn assert_all_required(sim: &Ec2Sim, ids: &[String]) {
-    let place = sim.place(ACCOUNT, REGION);
+    let account_region = sim.account_region(ACCOUNT, REGION);
     for id in ids {
-        let instance = place.instance(id).unwrap();
+        let instance = account_region.instance(id).unwrap();
         let seen = (&*instance.options["HttpTokens"], &*instance.options_state);
         assert_eq!(seen, ("required", "applied"), "{id}");
     }
@@ -249,7 +250,7 @@ fn records(batch: &Value, policy: &Policy) -> impl Iterator<Item = (String, Vec<
     batch["Records"].as_array().unwrap().iter().map(|record| {
         let event = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();
         let ids = match Trigger::from_event(&event, policy).map(|trigger| trigger.instances) {
-            Ok(Named::Ids(ids)) => ids.iter().map(ToString::to_string).collect(),
+            Ok(InstanceSelector::Ids(ids)) => ids.iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
         (record["messageId"].as_str().unwrap().to_owned(), ids)
@@ -261,9 +262,9 @@ async fn chaos_loses_nothing() {
     // Not alone: it mostly waits for what hangs.
     let settings = Settings { apply_delay: Duration::from_millis(200), seed: 4, ..Settings::default() };
     let sim = Ec2Sim::start(settings).await.unwrap();
-    let place = sim.place(ACCOUNT, REGION);
+    let account_region = sim.account_region(ACCOUNT, REGION);
     let ids: Vec<String> =
-        (0..100).flat_map(|_| place.launch(Launch { count: 20, ..Launch::default() })).collect();
+        (0..100).flat_map(|_| account_region.launch(Launch { count: 20, ..Launch::default() })).collect();
     let mut queue = Queue::new(Duration::from_secs(5), 30);
     let mut events = sim.take_events();
     fastrand::seed(11);
@@ -279,7 +280,7 @@ async fn chaos_loses_nothing() {
         let lambda = start_chaotic(&sim).await;
         let mut chaos = Chaos { sim: &sim, queue: &queue, lambda, kills: &kills, outcomes: BTreeMap::new() };
         while let Some(batch) = next_batch(&queue, 150).await {
-            disturb(&place, disturbed.borrow_mut().by_ref().take(20));
+            disturb(&account_region, disturbed.borrow_mut().by_ref().take(20));
             let told = sim.take_events().into_iter().filter(is_sent_by_rules);
             told.for_each(|event| queue.lock().unwrap().send(&event));
             chaos.take(&batch).await;
@@ -301,9 +302,11 @@ async fn chaos_loses_nothing() {
     );
     assert_eq!(kills.get(), KILLS);
     assert_eq!((queue.done, queue.dead.len()), (sent, 0), "every record is done; 30 deliveries were enough");
-    let wrong: Vec<_> = place.instances().into_iter().filter(|instance| !is_as_required(instance)).collect();
+    let wrong: Vec<_> =
+        account_region.instances().into_iter().filter(|instance| !is_as_required(instance)).collect();
     assert!(wrong.is_empty(), "as the policy requires: {wrong:?}");
-    let raised = place.instances().iter().filter(|i| i.options["HttpPutResponseHopLimit"] == "2").count();
+    let raised =
+        account_region.instances().iter().filter(|i| i.options["HttpPutResponseHopLimit"] == "2").count();
     assert!(raised > 50, "the tags that were put meanwhile count: {raised}");
 }
 
@@ -316,13 +319,13 @@ async fn start_chaotic(sim: &Ec2Sim) -> Lambda {
 }
 
 /// What other people do meanwhile.
-fn disturb(place: &ec2_sim::Place, ids: impl Iterator<Item = String>) {
+fn disturb(account_region: &ec2_sim::AccountRegion, ids: impl Iterator<Item = String>) {
     for (number, id) in ids.enumerate() {
         match number % 4 {
-            0 => place.terminate(&id),
-            1 => place.stop(&id),
-            2 => place.tag(&id, "Pods", "yes"),
-            _ => place.tag(&id, "imds:HttpTokens", "optional"),
+            0 => account_region.terminate(&id),
+            1 => account_region.stop(&id),
+            2 => account_region.tag(&id, "Pods", "yes"),
+            _ => account_region.tag(&id, "imds:HttpTokens", "optional"),
         }
     }
 }
@@ -345,8 +348,8 @@ fn is_as_required(instance: &InstanceView) -> bool {
 async fn a_sweep_of_10_000_goes_on_at_its_retries_and_changes_each_once() {
     let _alone = ALONE.lock().await;
     let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
-    let place = sim.place(ACCOUNT, REGION);
-    place.launch(Launch { count: 10_000, ..Launch::default() });
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    account_region.launch(Launch { count: 10_000, ..Launch::default() });
     sim.take_events();
     let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "1000")]).await;
     let mut queue = Queue::new(Duration::ZERO, 100);
@@ -368,7 +371,8 @@ async fn a_sweep_of_10_000_goes_on_at_its_retries_and_changes_each_once() {
     );
     assert!(tries > 1, "the deadline was met on the way");
     assert_eq!((queue.done, queue.done_again, queue.dead.len()), (1, 0, 0));
-    let left = place.instances().into_iter().filter(|i| i.options["HttpTokens"] != "required").count();
+    let left =
+        account_region.instances().into_iter().filter(|i| i.options["HttpTokens"] != "required").count();
     assert_eq!(left, 0);
     let mut changed: Vec<String> =
         sim.calls().into_iter().filter(|c| c.action == MODIFY).flat_map(|c| c.instance_ids).collect();
@@ -421,10 +425,10 @@ async fn of_10_000_poisoned_records_none_panics_and_none_is_lost() {
     let _alone = ALONE.lock().await;
     fastrand::seed(5);
     let scene = Scene::new(&[]).await;
-    let place = scene.sim.place(ACCOUNT, REGION);
-    let ids = place.launch(Launch { count: 20, ..with_options(&[("HttpTokens", "required")]) });
-    place.tag(&ids[0], "imds:HttpTokens", "required");
-    place.modify(&ids[1], &[("HttpTokens", "required")]);
+    let account_region = scene.sim.account_region(ACCOUNT, REGION);
+    let ids = account_region.launch(Launch { count: 20, ..with_options(&[("HttpTokens", "required")]) });
+    account_region.tag(&ids[0], "imds:HttpTokens", "required");
+    account_region.modify(&ids[1], &[("HttpTokens", "required")]);
     let mut events = scene.sim.take_events();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).unwrap();
     events.extend(
@@ -451,10 +455,13 @@ async fn of_10_000_poisoned_records_none_panics_and_none_is_lost() {
             {
                 Err(_) => true,
                 Ok(Err(_)) => false,
-                Ok(Ok(Trigger { instances: Named::Ids(ids), place, .. })) => ids
-                    .iter()
-                    .any(|id| outcomes[&(place.account.as_str(), place.region.as_str(), id.as_str())]),
-                Ok(Ok(Trigger { instances: Named::All, .. })) => is_said(&answer, "the sweep"),
+                Ok(Ok(Trigger { instances: InstanceSelector::Ids(ids), account_region, .. })) => {
+                    ids.iter().any(|id| {
+                        outcomes
+                            [&(account_region.account.as_str(), account_region.region.as_str(), id.as_str())]
+                    })
+                }
+                Ok(Ok(Trigger { instances: InstanceSelector::All, .. })) => is_said(&answer, "the sweep"),
                 // What is not found is given up a quarter of an hour after its event.
                 Ok(Ok(Trigger { instances, time, .. })) => {
                     is_said(&answer, &instances.to_string()) && now() - time < time::Duration::minutes(15)

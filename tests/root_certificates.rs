@@ -16,7 +16,7 @@ async fn launched_over_tls(variables: &[(&str, &str)]) -> (Result<Value, Value>,
     let address = sim.endpoint().trim_start_matches("http://").parse().unwrap();
     let url = tls::in_front_of(address).await;
     let mut lambda = Lambda::start(&sim, &[&[("AWS_ENDPOINT_URL_EC2", &*url)], variables].concat()).await;
-    let ids = sim.place(ACCOUNT, REGION).launch(imdsv1(1));
+    let ids = sim.account_region(ACCOUNT, REGION).launch(imdsv1(1));
     let answer = lambda.invoke(launch_event(&ids), Duration::from_secs(60)).await.expect("in time");
     let of_start = |line: &Value| {
         (line["level"] == "WARN" && line.get("requestId").is_none()).then(|| line["message"].to_string())

@@ -46,25 +46,25 @@ fn is(name: &str, dimension: &str, value: f64) -> ((String, String), f64) {
 async fn calls_are_counted_as_ec2_counts_them_and_the_window_of_imdsv1_is_measured() {
     let settings = Settings { apply_delay: Duration::from_millis(100), ..Settings::default() };
     let sim = Ec2Sim::start(settings).await.unwrap();
-    let place = sim.place(ACCOUNT, REGION);
+    let account_region = sim.account_region(ACCOUNT, REGION);
     let launched = Some(now() - time::Duration::seconds(30));
-    let mut ids = place.launch(Launch { launch_time: launched, ..imdsv1(2) });
-    ids.extend(place.launch(with_options(&[("HttpTokens", "required")])));
+    let mut ids = account_region.launch(Launch { launch_time: launched, ..imdsv1(2) });
+    ids.extend(account_region.launch(with_options(&[("HttpTokens", "required")])));
     sim.inject(Fault::new(FaultKind::Throttle).on("ModifyInstanceMetadataOptions").times(3));
 
     let log = log(&sim, &[], batch(&[launch_event(&ids).to_string()], 1)).await;
 
     let metrics = metrics(&log);
     let count = |action: &str| sim.calls().iter().filter(|call| call.action == action).count() as f64;
-    let (changes, looks) = (count("ModifyInstanceMetadataOptions"), count("DescribeInstances"));
+    let (changes, describes) = (count("ModifyInstanceMetadataOptions"), count("DescribeInstances"));
     assert_eq!(changes, 5.0, "two, and three that were throttled");
     let expected = [
-        is("Calls", "ec2:DescribeInstances", looks),
+        is("Calls", "ec2:DescribeInstances", describes),
         is("Calls", "ec2:ModifyInstanceMetadataOptions", changes),
         is("Compliant", "launch", 1.0),
         is("Enforced", "launch", 2.0),
         is("LaunchToApplied", "launch", 2.0),
-        is("ThrottledShare", "", 300.0 / (looks + changes)),
+        is("ThrottledShare", "", 300.0 / (describes + changes)),
         is("Throttles", "ec2:DescribeInstances", 0.0),
         is("Throttles", "ec2:ModifyInstanceMetadataOptions", 3.0),
     ];
@@ -76,8 +76,8 @@ async fn calls_are_counted_as_ec2_counts_them_and_the_window_of_imdsv1_is_measur
 #[tokio::test]
 async fn a_sweep_that_comes_to_its_end_is_counted() {
     let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
-    let place = sim.place(ACCOUNT, REGION);
-    place.launch(with_options(&[("HttpTokens", "required")]));
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    account_region.launch(with_options(&[("HttpTokens", "required")]));
     let sweep = json!({
         "version": "0", "source": "imds-enforcer", "detail-type": "Sweep", "account": ACCOUNT, "region": REGION,
         "time": "2026-03-17T00:59:42Z", "detail": {},
@@ -92,9 +92,9 @@ async fn a_sweep_that_comes_to_its_end_is_counted() {
 #[tokio::test]
 async fn every_line_says_its_time_and_level_and_metrics_pass_lambdas_filter() {
     let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
-    let place = sim.place(ACCOUNT, REGION);
+    let account_region = sim.account_region(ACCOUNT, REGION);
     let tag = ("imds:HttpTokens".to_owned(), "\u{1b}[31m\n".to_owned() + &"x".repeat(250));
-    let ids = place.launch(Launch { tags: vec![tag], ..imdsv1(1) });
+    let ids = account_region.launch(Launch { tags: vec![tag], ..imdsv1(1) });
     let log = log(&sim, &[("AWS_LAMBDA_LOG_LEVEL", "ERROR")], launch_event(&ids)).await;
 
     let kinds: Vec<(&str, &str)> = log

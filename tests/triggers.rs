@@ -33,7 +33,7 @@ fn trigger(answer: &imds_enforcer::handler::Answer) -> Value {
 async fn someone_elses_change_is_undone_and_our_own_comes_back_to_one_describe() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
-    scene.place.modify(&ids[0], &[("HttpTokens", "optional")]);
+    scene.account_region.modify(&ids[0], &[("HttpTokens", "optional")]);
     let theirs = scene.sim.take_events().remove(0);
 
     let answer = scene.answer(theirs).await;
@@ -54,12 +54,12 @@ async fn a_tag_change_counts_only_where_the_policy_reads_the_tag() {
         {"name": "r", "when": {"tags": {"Imds": "v2"}}, "require": {"HttpTokens": "required"}}]}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
     let id = &scene.launch(imdsv1(1))[0];
-    scene.place.tag(id, "Team", "payments");
+    scene.account_region.tag(id, "Team", "payments");
     let answer = scene.answer(scene.sim.take_events().remove(0)).await;
     assert_eq!(answer.report.ignored, ["the policy reads none of the changed tags"]);
     assert!(scene.sim.calls().is_empty());
 
-    scene.place.tag(id, "Imds", "v2");
+    scene.account_region.tag(id, "Imds", "v2");
     let answer = scene.answer(scene.sim.take_events().remove(0)).await;
     assert_eq!(
         (answer.report.counts.clone(), trigger(&answer)),
@@ -72,7 +72,7 @@ async fn a_sweep_takes_every_instance_of_its_account_and_region_and_no_other() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(5));
     scene.launch(Launch { state: Some("terminated".to_owned()), ..imdsv1(1) });
-    let elsewhere = scene.sim.place(ACCOUNT, "eu-west-1");
+    let elsewhere = scene.sim.account_region(ACCOUNT, "eu-west-1");
     let other = elsewhere.launch(imdsv1(1)).remove(0);
     let answer = scene.answer(sweep_event()).await;
     assert_eq!((answer.report.counts.clone(), trigger(&answer)), ([("enforced", 5)].into(), json!("sweep")));
@@ -132,7 +132,7 @@ async fn a_dry_run_sweep_asks_for_fifty_changes_and_decides_the_rest() {
     let answer = scene.answer(sweep_event()).await;
     assert_eq!(answer.report.counts, [("would-enforce", 70)].into());
     assert_eq!(scene.calls(MODIFY).len(), 50);
-    let asked = |report: &&imds_core::outcome::InstanceReport| report.reasons.len() == 1;
+    let asked = |report: &&imds_core::outcome::InstanceOutcome| report.reasons.len() == 1;
     assert_eq!(
         answer.report.outcomes.iter().filter(asked).count(),
         50,

@@ -84,7 +84,7 @@ fn is_region(text: &str) -> bool {
 
 /// One account in one Region: what a client speaks to, and what EC2 counts its limits by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct AccountRegion {
     /// The account that owns the instances.
     pub account: AccountId,
     /// The Region they are in.

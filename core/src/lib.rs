@@ -5,10 +5,12 @@
 //! answer an [`instance::Instance`], and [`decide::decide`] turns policy and facts into a
 //! [`decide::Decision`]. What then happened is told in the words of [`outcome`].
 
+pub mod call_error;
 pub mod decide;
 pub mod ids;
 pub mod instance;
 pub mod metadata;
 pub mod outcome;
 pub mod policy;
+pub mod selector;
 pub mod trigger;

@@ -200,7 +200,7 @@ const STRICT: &[&str] = &["none", "tighten"];
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Seen to fail with `nearest` giving one hop more than the bound, and with every demand sent, met or not.
+    /// Seen to fail with `nearest` giving one hop more than the bound, and with every requirement sent, met or not.
     #[test]
     fn deciding_again_on_the_changed_instance_gives_no_change(
         given in given(ANY), tags in tags(), options in options(), enforced in any::<Option<bool>>(),
@@ -212,7 +212,7 @@ proptest! {
         prop_assert!(!matches!(again.verdict, Verdict::Change { .. }), "{again:?}");
     }
 
-    /// Seen to fail with every demand sent, met or not.
+    /// Seen to fail with every requirement sent, met or not.
     #[test]
     fn a_change_names_only_what_does_not_satisfy_its_requirement(
         given in given(ANY), tags in tags(), options in options(),
@@ -222,11 +222,11 @@ proptest! {
         if let Verdict::Change { change, reasons } = &decision.verdict {
             prop_assert_eq!(change.options().iter().count(), reasons.len(), "a reason for each");
             for (value, reason) in change.options().iter().zip(reasons) {
-                let Reason::Required(demand) = reason else { panic!("{reason}") };
-                prop_assert_eq!(demand.requirement.name(), value.name());
-                prop_assert!(demand.requirement.is_met_by(value), "{} is what was asked for", value);
+                let Reason::Required(sourced) = reason else { panic!("{reason}") };
+                prop_assert_eq!(sourced.requirement.name(), value.name());
+                prop_assert!(sourced.requirement.is_met_by(value), "{} is what was asked for", value);
                 let present = options.get(value.name());
-                prop_assert!(!present.is_some_and(|present| demand.requirement.is_met_by(present)), "{}", reason);
+                prop_assert!(!present.is_some_and(|present| sourced.requirement.is_met_by(present)), "{}", reason);
             }
         }
     }
@@ -283,7 +283,7 @@ proptest! {
         prop_assert_eq!(decision, decided(&policy, &instance(options, &shuffled), None));
     }
 
-    /// Seen to fail with `<` for `<=` in `holds`, and with the cap on a tag's date left out.
+    /// Seen to fail with `<` for `<=` in `is_active`, and with the cap on a tag's date left out.
     #[test]
     fn an_exemption_never_outlives_its_day_or_its_cap(
         options in options(), ahead in -400_i64..400, by_tag in any::<bool>(), max_days in 1_i64..200,

@@ -9,6 +9,7 @@
 //!
 //! Nothing here authenticates anyone: it is meant to listen on the loopback interface.
 
+mod account_region;
 mod actions;
 mod bucket;
 mod call;
@@ -20,7 +21,6 @@ mod events;
 mod fault;
 mod instance;
 mod pattern;
-mod place;
 mod request;
 mod server;
 mod session;
@@ -36,9 +36,9 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+pub use account_region::{AccountRegion, InstanceView, Launch};
 pub use bucket::{Bucket, Buckets};
 pub use fault::{Fault, FaultKind, When};
-pub use place::{InstanceView, Launch, Place};
 pub use settings::Settings;
 pub use world::RecordedCall;
 
@@ -75,8 +75,8 @@ impl Ec2Sim {
     }
 
     /// One account in one Region.
-    pub fn place(&self, account: &str, region: &str) -> Place {
-        Place { world: Arc::clone(&self.world), key: (account.to_owned(), region.to_owned()) }
+    pub fn account_region(&self, account: &str, region: &str) -> AccountRegion {
+        AccountRegion { world: Arc::clone(&self.world), key: (account.to_owned(), region.to_owned()) }
     }
 
     /// Every call so far, or since they were cleared.

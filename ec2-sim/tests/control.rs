@@ -16,7 +16,7 @@ async fn control(sim: &Ec2Sim, method: &str, path: &str, body: &Value) -> (u16, 
 #[tokio::test]
 async fn calls_events_and_state_are_shown_and_forgotten() {
     let sim = start(Settings::default()).await;
-    let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
+    let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     call(&sim, &format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required")).await.unwrap();
     let (_, calls) = control(&sim, "GET", "/_sim/calls", &Value::Null).await;
     let expected = json!([{
@@ -30,7 +30,7 @@ async fn calls_events_and_state_are_shown_and_forgotten() {
     assert_eq!(control(&sim, "GET", "/_sim/calls", &Value::Null).await, (200, json!([])));
     control(&sim, "POST", "/_sim/reset", &Value::Null).await;
     assert_eq!(control(&sim, "GET", "/_sim/events", &Value::Null).await, (200, json!([])));
-    assert!(sim.place(ACCOUNT, REGION).instances().is_empty());
+    assert!(sim.account_region(ACCOUNT, REGION).instances().is_empty());
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ fn to_both(function: &Target, bus: &Target) -> Settings {
 async fn events_are_delivered_in_order_and_again_after_a_failure() {
     let target = Target::bind().await;
     let sim = start(to_function(&target)).await;
-    sim.place(ACCOUNT, REGION).launch(Launch::default());
+    sim.account_region(ACCOUNT, REGION).launch(Launch::default());
     let mut received = Vec::new();
     for answer in [r#"{"errorType": "Unhandled"}"#, r#"{"errorMessage": "no"}"#, "{}", "null"] {
         received.push(target.answer(200, answer).await.kind().to_owned());
@@ -120,9 +120,9 @@ async fn a_bus_gets_every_event_in_its_account_and_region() {
     let bus = Target::bind().await;
     let sim = start(to_bus(&bus)).await;
     for (account, region) in [(ACCOUNT, REGION), ("444455556666", "eu-west-1")] {
-        let place = sim.place(account, region);
-        let id = &place.launch(Launch::default())[0];
-        place.tag(id, "Team", "payments");
+        let account_region = sim.account_region(account, region);
+        let id = &account_region.launch(Launch::default())[0];
+        account_region.tag(id, "Team", "payments");
     }
     let events = sim.take_events();
     assert_eq!(events.len(), 6);
@@ -169,7 +169,7 @@ fn assert_is_put_events_of(posted: &Posted, event: &Value) {
 async fn a_bus_is_tried_again_after_each_kind_of_failure() {
     let bus = Target::bind().await;
     let sim = start(to_bus(&bus)).await;
-    sim.place(ACCOUNT, REGION).launch(Launch::default());
+    sim.account_region(ACCOUNT, REGION).launch(Launch::default());
     let mut received = Vec::new();
     for (status, answer) in [(200, REFUSED), (500, TAKEN), (200, "{}"), (200, TAKEN), (200, TAKEN)] {
         received.push(bus.answer(status, answer).await.kind().to_owned());
@@ -182,7 +182,7 @@ async fn a_target_that_does_not_answer_holds_up_no_other() {
     for bus_hangs in [true, false] {
         let (function, bus) = (Target::bind().await, Target::bind().await);
         let sim = start(to_both(&function, &bus)).await;
-        sim.place(ACCOUNT, REGION).launch(Launch::default());
+        sim.account_region(ACCOUNT, REGION).launch(Launch::default());
         let (hanging, other) = if bus_hangs { (&bus, &function) } else { (&function, &bus) };
         let (_connection, posted) = hanging.accept().await;
         assert_eq!(posted.kind(), LAUNCH, "{bus_hangs}");
@@ -195,10 +195,10 @@ async fn a_target_that_does_not_answer_holds_up_no_other() {
 async fn deliveries_go_on_after_a_reset() {
     let (function, bus) = (Target::bind().await, Target::bind().await);
     let sim = start(to_both(&function, &bus)).await;
-    let mut ids = sim.place(ACCOUNT, REGION).launch(Launch::default());
+    let mut ids = sim.account_region(ACCOUNT, REGION).launch(Launch::default());
     http(&sim, "POST", "/_sim/reset", "", "").await.unwrap();
     assert!(sim.take_events().is_empty());
-    ids.extend(sim.place(ACCOUNT, "eu-west-1").launch(Launch::default()));
+    ids.extend(sim.account_region(ACCOUNT, "eu-west-1").launch(Launch::default()));
     for target in [&function, &bus] {
         // What was waiting before the reset is delivered as well.
         for (id, kind) in [(&ids[0], LAUNCH), (&ids[0], STATE), (&ids[1], LAUNCH), (&ids[1], STATE)] {

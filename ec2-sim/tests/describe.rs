@@ -30,8 +30,8 @@ fn filters(filters: Filters<'_>) -> String {
 #[tokio::test]
 async fn filters_find_what_they_say() {
     let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let first = place.launch(Launch {
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let first = account_region.launch(Launch {
         tags: vec![("Name".into(), "web*1".into()), ("Team".into(), "".into())],
         options: vec![
             ("HttpTokens".into(), "required".into()),
@@ -41,7 +41,7 @@ async fn filters_find_what_they_say() {
         launch_time: Some(datetime!(2026-03-17 00:59:42.123 UTC)),
         ..Launch::default()
     });
-    let second = place.launch(Launch {
+    let second = account_region.launch(Launch {
         tags: vec![("Name".into(), "web21".into())],
         operator: Some("eks.amazonaws.com".into()),
         state: Some("stopped".into()),
@@ -100,7 +100,7 @@ async fn pages(sim: &Ec2Sim, parameters: &str, mut between: impl FnMut()) -> Vec
 #[tokio::test]
 async fn pages_show_every_instance_once() {
     let sim = start(Settings::default()).await;
-    let launched = sim.place(ACCOUNT, REGION).launch(Launch { count: 10, ..Launch::default() });
+    let launched = sim.account_region(ACCOUNT, REGION).launch(Launch { count: 10, ..Launch::default() });
     let pages = pages(&sim, "", || ()).await;
     assert_eq!(pages.len(), 2, "no empty page follows");
     assert_eq!(pages.concat(), launched);
@@ -109,18 +109,18 @@ async fn pages_show_every_instance_once() {
 #[tokio::test]
 async fn pages_skip_none_when_others_leave_the_filter() {
     let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let launched = place.launch(Launch { count: 20, ..Launch::default() });
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let launched = account_region.launch(Launch { count: 20, ..Launch::default() });
     let mut leaving = launched.iter();
     let running = filters(&[("instance-state-name", "running")]);
-    let pages = pages(&sim, &running, || place.terminate(leaving.next().unwrap())).await;
+    let pages = pages(&sim, &running, || account_region.terminate(leaving.next().unwrap())).await;
     assert_eq!(pages.concat(), launched, "those that left had been shown");
 }
 
 #[tokio::test]
 async fn two_hundred_ids_are_found_quickly_among_thousands() {
     let sim = start(Settings::default()).await;
-    let launched = sim.place(ACCOUNT, REGION).launch(Launch { count: 5_000, ..Launch::default() });
+    let launched = sim.account_region(ACCOUNT, REGION).launch(Launch { count: 5_000, ..Launch::default() });
     let wanted = &launched[4_000..4_200];
     let values: String = (1..).zip(wanted).map(|(n, id)| format!("&Filter.1.Value.{n}={id}")).collect();
     let began = Instant::now();

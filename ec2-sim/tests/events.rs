@@ -5,7 +5,7 @@ mod wire;
 
 use std::time::Duration;
 
-use ec2_sim::{Ec2Sim, Fault, FaultKind, Launch, Place, Settings};
+use ec2_sim::{AccountRegion, Ec2Sim, Fault, FaultKind, Launch, Settings};
 use serde_json::{Value, json};
 
 use wire::{ACCOUNT, MODIFY, REGION, call, start};
@@ -13,11 +13,11 @@ use wire::{ACCOUNT, MODIFY, REGION, call, start};
 #[tokio::test]
 async fn events_are_those_that_aws_would_send() {
     let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let id = &place.launch(Launch::default())[0];
-    place.tag(id, "Team", "payments");
-    place.modify(id, &[("HttpTokens", "required")]);
-    place.terminate(id);
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let id = &account_region.launch(Launch::default())[0];
+    account_region.tag(id, "Team", "payments");
+    account_region.modify(id, &[("HttpTokens", "required")]);
+    account_region.terminate(id);
     call(&sim, "Action=RunInstances&MinCount=1&MaxCount=x").await.unwrap();
     call(&sim, "Action=RunInstances&MinCount=40&MaxCount=40&ClientToken=t").await.unwrap();
     let events = sim.take_events();
@@ -50,7 +50,7 @@ async fn events_of(sim: &Ec2Sim, body: &str) -> Vec<Value> {
 #[tokio::test]
 async fn calls_that_fail_are_recorded_by_cloudtrail_and_change_nothing() {
     let sim = start(Settings::default()).await;
-    let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
+    let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     let modify = format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
     let run = "Action=RunInstances&MinCount=1&MaxCount=1".to_owned();
     let unavailable = FaultKind::Error { code: "Unavailable".into(), status: 503, message: "no".into() };
@@ -112,13 +112,13 @@ async fn a_launch_is_recorded_as_it_was_asked_for_and_answered() {
 async fn every_state_is_told_at_its_time() {
     let delay = Duration::from_millis(100);
     let sim = start(Settings { start_delay: delay, state_delay: delay, ..Settings::default() }).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let id = &place.launch(Launch { settled: false, ..Launch::default() })[0];
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let id = &account_region.launch(Launch { settled: false, ..Launch::default() })[0];
     let mut told = Vec::new();
-    for act in [Place::stop, Place::start, Place::terminate] {
+    for act in [AccountRegion::stop, AccountRegion::start, AccountRegion::terminate] {
         tokio::time::sleep(2 * delay).await;
         told.extend(sim.take_events());
-        act(&place, id);
+        act(&account_region, id);
     }
     tokio::time::sleep(2 * delay).await;
     told.extend(sim.take_events());
@@ -130,8 +130,8 @@ async fn every_state_is_told_at_its_time() {
 #[tokio::test]
 async fn tag_changes_name_only_the_keys_that_changed() {
     let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let id = &place.launch(Launch { tags: vec![("a".into(), "1".into())], ..Launch::default() })[0];
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let id = &account_region.launch(Launch { tags: vec![("a".into(), "1".into())], ..Launch::default() })[0];
     let body =
         format!("Action=CreateTags&ResourceId.1={id}&Tag.1.Key=a&Tag.1.Value=1&Tag.2.Key=b&Tag.2.Value=2");
     let events = events_of(&sim, &body).await;

@@ -13,8 +13,8 @@ use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, ids, start};
 #[tokio::test]
 async fn faults_happen_to_the_calls_that_they_match_and_as_often_as_asked() {
     let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let ids = place.launch(Launch { count: 2, ..Launch::default() });
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let ids = account_region.launch(Launch { count: 2, ..Launch::default() });
     let modify = |id: &str| format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
     let error = FaultKind::Error { code: "Unavailable".into(), status: 503, message: "no".into() };
     for (kind, expected) in [
@@ -75,7 +75,7 @@ async fn buckets_throttle_each_account_and_region_for_itself() {
 #[tokio::test]
 async fn what_is_not_visible_is_missing_from_describes_that_name_no_ids_too() {
     let sim = start(Settings::default()).await;
-    let launched = sim.place(ACCOUNT, REGION).launch(Launch { count: 2, ..Launch::default() });
+    let launched = sim.account_region(ACCOUNT, REGION).launch(Launch { count: 2, ..Launch::default() });
     let all = "Action=DescribeInstances";
     let other = format!("{all}&Filter.1.Name=instance-id&Filter.1.Value.1={}", launched[1]);
     let named = format!("{all}&InstanceId.1={}", launched[0]);
@@ -91,7 +91,7 @@ async fn what_is_not_visible_is_missing_from_describes_that_name_no_ids_too() {
 #[tokio::test]
 async fn the_record_says_which_fault_a_call_met() {
     let sim = start(Settings::default()).await;
-    let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
+    let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     let rows = [
         (FaultKind::Throttle, "throttle", Some(503)),
         (FaultKind::Hang(Some(Duration::ZERO)), "hang", None),

@@ -13,17 +13,19 @@ use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, ids, start};
 #[tokio::test]
 async fn refusals_have_ec2s_codes_and_statuses() {
     let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let id = &place.launch(Launch::default())[0];
-    let tagged = &place.launch(Launch { tags: vec![("a/b".into(), "c".into())], ..Launch::default() })[0];
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let id = &account_region.launch(Launch::default())[0];
+    let tagged =
+        &account_region.launch(Launch { tags: vec![("a/b".into(), "c".into())], ..Launch::default() })[0];
     let off = Launch { options: vec![("HttpEndpoint".into(), "disabled".into())], ..Launch::default() };
-    let off = &place.launch(off)[0];
-    let ended = &place.launch(Launch { state: Some("terminated".into()), ..Launch::default() })[0];
-    let stopping = &place.launch(Launch { state: Some("stopping".into()), ..Launch::default() })[0];
-    let leaving = &place.launch(Launch { state: Some("shutting-down".into()), ..Launch::default() })[0];
+    let off = &account_region.launch(off)[0];
+    let ended = &account_region.launch(Launch { state: Some("terminated".into()), ..Launch::default() })[0];
+    let stopping = &account_region.launch(Launch { state: Some("stopping".into()), ..Launch::default() })[0];
+    let leaving =
+        &account_region.launch(Launch { state: Some("shutting-down".into()), ..Launch::default() })[0];
     let shown =
         Launch { options: vec![("InstanceMetadataTags".into(), "enabled".into())], ..Launch::default() };
-    let shown = &place.launch(shown)[0];
+    let shown = &account_region.launch(shown)[0];
     let modify = |id: &str, rest: &str| format!("Action={MODIFY}&InstanceId={id}&{rest}");
     let many_tags: String = (1..=51).map(|n| format!("&Tag.{n}.Key=k{n}")).collect();
     let many_ids: String = (1..=201).map(|n| format!("&Filter.1.Value.{n}=x")).collect();
@@ -93,18 +95,18 @@ async fn refusals_have_ec2s_codes_and_statuses() {
     for (body, status, expected) in rows {
         assert_eq!(code(&sim, &body).await, (status, expected.to_owned()), "{body:.120}");
     }
-    let unchanged = place.instance(id).unwrap();
+    let unchanged = account_region.instance(id).unwrap();
     assert_eq!((&*unchanged.options["HttpTokens"], &*unchanged.state), ("optional", "running"));
     assert!(unchanged.tags.is_empty());
-    place.set_tokens_enforced(true);
+    account_region.set_tokens_enforced(true);
     assert_eq!(code(&sim, &modify(id, "HttpTokens=optional")).await.1, "UnsupportedOperation");
 }
 
 #[tokio::test]
 async fn a_change_is_pending_then_applied_and_keeps_what_it_does_not_name() {
     let sim = start(Settings { apply_delay: Duration::from_millis(100), ..Settings::default() }).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let id = &place.launch(Launch {
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let id = &account_region.launch(Launch {
         options: vec![("HttpPutResponseHopLimit".into(), "3".into())],
         ..Launch::default()
     })[0];
@@ -112,9 +114,9 @@ async fn a_change_is_pending_then_applied_and_keeps_what_it_does_not_name() {
         call(&sim, &format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required")).await.unwrap();
     assert_eq!(status, 200);
     assert!(body.contains("<state>pending</state><httpTokens>required</httpTokens>"), "{body}");
-    assert_eq!(place.instance(id).unwrap().options["HttpPutResponseHopLimit"], "3");
+    assert_eq!(account_region.instance(id).unwrap().options["HttpPutResponseHopLimit"], "3");
     tokio::time::sleep(Duration::from_millis(150)).await;
-    assert_eq!(place.instance(id).unwrap().options_state, "applied");
+    assert_eq!(account_region.instance(id).unwrap().options_state, "applied");
 }
 
 #[tokio::test]
@@ -123,25 +125,25 @@ async fn a_stopped_instance_takes_a_change_at_its_start() {
     let settings =
         Settings { apply_delay: delay, start_delay: delay, state_delay: delay, ..Settings::default() };
     let sim = start(settings).await;
-    let place = sim.place(ACCOUNT, REGION);
-    let id = &place.launch(Launch::default())[0];
-    place.stop(id);
-    assert_eq!(place.instance(id).unwrap().state, "stopping");
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let id = &account_region.launch(Launch::default())[0];
+    account_region.stop(id);
+    assert_eq!(account_region.instance(id).unwrap().state, "stopping");
     tokio::time::sleep(2 * delay).await;
-    place.modify(id, &[("HttpTokens", "required")]);
+    account_region.modify(id, &[("HttpTokens", "required")]);
     tokio::time::sleep(4 * delay).await;
-    let stopped = place.instance(id).unwrap();
+    let stopped = account_region.instance(id).unwrap();
     assert_eq!((&*stopped.state, &*stopped.options_state), ("stopped", "pending"));
-    place.start(id);
+    account_region.start(id);
     tokio::time::sleep(4 * delay).await;
-    let running = place.instance(id).unwrap();
+    let running = account_region.instance(id).unwrap();
     assert_eq!((&*running.state, &*running.options_state), ("running", "applied"));
 }
 
 #[tokio::test]
 async fn accounts_and_regions_are_apart() {
     let sim = start(Settings::default()).await;
-    let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
+    let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     for (account, region, is_shown) in [
         (ACCOUNT, REGION, true),
         ("444455556666", REGION, false),
@@ -156,7 +158,7 @@ async fn accounts_and_regions_are_apart() {
 #[tokio::test]
 async fn calls_are_recorded_with_their_answers() {
     let sim = start(Settings::default()).await;
-    let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
+    let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     call(&sim, &format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required")).await.unwrap();
     call(&sim, "Action=Nonsense").await.unwrap();
     let calls = sim.calls();
@@ -175,7 +177,7 @@ async fn a_launch_is_not_repeated_under_its_token() {
     for _ in 0..2 {
         call(&sim, "Action=RunInstances&MinCount=2&MaxCount=2&ClientToken=t").await.unwrap();
     }
-    assert_eq!(sim.place(ACCOUNT, REGION).instances().len(), 2);
+    assert_eq!(sim.account_region(ACCOUNT, REGION).instances().len(), 2);
     let other = "Action=RunInstances&MinCount=1&MaxCount=2&ClientToken=t";
     assert_eq!(code(&sim, other).await, (400, "IdempotentParameterMismatch".to_owned()));
 }
@@ -185,7 +187,7 @@ async fn hostile_requests_are_answered() {
     let sim = start(Settings::default()).await;
     let big =
         format!("Action=DescribeInstances&Filter.1.Name=tag-key&Filter.1.Value.1={}", "*a".repeat(50_000));
-    sim.place(ACCOUNT, REGION)
+    sim.account_region(ACCOUNT, REGION)
         .launch(Launch { tags: vec![("a".repeat(128), "x".into())], ..Launch::default() });
     for body in [
         &big,
@@ -206,7 +208,7 @@ async fn hostile_requests_are_answered() {
 #[tokio::test]
 async fn a_start_renews_the_launch_time() {
     let sim = start(Settings::default()).await;
-    let id = &sim.place(ACCOUNT, REGION).launch(Launch {
+    let id = &sim.account_region(ACCOUNT, REGION).launch(Launch {
         state: Some("stopped".into()),
         launch_time: Some(datetime!(2026-03-17 00:59:42 UTC)),
         ..Launch::default()
@@ -221,10 +223,10 @@ async fn a_start_renews_the_launch_time() {
 #[tokio::test]
 async fn tags_are_deleted_by_key_by_value_and_all() {
     let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
+    let account_region = sim.account_region(ACCOUNT, REGION);
     let pairs = [("a", "1"), ("b", "2"), ("c", "3"), ("aws:autoscaling:groupName", "g")];
     let tags = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-    let id = &place.launch(Launch { tags, ..Launch::default() })[0];
+    let id = &account_region.launch(Launch { tags, ..Launch::default() })[0];
     for (tags, left) in [
         ("&Tag.1.Key=a", "aws:autoscaling:groupName b c"),
         ("&Tag.1.Key=b&Tag.1.Value=other", "aws:autoscaling:groupName b c"),
@@ -232,7 +234,7 @@ async fn tags_are_deleted_by_key_by_value_and_all() {
         ("", "aws:autoscaling:groupName"),
     ] {
         assert_eq!(code(&sim, &format!("Action=DeleteTags&ResourceId.1={id}{tags}")).await.0, 200, "{tags}");
-        let keys: Vec<String> = place.instance(id).unwrap().tags.into_keys().collect();
+        let keys: Vec<String> = account_region.instance(id).unwrap().tags.into_keys().collect();
         assert_eq!(keys.join(" "), left, "after {tags:?}");
     }
 }
@@ -240,7 +242,7 @@ async fn tags_are_deleted_by_key_by_value_and_all() {
 #[tokio::test]
 async fn account_defaults_are_those_of_later_launches() {
     let sim = start(Settings::default()).await;
-    let place = sim.place(ACCOUNT, REGION);
+    let account_region = sim.account_region(ACCOUNT, REGION);
     let defaults = async || call(&sim, "Action=GetInstanceMetadataDefaults").await.unwrap().1;
     assert!(defaults().await.contains("<accountLevel></accountLevel>"));
     for (asked, tokens, hops) in [
@@ -255,8 +257,8 @@ async fn account_defaults_are_those_of_later_launches() {
             "{asked}"
         );
         assert_eq!(code(&sim, &body).await.0, 200, "{asked}");
-        let launched = place.launch(Launch::default());
-        let options = place.instance(&launched[0]).unwrap().options;
+        let launched = account_region.launch(Launch::default());
+        let options = account_region.instance(&launched[0]).unwrap().options;
         assert_eq!(
             (&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]),
             (tokens, hops),
@@ -272,7 +274,7 @@ async fn account_defaults_are_those_of_later_launches() {
 async fn an_instance_is_not_found_before_it_is_visible() {
     let delay = Duration::from_secs(1);
     let sim = start(Settings { visibility_delay: delay, ..Settings::default() }).await;
-    let id = &sim.place(ACCOUNT, REGION).launch(Launch::default())[0];
+    let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     let modify = format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
     assert_eq!(code(&sim, &modify).await.1, "InvalidInstanceID.NotFound");
     assert!(ids(&call(&sim, "Action=DescribeInstances").await.unwrap().1).is_empty());
@@ -284,7 +286,8 @@ async fn an_instance_is_not_found_before_it_is_visible() {
 async fn whether_a_pending_instance_takes_a_change_is_a_setting() {
     for (modify_while_pending, status) in [(true, 200), (false, 400)] {
         let sim = start(Settings { modify_while_pending, ..Settings::default() }).await;
-        let id = &sim.place(ACCOUNT, REGION).launch(Launch { settled: false, ..Launch::default() })[0];
+        let id =
+            &sim.account_region(ACCOUNT, REGION).launch(Launch { settled: false, ..Launch::default() })[0];
         let modify = format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");
         assert_eq!(code(&sim, &modify).await.0, status, "{modify_while_pending}");
     }

@@ -85,7 +85,8 @@ async fn the_answer_has_the_form_of_stss() {
 #[tokio::test]
 async fn a_session_acts_in_its_roles_account_and_is_recorded() {
     let sim = start(Settings::default()).await;
-    let launched = [MEMBER, OTHER].map(|account| sim.place(account, REGION).launch(Launch::default()));
+    let launched =
+        [MEMBER, OTHER].map(|account| sim.account_region(account, REGION).launch(Launch::default()));
     let keys = [session(&sim, MEMBER).await, session(&sim, OTHER).await];
     let assumed = sim.calls();
     assert_eq!((&*assumed[0].action, &*assumed[0].account), ("AssumeRole", ACCOUNT), "the caller's account");
@@ -237,7 +238,7 @@ async fn who_is_denied_is_told_by_name() {
 #[tokio::test]
 async fn events_name_the_session_that_called() {
     let sim = start(Settings::default()).await;
-    let id = &sim.place(MEMBER, REGION).launch(Launch::default())[0];
+    let id = &sim.account_region(MEMBER, REGION).launch(Launch::default())[0];
     let key = session(&sim, MEMBER).await;
     sim.take_events();
     let modify = format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required");

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use imds_core::outcome::{Call, Refusal};
+use imds_core::call_error::{Call, CallError};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// The time that an invocation has.
 #[derive(Debug, Clone, Copy)]
-pub struct Times {
+pub struct Deadline {
     /// The time at its start.
     pub now: OffsetDateTime,
     start: Instant,
@@ -19,7 +19,7 @@ pub struct Times {
     pub end: Instant,
 }
 
-impl Times {
+impl Deadline {
     /// An invocation that began `now` and is cut off after `allowed`.
     ///
     /// Of a long one, the last 5 seconds are for changes under way, and the last of them for the report; of a short
@@ -52,9 +52,9 @@ impl Times {
     pub async fn bound<T>(
         &self,
         call: Call,
-        work: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
-        let out_of_time = || Refusal {
+        work: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let out_of_time = || CallError {
             call,
             code: None,
             message: "the invocation's time ran out".to_owned(),

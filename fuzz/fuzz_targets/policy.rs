@@ -8,7 +8,10 @@ use imds_core::instance::{Instance, InstanceState};
 use imds_core::metadata::OptionName;
 use imds_core::policy::Policy;
 use libfuzzer_sys::fuzz_target;
+use time::OffsetDateTime;
 use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
 // A document, a line that is a zero byte, and tags: key, zero byte, value, zero byte and so on.
 fuzz_target!(|input: &str| {
@@ -22,7 +25,7 @@ fuzz_target!(|input: &str| {
             return;
         }
     };
-    policy.sentences();
+    policy.summary(NOW);
     let mut instance = Instance {
         id: InstanceId::new("i-0123456789abcdef0").expect("an id"),
         state: InstanceState::Running,
@@ -40,7 +43,7 @@ fuzz_target!(|input: &str| {
     let region = Region::new("us-east-1").expect("a Region");
     let decide = |instance: &Instance| {
         let facts = Facts { account: &account, region: &region, instance, tokens_enforced: None };
-        decide(&policy, &facts, datetime!(2026-11-24 12:00 UTC))
+        decide(&policy, &facts, NOW)
     };
     let decision = decide(&instance);
     for warning in &decision.warnings {

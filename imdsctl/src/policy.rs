@@ -27,8 +27,8 @@ pub enum Command {
 pub fn run(command: &Command, out: &mut impl Write) -> Result<Exit> {
     match command {
         Command::Check { file } => {
-            for sentence in read(file)?.sentences(crate::now()) {
-                writeln!(out, "{sentence}")?;
+            for line in read(file)?.summary(crate::now()) {
+                writeln!(out, "{line}")?;
             }
         }
         Command::Schema => writeln!(out, "{:#}", Policy::schema())?,

@@ -7,13 +7,13 @@ pub mod lambda;
 pub mod queue;
 pub mod tls;
 
-use ec2_sim::{Ec2Sim, InstanceView, Launch, Place, RecordedCall, Settings};
-use imds_core::outcome::InstanceReport;
+use ec2_sim::{AccountRegion, Ec2Sim, InstanceView, Launch, RecordedCall, Settings};
+use imds_core::outcome::InstanceOutcome;
 use imds_enforcer::config::Config;
 use imds_enforcer::handler::{Answer, answer};
-use imds_engine::aws::clients::{Accounts, MemberRole};
+use imds_engine::aws::clients::{MemberRole, RegionClients};
 use imds_engine::aws::settings::for_simulator;
-use imds_engine::deadline::Times;
+use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -32,7 +32,7 @@ pub const REGION: &str = "us-east-1";
 pub struct Scene {
     pub sim: Ec2Sim,
     pub enforcer: Enforcer,
-    pub place: Place,
+    pub account_region: AccountRegion,
 }
 
 impl Scene {
@@ -49,23 +49,23 @@ impl Scene {
         let role = config.member_role.clone();
         let role =
             role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
-        let accounts =
-            Accounts::new(for_simulator(&sim.endpoint(), ACCOUNT, REGION), config.modify_rate, role);
-        accounts.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
-        let enforcer = config.into_enforcer(accounts);
-        let place = sim.place(ACCOUNT, REGION);
-        Self { sim, enforcer, place }
+        let clients =
+            RegionClients::new(for_simulator(&sim.endpoint(), ACCOUNT, REGION), config.modify_rate, role);
+        clients.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
+        let enforcer = config.into_enforcer(clients);
+        let account_region = sim.account_region(ACCOUNT, REGION);
+        Self { sim, enforcer, account_region }
     }
 
     /// Launches instances, and forgets the events of it.
     pub fn launch(&self, launch: Launch) -> Vec<String> {
-        let ids = self.place.launch(launch);
+        let ids = self.account_region.launch(launch);
         self.sim.take_events();
         ids
     }
 
     pub fn instance(&self, id: &str) -> InstanceView {
-        self.place.instance(id).unwrap_or_else(|| panic!("{id} exists"))
+        self.account_region.instance(id).unwrap_or_else(|| panic!("{id} exists"))
     }
 
     /// Gives the function a payload, and a minute.
@@ -76,8 +76,8 @@ impl Scene {
     /// Gives the function a payload and so much time. The outcomes are in the answer's report, of a batch as well.
     pub async fn answer_within(&self, payload: Value, allowed: Duration) -> Answer {
         let outcomes = RefCell::new(Vec::new());
-        let tell = |outcome: &InstanceReport| outcomes.borrow_mut().push(outcome.clone());
-        let mut answer = answer(&self.enforcer, payload, Times::new(now(), allowed), &tell).await;
+        let on_report = |outcome: &InstanceOutcome| outcomes.borrow_mut().push(outcome.clone());
+        let mut answer = answer(&self.enforcer, payload, Deadline::new(now(), allowed), &on_report).await;
         answer.report.outcomes = outcomes.into_inner();
         answer
     }

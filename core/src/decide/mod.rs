@@ -5,15 +5,14 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use time::OffsetDateTime;
 
 use crate::ids::{AccountId, Region};
 use crate::instance::Instance;
 use crate::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement, Switch, metadata_can_carry};
-use crate::policy::{Effect, Policy, Requirements, holds};
-pub use reason::{Demand, Origin, Reason, Unaccepted, Warning};
+use crate::policy::{Effect, Policy, Requirements, is_active};
+use reason::SourcedRequirements;
+pub use reason::{Origin, Reason, SourcedRequirement, TagRejection, Warning};
 
 /// All that is known about an instance when it is decided on.
 #[derive(Debug, Clone, Copy)]
@@ -87,15 +86,15 @@ pub fn decide(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Decisi
     if let Some(reason) = out_of_scope(facts.instance) {
         return Decision { verdict: Verdict::OutOfScope { reasons: vec![reason] }, warnings: Vec::new() };
     }
-    let Ruled { mut demands, mut exempt, mut warnings } = apply_rules(policy, facts, now);
-    let asked = tags::read(&policy.tags, facts.instance, &demands, now);
+    let Ruled { mut requirements, mut exempt, mut warnings } = apply_rules(policy, facts, now);
+    let asked = tags::read(&policy.tags, facts.instance, &requirements, now);
     warnings.extend(asked.warnings);
     exempt.extend(asked.exempt);
     if !exempt.is_empty() {
         return Decision { verdict: Verdict::Exempt { reasons: exempt }, warnings };
     }
-    demands.extend(asked.demands.into_iter().map(|demand| (demand.requirement.name(), demand)));
-    let verdict = plan(&demands, facts, &mut warnings);
+    requirements.extend(asked.requirements.into_iter().map(|sourced| (sourced.requirement.name(), sourced)));
+    let verdict = plan(&requirements, facts, &mut warnings);
     Decision { verdict, warnings }
 }
 
@@ -106,25 +105,23 @@ fn out_of_scope(instance: &Instance) -> Option<Reason> {
     instance.managed_by.clone().map(Reason::ManagedBy)
 }
 
-/// What is required of one instance, an option each.
-type Demands = BTreeMap<OptionName, Demand>;
-
 /// What baseline and rules come to for one instance.
 struct Ruled {
-    demands: Demands,
+    requirements: SourcedRequirements,
     exempt: Vec<Reason>,
     warnings: Vec<Warning>,
 }
 
 fn apply_rules(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Ruled {
-    let mut ruled = Ruled { demands: Demands::new(), exempt: Vec::new(), warnings: Vec::new() };
+    let mut ruled =
+        Ruled { requirements: SourcedRequirements::new(), exempt: Vec::new(), warnings: Vec::new() };
     ruled.require(&policy.baseline, &Origin::Baseline);
     let tags = &facts.instance.tags;
     for rule in policy.rules.iter().filter(|rule| rule.when.hold(facts.account, facts.region, tags)) {
         let origin = Origin::Rule(rule.name.clone());
         match &rule.effect {
             Effect::Require(requirements) => ruled.require(requirements, &origin),
-            Effect::Exempt { until } if holds(*until, now) => {
+            Effect::Exempt { until } if is_active(*until, now) => {
                 ruled.exempt.push(Reason::Exempt { origin, until: *until });
             }
             Effect::Exempt { until } => {
@@ -137,45 +134,52 @@ fn apply_rules(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Ruled
 
 impl Ruled {
     fn require(&mut self, requirements: &Requirements, origin: &Origin) {
-        let demand = |(&name, &requirement)| (name, Demand { requirement, origin: origin.clone() });
-        self.demands.extend(requirements.iter().map(demand));
+        let sourced =
+            |(&name, &requirement)| (name, SourcedRequirement { requirement, origin: origin.clone() });
+        self.requirements.extend(requirements.iter().map(sourced));
     }
 }
 
-/// What to send so that the demands hold.
-fn plan(demands: &Demands, facts: &Facts<'_>, warnings: &mut Vec<Warning>) -> Verdict {
+/// What to send so that the requirements hold.
+fn plan(requirements: &SourcedRequirements, facts: &Facts<'_>, warnings: &mut Vec<Warning>) -> Verdict {
     let present = &facts.instance.options;
-    let mut unmet: Vec<&Demand> = demands.values().filter(|demand| !demand.is_met_by(present)).collect();
+    let mut unmet: Vec<&SourcedRequirement> =
+        requirements.values().filter(|sourced| !sourced.is_met_by(present)).collect();
 
     let off = OptionValue::HttpEndpoint(Switch::Disabled);
-    if unmet.iter().any(|demand| demand.requirement == Requirement::Exactly(off)) {
+    if unmet.iter().any(|sourced| sourced.requirement == Requirement::Exactly(off)) {
         // Switching IMDS off makes the rest moot, so it goes alone.
-        unmet.retain(|demand| demand.requirement.name() == OptionName::HttpEndpoint);
+        unmet.retain(|sourced| sourced.requirement.name() == OptionName::HttpEndpoint);
     } else if present.get(OptionName::HttpEndpoint) == Some(off)
-        && !unmet.iter().any(|demand| demand.requirement.name() == OptionName::HttpEndpoint)
+        && !unmet.iter().any(|sourced| sourced.requirement.name() == OptionName::HttpEndpoint)
     {
         return Verdict::Compliant { reasons: vec![Reason::EndpointDisabled] };
     }
     if unmet.is_empty() {
-        let reasons =
-            if demands.is_empty() { vec![Reason::NothingRequired] } else { reasons(demands.values()) };
+        let reasons = if requirements.is_empty() {
+            vec![Reason::NothingRequired]
+        } else {
+            reasons(requirements.values())
+        };
         return Verdict::Compliant { reasons };
     }
 
-    let wanted = |demand: &Demand| demand.requirement.nearest(present.get(demand.requirement.name()));
-    let (sent, held): (Vec<&Demand>, Vec<&Demand>) = unmet.into_iter().partition(|demand| {
-        let refusal = refusal(wanted(demand), facts);
-        warnings.extend(refusal.iter().cloned());
-        refusal.is_none()
-    });
-    match Change::new(sent.iter().map(|demand| wanted(demand)).collect()) {
+    let wanted =
+        |sourced: &SourcedRequirement| sourced.requirement.nearest(present.get(sourced.requirement.name()));
+    let (sent, held): (Vec<&SourcedRequirement>, Vec<&SourcedRequirement>) =
+        unmet.into_iter().partition(|sourced| {
+            let refusal = refusal(wanted(sourced), facts);
+            warnings.extend(refusal.iter().cloned());
+            refusal.is_none()
+        });
+    match Change::new(sent.iter().map(|sourced| wanted(sourced)).collect()) {
         Some(change) => Verdict::Change { change, reasons: reasons(sent) },
         None => Verdict::Blocked { reasons: reasons(held) },
     }
 }
 
-fn reasons<'d>(demands: impl IntoIterator<Item = &'d Demand>) -> Vec<Reason> {
-    demands.into_iter().cloned().map(Reason::Required).collect()
+fn reasons<'d>(requirements: impl IntoIterator<Item = &'d SourcedRequirement>) -> Vec<Reason> {
+    requirements.into_iter().cloned().map(Reason::Required).collect()
 }
 
 /// Why EC2 would refuse this value on this instance, where that can be told beforehand.

@@ -1,5 +1,6 @@
 //! Why a decision is what it is, and what its owner should know beside it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use time::Date;
@@ -11,7 +12,7 @@ use crate::metadata::{MetadataOptions, OptionName, Requirement};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// A part of the policy, or a tag, requires it.
-    Required(Demand),
+    Required(SourcedRequirement),
     /// The policy asks nothing of this instance.
     NothingRequired,
     /// IMDS is off and nothing asks for it, so the other options are moot.
@@ -42,7 +43,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Required(demand) => write!(f, "{} requires {}", demand.origin, demand.requirement),
+            Self::Required(sourced) => write!(f, "{} requires {}", sourced.origin, sourced.requirement),
             Self::NothingRequired => f.write_str("the policy requires nothing of this instance"),
             Self::EndpointDisabled => {
                 f.write_str("HttpEndpoint is disabled, which makes the other options moot")
@@ -54,16 +55,19 @@ impl fmt::Display for Reason {
     }
 }
 
+/// What is required of one instance, an option each.
+pub(super) type SourcedRequirements = BTreeMap<OptionName, SourcedRequirement>;
+
 /// What is required of one option of an instance, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Demand {
+pub struct SourcedRequirement {
     /// What is required.
     pub requirement: Requirement,
     /// Where it comes from.
     pub origin: Origin,
 }
 
-impl Demand {
+impl SourcedRequirement {
     pub(super) fn is_met_by(&self, options: &MetadataOptions) -> bool {
         options.get(self.requirement.name()).is_some_and(|value| self.requirement.is_met_by(value))
     }
@@ -114,7 +118,7 @@ pub enum Warning {
         /// Its value.
         value: String,
         /// Why.
-        why: Unaccepted,
+        why: TagRejection,
     },
 }
 
@@ -141,13 +145,13 @@ impl fmt::Display for Warning {
 
 /// Why a tag under the prefix was ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unaccepted {
+pub enum TagRejection {
     /// What follows the prefix is no option.
     UnknownName,
     /// The value is none that the option takes.
     Malformed(OptionName),
     /// Requirements of the policy leave no room for the value.
-    NoRoom(Demand),
+    NoRoom(SourcedRequirement),
     /// The policy is silent, and the value is less strict than the present one.
     Looser,
     /// The policy is silent, and EC2 did not say what the present value is.
@@ -167,7 +171,7 @@ pub enum Unaccepted {
     },
 }
 
-impl fmt::Display for Unaccepted {
+impl fmt::Display for TagRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownName => {
@@ -175,7 +179,7 @@ impl fmt::Display for Unaccepted {
                 write!(f, "it is named like no option: {options}")
             }
             Self::Malformed(name) => write!(f, "{name} must be {}", name.expected()),
-            Self::NoRoom(demand) => write!(f, "{} requires {}", demand.origin, demand.requirement),
+            Self::NoRoom(sourced) => write!(f, "{} requires {}", sourced.origin, sourced.requirement),
             Self::Looser => {
                 f.write_str("it is less strict than the present value or what the policy requires, and tags may only tighten")
             }

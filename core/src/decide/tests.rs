@@ -5,6 +5,7 @@ use crate::ids::InstanceId;
 use crate::ids::{AccountId, Region};
 use crate::instance::InstanceState;
 use crate::metadata::MetadataOptions;
+use std::collections::BTreeMap;
 use time::macros::datetime;
 
 /// An instance with all five options, `overrides` on top of IMDSv1's old defaults.

@@ -4,7 +4,7 @@ mod check;
 mod document;
 mod json;
 mod pattern;
-mod sentences;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -157,7 +157,7 @@ pub(crate) fn parse_date(text: &str) -> Option<Date> {
 }
 
 /// Whether an exemption through the day `until` still holds.
-pub(crate) fn holds(until: Date, now: OffsetDateTime) -> bool {
+pub(crate) fn is_active(until: Date, now: OffsetDateTime) -> bool {
     today(now) <= until
 }
 

@@ -236,7 +236,7 @@ fn an_account_or_region_pattern_can_match_something() {
 }
 
 #[test]
-fn a_policy_is_told_in_sentences() {
+fn a_policy_has_a_summary() {
     let policy = Policy::parse(
         r#"{
           "baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": {"atMost": 2}},
@@ -262,8 +262,8 @@ fn a_policy_is_told_in_sentences() {
         "A tag such as imds:ExemptUntil=2027-01-31 leaves its instance alone through that day (UTC), at most 90 days \
          ahead.",
     ];
-    assert_eq!(policy.unwrap().sentences(NOW), expected);
-    let loosen = Policy::parse(r#"{"instanceTags": {"authority": "loosen"}}"#).unwrap().sentences(NOW);
+    assert_eq!(policy.unwrap().summary(NOW), expected);
+    let loosen = Policy::parse(r#"{"instanceTags": {"authority": "loosen"}}"#).unwrap().summary(NOW);
     assert_eq!(
         loosen,
         [

@@ -1,6 +1,6 @@
 //! EventBridge event → which instances to look at.
 //!
-//! An event is only a nudge: tags and options that it carries are never used, since it may be minutes old.
+//! An event only says where to look: tags and options that it carries are never used, since it may be minutes old.
 
 #[cfg(test)]
 mod tests;
@@ -12,8 +12,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::ids::{AccountId, InstanceId, Place, Region};
+use crate::ids::{AccountId, AccountRegion, InstanceId, Region};
 use crate::policy::Policy;
+use crate::selector::InstanceSelector;
 
 /// What an event asks us to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +22,11 @@ pub struct Trigger {
     /// What kind of event it was.
     pub kind: TriggerKind,
     /// Account and Region, from the envelope that EventBridge itself fills in.
-    pub place: Place,
+    pub account_region: AccountRegion,
     /// When it happened, from the envelope.
     pub time: OffsetDateTime,
     /// The instances it names.
-    pub instances: Named,
+    pub instances: InstanceSelector,
 }
 
 /// The kinds of event, the one that prevails first: where several name one instance in a batch, the instance is
@@ -43,37 +44,6 @@ pub enum TriggerKind {
     StateChange,
     /// A schedule asks for everything.
     Sweep,
-}
-
-/// How an event names its instances.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Named {
-    /// By their ids.
-    Ids(Vec<InstanceId>),
-    /// All that were launched with this client token; CloudTrail had cut the ids off.
-    ClientToken {
-        /// The token.
-        token: String,
-        /// The least that were asked for, and so the least that there are.
-        at_least: usize,
-    },
-    /// All that were launched at about this time; CloudTrail had cut ids and token off.
-    LaunchedAround(OffsetDateTime),
-    /// All there are.
-    All,
-}
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ids(ids) => {
-                f.write_str(&ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-            }
-            Self::ClientToken { token, .. } => write!(f, "the launch with client token {token:?}"),
-            Self::LaunchedAround(time) => write!(f, "the launch at {time}"),
-            Self::All => f.write_str("every instance"),
-        }
-    }
 }
 
 /// Why an event names no instance. Nothing is wrong with that: rules may match more than concerns us.
@@ -141,23 +111,23 @@ impl Trigger {
             ("aws.tag", "Tag Change on Resource") => tag_change(event, policy)?,
             // Nobody but AWS can send events whose source begins with `aws.`, so a sweep on demand has our own.
             ("imds-enforcer", "Sweep") | ("aws.events", "Scheduled Event") => {
-                (TriggerKind::Sweep, Named::All)
+                (TriggerKind::Sweep, InstanceSelector::All)
             }
             _ => return Err(Ignored::Unrelated { source: short(source), detail_type: short(detail_type) }),
         };
         let time = time_at(event, "/time").ok_or(Ignored::Unusable("time"))?;
         let account = text(event, "/account").and_then(|account| AccountId::new(account).ok());
         let region = text(event, "/region").and_then(|region| Region::new(region).ok());
-        let place = Place {
+        let account_region = AccountRegion {
             account: account.ok_or(Ignored::Unusable("account"))?,
             region: region.ok_or(Ignored::Unusable("region"))?,
         };
-        Ok(Self { kind, place, time, instances })
+        Ok(Self { kind, account_region, time, instances })
     }
 }
 
 /// A CloudTrail record of a call.
-fn api_call(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
+fn api_call(event: &Value) -> Result<(TriggerKind, InstanceSelector), Ignored> {
     let read = match text(event, "/detail/eventName") {
         Some("RunInstances") => launched,
         Some("ModifyInstanceMetadataOptions") => modified,
@@ -171,20 +141,20 @@ fn api_call(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
 }
 
 /// The instance whose options were changed. CloudTrail nests the parameters of this call.
-fn modified(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
+fn modified(event: &Value) -> Result<(TriggerKind, InstanceSelector), Ignored> {
     const ID: &str = "/detail/requestParameters/ModifyInstanceMetadataOptionsRequest/InstanceId";
     let id = id_at(event, ID).ok_or(Ignored::Unusable("the InstanceId in detail.requestParameters"))?;
-    Ok((TriggerKind::Drift, Named::Ids(vec![id])))
+    Ok((TriggerKind::Drift, InstanceSelector::Ids(vec![id])))
 }
 
 /// The instances that a launch made. CloudTrail cuts parameters and response off at 100 KB each: then the client
 /// token finds them, else the time.
-fn launched(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
+fn launched(event: &Value) -> Result<(TriggerKind, InstanceSelector), Ignored> {
     let items = event.pointer("/detail/responseElements/instancesSet/items").and_then(Value::as_array);
     let ids: Vec<InstanceId> =
         items.into_iter().flatten().filter_map(|item| id_at(item, "/instanceId")).collect();
     if !ids.is_empty() {
-        return Ok((TriggerKind::Launch, Named::Ids(ids)));
+        return Ok((TriggerKind::Launch, InstanceSelector::Ids(ids)));
     }
     // EC2 takes tokens of at most 64 characters.
     let token =
@@ -195,23 +165,26 @@ fn launched(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
             asked.into_iter().flatten().filter_map(|item| item.get("minCount")?.as_u64()).sum::<u64>();
         // No launch makes more instances than a thousand at once.
         let at_least = usize::try_from(least.clamp(1, 1000)).unwrap_or(1);
-        return Ok((TriggerKind::Launch, Named::ClientToken { token: token.to_owned(), at_least }));
+        return Ok((
+            TriggerKind::Launch,
+            InstanceSelector::ClientToken { token: token.to_owned(), at_least },
+        ));
     }
     let launched_at = time_at(event, "/detail/eventTime").ok_or(Ignored::Unusable("detail.eventTime"))?;
-    Ok((TriggerKind::Launch, Named::LaunchedAround(launched_at)))
+    Ok((TriggerKind::Launch, InstanceSelector::LaunchedAround(launched_at)))
 }
 
-fn state_change(event: &Value) -> Result<(TriggerKind, Named), Ignored> {
+fn state_change(event: &Value) -> Result<(TriggerKind, InstanceSelector), Ignored> {
     match text(event, "/detail/state") {
         Some("running" | "stopped") => {}
         Some(other) => return Err(Ignored::OtherState(short(other))),
         None => return Err(Ignored::Unusable("detail.state")),
     }
     let id = id_at(event, "/detail/instance-id").ok_or(Ignored::Unusable("detail.instance-id"))?;
-    Ok((TriggerKind::StateChange, Named::Ids(vec![id])))
+    Ok((TriggerKind::StateChange, InstanceSelector::Ids(vec![id])))
 }
 
-fn tag_change(event: &Value, policy: &Policy) -> Result<(TriggerKind, Named), Ignored> {
+fn tag_change(event: &Value, policy: &Policy) -> Result<(TriggerKind, InstanceSelector), Ignored> {
     match (text(event, "/detail/service"), text(event, "/detail/resource-type")) {
         (Some("ec2"), Some("instance")) => {}
         (_, kind) => return Err(Ignored::OtherResource(short(kind.unwrap_or_default()))),
@@ -227,7 +200,7 @@ fn tag_change(event: &Value, policy: &Policy) -> Result<(TriggerKind, Named), Ig
     if ids.is_empty() {
         return Err(Ignored::Unusable("an instance's ARN in resources"));
     }
-    Ok((TriggerKind::TagChange, Named::Ids(ids)))
+    Ok((TriggerKind::TagChange, InstanceSelector::Ids(ids)))
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {

@@ -42,8 +42,8 @@ fn modify(parameters: Value) -> Value {
 const ID: &str = "i-0123456789abcdef0";
 const ARN: &str = "arn:aws:ec2:us-east-1:111122223333:instance/i-0123456789abcdef0";
 
-fn ids(ids: &[&str]) -> Named {
-    Named::Ids(ids.iter().map(|id| InstanceId::new(id).unwrap()).collect())
+fn ids(ids: &[&str]) -> InstanceSelector {
+    InstanceSelector::Ids(ids.iter().map(|id| InstanceId::new(id).unwrap()).collect())
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn events_name_instances() {
             "response cut off",
             run(json!({"requestParameters": {"clientToken": "t-1"}, "responseElements": {"omitted": true}})),
             TriggerKind::Launch,
-            Named::ClientToken { token: "t-1".to_owned(), at_least: 1 },
+            InstanceSelector::ClientToken { token: "t-1".to_owned(), at_least: 1 },
         ),
         (
             "empty set",
@@ -78,13 +78,13 @@ fn events_name_instances() {
                 "responseElements": {"instancesSet": {}},
             })),
             TriggerKind::Launch,
-            Named::ClientToken { token: "t-1".to_owned(), at_least: 3 },
+            InstanceSelector::ClientToken { token: "t-1".to_owned(), at_least: 3 },
         ),
         (
             "parameters and response cut off",
             run(json!({"requestParameters": {"omitted": true}, "responseElements": {"omitted": true}})),
             TriggerKind::Launch,
-            Named::LaunchedAround(time),
+            InstanceSelector::LaunchedAround(time),
         ),
         ("running", state(ID, "running"), TriggerKind::StateChange, ids(&[ID])),
         ("stopped", state(ID, "stopped"), TriggerKind::StateChange, ids(&[ID])),
@@ -99,20 +99,25 @@ fn events_name_instances() {
         ("tag of a rule", tags(json!(["x", "App"]), json!([ARN])), TriggerKind::TagChange, ids(&[ID])),
         ("tag under the prefix", tags(json!(["imds:x"]), json!([ARN])), TriggerKind::TagChange, ids(&[ID])),
         ("tag that forbids another", tags(json!(["a/b"]), json!([ARN])), TriggerKind::TagChange, ids(&[ID])),
-        ("sweep on demand", event("imds-enforcer", "Sweep", json!({})), TriggerKind::Sweep, Named::All),
+        (
+            "sweep on demand",
+            event("imds-enforcer", "Sweep", json!({})),
+            TriggerKind::Sweep,
+            InstanceSelector::All,
+        ),
         (
             "sweep by schedule",
             event("aws.events", "Scheduled Event", json!({})),
             TriggerKind::Sweep,
-            Named::All,
+            InstanceSelector::All,
         ),
     ];
     for (name, event, kind, instances) in rows {
         let trigger =
             Trigger::from_event(&event, &policy()).unwrap_or_else(|ignored| panic!("{name}: {ignored}"));
         assert_eq!((trigger.kind, trigger.instances), (kind, instances), "{name}");
-        assert_eq!(trigger.place.account.as_str(), "111122223333", "{name}");
-        assert_eq!(trigger.place.region.as_str(), "us-east-1", "{name}");
+        assert_eq!(trigger.account_region.account.as_str(), "111122223333", "{name}");
+        assert_eq!(trigger.account_region.region.as_str(), "us-east-1", "{name}");
     }
 }
 

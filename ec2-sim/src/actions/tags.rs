@@ -25,7 +25,7 @@ pub fn create(context: &mut Context<'_>) -> Answer {
             instance.tag(&tags)?;
             let changed = tags.iter().filter(|(key, value)| before.get(key) != Some(value));
             let changed: Vec<String> = changed.map(|(key, _)| key.clone()).collect();
-            tell(context, id, &changed);
+            emit(context, id, &changed);
         }
     }
     Ok(Xml::Node(vec![("return", Xml::text(true))]))
@@ -48,7 +48,7 @@ pub fn delete(context: &mut Context<'_>) -> Answer {
                 .map(|(key, _)| key.clone())
                 .collect();
             instance.tags.retain(|key, _| !deleted.contains(key));
-            tell(context, id, &deleted);
+            emit(context, id, &deleted);
         }
     }
     Ok(Xml::Node(vec![("return", Xml::text(true))]))
@@ -92,7 +92,7 @@ pub fn reserved(key: &str) -> ApiError {
     ApiError::invalid_value(key, "Tag.Key", "Tag keys starting with 'aws:' are reserved for internal use.")
 }
 
-fn tell(context: &mut Context<'_>, id: &str, changed: &[String]) {
+fn emit(context: &mut Context<'_>, id: &str, changed: &[String]) {
     let (key, time) = (context.key.clone(), context.now.time);
     let event = context.account().find(id).map(|instance| events::tag_change(&key, instance, changed, time));
     if let Some(event) = event.filter(|_| !changed.is_empty()) {

@@ -11,7 +11,7 @@ use aws_sdk_ec2::config::interceptors::{
 };
 use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ec2::error::ProvideErrorMetadata;
-use imds_core::outcome::{Call, is_throttle};
+use imds_core::call_error::{Call, is_throttle};
 
 /// How often a call was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,19 +8,23 @@ use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
 use aws_sdk_ec2::operation::get_instance_metadata_defaults::GetInstanceMetadataDefaultsError;
 use aws_sdk_ec2::operation::modify_instance_metadata_options::ModifyInstanceMetadataOptionsError;
 use aws_sdk_ec2::types as sdk;
+use imds_core::call_error::{Call, CallError};
 use imds_core::ids::{InstanceId, Region};
 use imds_core::instance::{Instance, OptionsState};
 use imds_core::metadata::{Change, OptionValue};
-use imds_core::outcome::{Call, Mode, Refusal};
-use imds_core::trigger::Named;
+use imds_core::outcome::Mode;
+use imds_core::selector::InstanceSelector;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::call_counts::{Count, Counts};
-use super::error::{refusal, role_refusal};
+use super::error::{call_error, role_error};
+use super::rate_limit::RateLimiter;
 use super::{convert, query};
+use crate::deadline::{Deadline, wait_until};
 
 /// The most instance ids that one describe takes: EC2's limit of values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
@@ -28,25 +32,30 @@ pub const IDS_PER_DESCRIBE: usize = 200;
 /// The most instances of a page: EC2's limit.
 const INSTANCES_PER_PAGE: i32 = 1000;
 
-/// EC2 in one account and Region. Clones share their connections.
+/// EC2 in one account and Region. Clones share their connections, their rate limit and their counts.
 #[derive(Debug, Clone)]
-pub struct Ec2 {
-    clients: Clients,
-    access: Access,
+pub struct RegionClient {
+    sdk: SdkClients,
+    /// How many calls the whole process makes at once: each takes a connection, and memory for its answer.
+    slots: Arc<Semaphore>,
+    /// Whether its credentials are those of an assumed role.
+    is_assumed: bool,
+    /// That of changes.
+    pub(crate) rate_limiter: Arc<RateLimiter>,
     counts: Counts,
 }
 
 /// The SDK's clients for one Region.
 #[derive(Debug, Clone)]
-pub struct Clients {
+pub(super) struct SdkClients {
     retrying: aws_sdk_ec2::Client,
-    /// Tries once: changes are tried again at their own pace.
+    /// Tries once: changes are tried again within their own rate limit.
     once: aws_sdk_ec2::Client,
 }
 
-impl Clients {
+impl SdkClients {
     /// Clients for `region` with the credentials and the HTTP client of `shared`.
-    pub fn new(shared: &SdkConfig, region: &Region) -> Self {
+    pub(super) fn new(shared: &SdkConfig, region: &Region) -> Self {
         let config = aws_sdk_ec2::config::Builder::from(shared)
             .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
             .retry_partition(partition(region))
@@ -61,19 +70,11 @@ impl Clients {
     }
 }
 
-/// How a client gets to EC2.
-#[derive(Debug, Clone)]
-pub struct Access {
-    /// How many calls the whole process makes at once: each takes a connection, and memory for its answer.
-    pub slots: Arc<Semaphore>,
-    /// Whether its credentials are those of an assumed role.
-    pub is_assumed: bool,
-}
-
-impl Ec2 {
-    /// EC2 through `clients`.
-    pub fn new(clients: Clients, access: Access) -> Self {
-        Self { clients, access, counts: Counts::default() }
+impl RegionClient {
+    /// EC2 through `sdk`, whose credentials are those of an assumed role or not; `modify_rate` is changes a second.
+    pub(super) fn new(sdk: SdkClients, slots: Arc<Semaphore>, is_assumed: bool, modify_rate: f64) -> Self {
+        let rate_limiter = Arc::new(RateLimiter::new(modify_rate));
+        Self { sdk, slots, is_assumed, rate_limiter, counts: Counts::default() }
     }
 
     /// The calls since this was last asked for, the SDK's retries included.
@@ -81,19 +82,15 @@ impl Ec2 {
         self.counts.take()
     }
 
-    /// A page of the instances that `named` selects, in no particular order, after the page that gave `token`; those
+    /// A page of the instances that `selector` selects, in no particular order, after the page that gave `token`; those
     /// that EC2 does not show are absent. At most [`IDS_PER_DESCRIBE`] ids.
     ///
     /// # Errors
-    /// What EC2 answered, or that it did not; see [`Refusal::outcome`] for what a retry would change.
-    pub async fn page(&self, named: &Named, token: Option<String>) -> Result<Page, Refusal> {
+    /// What EC2 answered, or that it did not; see [`CallError::outcome`] for what a retry would change.
+    pub async fn page(&self, selector: &InstanceSelector, token: Option<String>) -> Result<Page, CallError> {
         const CALL: Call = Call::DescribeInstances;
-        let request = self
-            .clients
-            .retrying
-            .describe_instances()
-            .filters(query::filter(named))
-            .max_results(INSTANCES_PER_PAGE);
+        let request = self.sdk.retrying.describe_instances();
+        let request = request.filters(query::filter(selector)).max_results(INSTANCES_PER_PAGE);
         let request = request.set_next_token(token).customize();
         let request = request.interceptor(self.counts.of::<DescribeInstancesError>(CALL));
         let answer = self.call(CALL, request.send()).await?;
@@ -101,15 +98,15 @@ impl Ec2 {
         Ok(Page { instances: convert::instances(answer.reservations), next })
     }
 
-    /// All instances that `named` selects, as [`Ec2::page`] gives them.
+    /// All instances that `selector` selects, as [`RegionClient::page`] gives them.
     ///
     /// # Errors
-    /// Those of [`Ec2::page`].
-    pub async fn describe(&self, named: &Named) -> Result<Vec<Instance>, Refusal> {
+    /// Those of [`RegionClient::page`].
+    pub async fn describe(&self, selector: &InstanceSelector) -> Result<Vec<Instance>, CallError> {
         let mut all = Vec::new();
         let mut token = None;
         loop {
-            let page = self.page(named, token).await?;
+            let page = self.page(selector, token).await?;
             all.extend(page.instances);
             token = page.next;
             if token.is_none() {
@@ -118,7 +115,8 @@ impl Ec2 {
         }
     }
 
-    /// Sends `change`, with `DryRun=true` in [`Mode::DryRun`]. Returns the state that EC2 answers.
+    /// Sends `change` when the rate limit allows it, with `DryRun=true` in [`Mode::DryRun`]. Returns the state that EC2
+    /// answers; `None`, with nothing sent, where its turn comes after `until`.
     ///
     /// # Errors
     /// What EC2 answered, or that it did not; a dry run always ends here, with `DryRunOperation` at best.
@@ -127,8 +125,20 @@ impl Ec2 {
         id: &InstanceId,
         change: &Change,
         mode: Mode,
-    ) -> Result<Option<OptionsState>, Refusal> {
-        let mut request = self.clients.once.modify_instance_metadata_options().instance_id(id.as_str());
+        until: Instant,
+        deadline: &Deadline,
+    ) -> Option<Result<Option<OptionsState>, CallError>> {
+        wait_until(self.rate_limiter.take(until)?).await;
+        Some(deadline.bound(Call::ModifyInstanceMetadataOptions, self.send(id, change, mode)).await)
+    }
+
+    async fn send(
+        &self,
+        id: &InstanceId,
+        change: &Change,
+        mode: Mode,
+    ) -> Result<Option<OptionsState>, CallError> {
+        let mut request = self.sdk.once.modify_instance_metadata_options().instance_id(id.as_str());
         if mode == Mode::DryRun {
             request = request.dry_run(true);
         }
@@ -156,31 +166,31 @@ impl Ec2 {
     ///
     /// # Errors
     /// What EC2 answered, or that it did not.
-    pub async fn tokens_enforced(&self) -> Result<bool, Refusal> {
+    pub async fn tokens_enforced(&self) -> Result<bool, CallError> {
         const CALL: Call = Call::GetInstanceMetadataDefaults;
         let counter = self.counts.of::<GetInstanceMetadataDefaultsError>(CALL);
-        let request = self.clients.retrying.get_instance_metadata_defaults().customize();
+        let request = self.sdk.retrying.get_instance_metadata_defaults().customize();
         let answer = self.call(CALL, request.interceptor(counter).send()).await?;
         let enforced = answer.account_level.and_then(|defaults| defaults.http_tokens_enforced);
         Ok(enforced == Some(sdk::HttpTokensEnforcedState::Enabled))
     }
 }
 
-impl Ec2 {
+impl RegionClient {
     /// Makes a call when there is a slot for it.
     async fn call<T, E>(
         &self,
         call: Call,
         sent: impl Future<Output = Result<T, SdkError<E>>>,
-    ) -> Result<T, Refusal>
+    ) -> Result<T, CallError>
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
         // The semaphore is never closed.
-        let _slot = self.access.slots.acquire().await;
-        sent.await.map_err(|error| match role_refusal(&error).filter(|_| self.access.is_assumed) {
-            Some(refusal) => refusal,
-            None => refusal(call, &error),
+        let _slot = self.slots.acquire().await;
+        sent.await.map_err(|error| match role_error(&error).filter(|_| self.is_assumed) {
+            Some(error) => error,
+            None => call_error(call, &error),
         })
     }
 }

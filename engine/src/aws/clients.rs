@@ -1,4 +1,4 @@
-//! (account, Region) → EC2, with our own credentials or those of the member role.
+//! (account, Region) → client, with our own credentials or those of the member role.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -8,17 +8,16 @@ use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
 use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use imds_core::ids::{AccountId, Place, Region};
-use imds_core::outcome::Call;
+use imds_core::call_error::Call;
+use imds_core::ids::{AccountId, AccountRegion, Region};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::call_counts::Count;
-use super::client::{Access, Clients, Ec2};
-use super::rate_limit::Pacer;
+use super::client::{RegionClient, SdkClients};
 
-/// How many accounts and Regions are kept for later: more than a batch is likely to name, and few enough to keep memory
+/// How many clients are cached: more than a batch is likely to name, and few enough to keep memory
 /// small.
-const KEPT: usize = 256;
+const CACHED: usize = 256;
 
 /// How many calls to EC2 the process makes at once. Lambda allows 1,024 open files.
 const CALLS_AT_ONCE: usize = 200;
@@ -54,17 +53,17 @@ impl MemberRole {
     }
 }
 
-/// Clients, made at first use and kept within bounds: connections, credentials and pace outlive an invocation.
+/// Clients, made at first use and kept within bounds: connections, credentials and rate limits outlive an invocation.
 #[derive(Debug)]
-pub struct Accounts {
+pub struct RegionClients {
     shared: SdkConfig,
     /// Our own credentials in our own Region. Made before the first event, as most functions need no other.
-    home: Option<(Region, Clients)>,
+    home: Option<(Region, SdkClients)>,
     modify_rate: f64,
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
     slots: Arc<Semaphore>,
-    kept: Mutex<Kept>,
+    cache: Mutex<ClientCache>,
 }
 
 /// Whose function this is.
@@ -74,35 +73,26 @@ struct Own {
     account: AccountId,
 }
 
-/// EC2 in one account and Region, and how fast we may change things there.
-#[derive(Debug, Clone)]
-pub struct Reach {
-    /// EC2.
-    pub ec2: Ec2,
-    /// The pace of changes.
-    pub pacer: Arc<Pacer>,
-}
-
-/// What is kept for later.
+/// The clients that are kept for later.
 #[derive(Debug, Default)]
-struct Kept {
+struct ClientCache {
     /// With the number of the use that was its last.
-    reached: HashMap<Place, (Reach, u64)>,
+    clients: HashMap<AccountRegion, (RegionClient, u64)>,
     /// The settings of each account, which hold its credentials.
     settings: HashMap<AccountId, SdkConfig>,
     uses: u64,
-    /// The counts of those that are kept no more.
-    counts: Vec<(Place, BTreeMap<Call, Count>)>,
+    /// The counts of those that were evicted.
+    counts: Vec<(AccountRegion, BTreeMap<Call, Count>)>,
 }
 
-impl Accounts {
+impl RegionClients {
     /// Reaches EC2 with the credentials and settings of `shared`, and in other accounts than our own with those of
     /// `member_role`, if there is one; `modify_rate` is changes a second, per account and Region.
     pub fn new(shared: SdkConfig, modify_rate: f64, member_role: Option<MemberRole>) -> Self {
         let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let region = shared.region().and_then(|region| Region::new(region.as_ref()).ok());
-        let home = region.map(|region| (region.clone(), Clients::new(&shared, &region)));
-        Self { shared, home, modify_rate, member_role, own: OnceLock::new(), slots, kept: Mutex::default() }
+        let home = region.map(|region| (region.clone(), SdkClients::new(&shared, &region)));
+        Self { shared, home, modify_rate, member_role, own: OnceLock::new(), slots, cache: Mutex::default() }
     }
 
     /// Takes the ARN of the function, which Lambda tells at each invocation: it says which account is our own.
@@ -115,36 +105,37 @@ impl Accounts {
         }
     }
 
-    /// EC2 at `place`.
-    pub async fn reach(&self, place: &Place) -> Reach {
-        let mut kept = self.kept.lock().await;
-        kept.uses += 1;
-        let uses = kept.uses;
-        if let Some((reach, last_use)) = kept.reached.get_mut(place) {
+    /// The client of `account_region`.
+    pub async fn get(&self, account_region: &AccountRegion) -> RegionClient {
+        let mut cache = self.cache.lock().await;
+        cache.uses += 1;
+        let uses = cache.uses;
+        if let Some((client, last_use)) = cache.clients.get_mut(account_region) {
             *last_use = uses;
-            return reach.clone();
+            return client.clone();
         }
-        kept.make_room();
-        let pacer = Arc::new(Pacer::new(self.modify_rate));
-        let role = self.member_role.as_ref().filter(|_| !self.is_own(&place.account));
-        let access = Access { slots: Arc::clone(&self.slots), is_assumed: role.is_some() };
-        let clients = match role {
-            None => self.own_clients(&place.region),
-            Some(role) => Clients::new(self.settings(role, &place.account, &mut kept).await, &place.region),
+        cache.evict();
+        let role = self.member_role.as_ref().filter(|_| !self.is_own(&account_region.account));
+        let sdk = match role {
+            None => self.own_sdk_clients(&account_region.region),
+            Some(role) => SdkClients::new(
+                self.settings(role, &account_region.account, &mut cache).await,
+                &account_region.region,
+            ),
         };
-        let reach = Reach { ec2: Ec2::new(clients, access), pacer };
-        kept.reached.insert(place.clone(), (reach.clone(), uses));
-        reach
+        let client = RegionClient::new(sdk, Arc::clone(&self.slots), role.is_some(), self.modify_rate);
+        cache.clients.insert(account_region.clone(), (client.clone(), uses));
+        client
     }
 
     fn is_own(&self, account: &AccountId) -> bool {
         self.own.get().is_some_and(|own| own.account == *account)
     }
 
-    fn own_clients(&self, region: &Region) -> Clients {
+    fn own_sdk_clients(&self, region: &Region) -> SdkClients {
         match &self.home {
-            Some((home, clients)) if home == region => clients.clone(),
-            _ => Clients::new(&self.shared, region),
+            Some((home, sdk)) if home == region => sdk.clone(),
+            _ => SdkClients::new(&self.shared, region),
         }
     }
 
@@ -152,41 +143,45 @@ impl Accounts {
         &self,
         role: &MemberRole,
         account: &AccountId,
-        kept: &'k mut Kept,
+        cache: &'k mut ClientCache,
     ) -> &'k SdkConfig {
-        if !kept.settings.contains_key(account) {
+        if !cache.settings.contains_key(account) {
             let partition = self.own.get().map_or("aws", |own| &own.partition);
             let settings = role.settings(&self.shared, partition, account).await;
-            kept.settings.insert(account.clone(), settings);
+            cache.settings.insert(account.clone(), settings);
         }
-        &kept.settings[account]
+        &cache.settings[account]
     }
 
     /// The calls since this was last asked for, where there were any.
-    pub async fn take_counts(&self) -> Vec<(Place, BTreeMap<Call, Count>)> {
-        let mut kept = self.kept.lock().await;
-        let mut counts = std::mem::take(&mut kept.counts);
-        counts
-            .extend(kept.reached.iter().map(|(place, (reach, _))| (place.clone(), reach.ec2.take_counts())));
+    pub async fn take_counts(&self) -> Vec<(AccountRegion, BTreeMap<Call, Count>)> {
+        let mut cache = self.cache.lock().await;
+        let mut counts = std::mem::take(&mut cache.counts);
+        let cached = cache.clients.iter();
+        counts.extend(
+            cached.map(|(account_region, (client, _))| (account_region.clone(), client.take_counts())),
+        );
         counts.retain(|(_, counts)| !counts.is_empty());
         counts
     }
 }
 
-impl Kept {
-    /// Lets go of the one that was used longest ago, if there is no room for another. Who has it still may go on.
-    fn make_room(&mut self) {
-        if self.reached.len() < KEPT {
+impl ClientCache {
+    /// Evicts the client that was used longest ago, if there is no room for another. Existing clones stay valid.
+    fn evict(&mut self) {
+        if self.clients.len() < CACHED {
             return;
         }
-        // One whose burst is not full again has changed things lately, and its pace is not to be forgotten.
-        let oldest =
-            self.reached.iter().min_by_key(|(_, (reach, last_use))| (!reach.pacer.is_full(), *last_use));
-        let Some(oldest) = oldest.map(|(place, _)| place.clone()) else { return };
-        if let Some((reach, _)) = self.reached.remove(&oldest) {
-            self.counts.push((oldest.clone(), reach.ec2.take_counts()));
+        // One whose burst is not full again has changed things lately, and its rate limit is not to be forgotten.
+        let oldest = self
+            .clients
+            .iter()
+            .min_by_key(|(_, (client, last_use))| (!client.rate_limiter.is_full(), *last_use));
+        let Some(oldest) = oldest.map(|(account_region, _)| account_region.clone()) else { return };
+        if let Some((client, _)) = self.clients.remove(&oldest) {
+            self.counts.push((oldest.clone(), client.take_counts()));
         }
-        if !self.reached.keys().any(|place| place.account == oldest.account) {
+        if !self.clients.keys().any(|account_region| account_region.account == oldest.account) {
             self.settings.remove(&oldest.account);
         }
     }

@@ -6,6 +6,6 @@ pub mod clients;
 mod convert;
 mod error;
 mod query;
-pub mod rate_limit;
+mod rate_limit;
 pub mod root_certificates;
 pub mod settings;

@@ -1,7 +1,7 @@
-//! What selects instances → a filter of DescribeInstances.
+//! Selector → a filter of DescribeInstances.
 
 use aws_sdk_ec2::types as sdk;
-use imds_core::trigger::Named;
+use imds_core::selector::InstanceSelector;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, UtcOffset};
@@ -11,16 +11,16 @@ fn filter_by(name: &str, values: Vec<String>) -> sdk::Filter {
 }
 
 /// The filter that selects the instances.
-pub(super) fn filter(named: &Named) -> sdk::Filter {
-    match named {
+pub(super) fn filter(selector: &InstanceSelector) -> sdk::Filter {
+    match selector {
         // All that are not terminated. Those that are on their way out are listed: they tell that they are.
-        Named::All => {
+        InstanceSelector::All => {
             let states = ["pending", "running", "stopping", "stopped", "shutting-down"];
             filter_by("instance-state-name", states.map(str::to_owned).to_vec())
         }
-        Named::Ids(ids) => filter_by("instance-id", ids.iter().map(ToString::to_string).collect()),
-        Named::ClientToken { token, .. } => filter_by("client-token", vec![literal(token)]),
-        Named::LaunchedAround(time) => filter_by("launch-time", minutes_around(*time)),
+        InstanceSelector::Ids(ids) => filter_by("instance-id", ids.iter().map(ToString::to_string).collect()),
+        InstanceSelector::ClientToken { token, .. } => filter_by("client-token", vec![literal(token)]),
+        InstanceSelector::LaunchedAround(time) => filter_by("launch-time", minutes_around(*time)),
     }
 }
 
@@ -47,13 +47,13 @@ mod tests {
 
     #[test]
     fn a_filter_takes_a_token_literally() {
-        let named = Named::ClientToken { token: r"a*b?c\d".to_owned(), at_least: 1 };
-        assert_eq!(filter(&named).values(), [r"a\*b\?c\\d"]);
+        let selector = InstanceSelector::ClientToken { token: r"a*b?c\d".to_owned(), at_least: 1 };
+        assert_eq!(filter(&selector).values(), [r"a\*b\?c\\d"]);
     }
 
     #[test]
     fn a_launch_time_is_looked_for_in_three_minutes_of_utc() {
-        let filter = filter(&Named::LaunchedAround(datetime!(2026-01-01 01:00:30 +1)));
+        let filter = filter(&InstanceSelector::LaunchedAround(datetime!(2026-01-01 01:00:30 +1)));
         assert_eq!(filter.name(), Some("launch-time"));
         assert_eq!(filter.values(), ["2025-12-31T23:59:*", "2026-01-01T00:00:*", "2026-01-01T00:01:*"]);
         assert_eq!(minutes_around(datetime!(9999-12-31 23:59:59 UTC)).len(), 2);

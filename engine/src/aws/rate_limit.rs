@@ -15,13 +15,13 @@ const BACK_OFF: f64 = 0.75;
 /// What becomes of the rate with every success, up to the full one.
 const RECOVERY: f64 = 1.25;
 
-/// The least share of its rate that a pacer falls back to while EC2 throttles.
+/// The least share of its rate that a rate limiter falls back to while EC2 throttles.
 const LEAST_SHARE: f64 = 1.0 / 40.0;
 
 /// A token bucket, shared by everything that one process does in one account and Region. Where EC2 throttles, since others
 /// draw on the account's limit too, it gives way: the burst is over, the rate falls, and comes back with every success.
 #[derive(Debug)]
-pub struct Pacer {
+pub struct RateLimiter {
     /// Tokens a second, at most.
     rate: f64,
     level: Mutex<Level>,
@@ -51,7 +51,7 @@ impl Level {
     }
 }
 
-impl Pacer {
+impl RateLimiter {
     /// A full bucket that gains `rate` tokens a second.
     pub fn new(rate: f64) -> Self {
         let level = Level { tokens: BURST, at: Instant::now(), rate, slowed: None };
@@ -116,28 +116,30 @@ mod tests {
 
     #[test]
     fn a_burst_is_free_and_the_rest_keeps_the_rate() {
-        let pacer = Pacer::new(4.0);
+        let rate_limiter = RateLimiter::new(4.0);
         let start = Instant::now();
         let until = start + Duration::from_millis(10_100);
-        let taken: Vec<Instant> = std::iter::from_fn(|| pacer.take(until)).collect();
+        let taken: Vec<Instant> = std::iter::from_fn(|| rate_limiter.take(until)).collect();
         let at_once = taken.iter().filter(|usable| **usable < start + Duration::from_millis(200)).count();
         assert_eq!(at_once, 80, "the burst");
         assert_eq!(taken.len(), 80 + 40, "and 4 a second for as long as there is time");
-        assert!(pacer.take(until).is_none() && pacer.take(until + Duration::from_secs(1)).is_some());
+        assert!(
+            rate_limiter.take(until).is_none() && rate_limiter.take(until + Duration::from_secs(1)).is_some()
+        );
     }
 
     #[test]
     fn a_throttle_ends_the_burst_and_lowers_the_rate_until_calls_succeed() {
-        let pacer = Pacer::new(4.0);
+        let rate_limiter = RateLimiter::new(4.0);
         let ten_seconds = Duration::from_secs(10);
-        assert_eq!(pacer.within(ten_seconds), 80 + 40);
+        assert_eq!(rate_limiter.within(ten_seconds), 80 + 40);
         for _ in 0..20 {
-            pacer.throttled();
+            rate_limiter.throttled();
         }
-        assert_eq!(pacer.within(ten_seconds), 30, "twenty calls that were under way together");
+        assert_eq!(rate_limiter.within(ten_seconds), 30, "twenty calls that were under way together");
         for _ in 0..64 {
-            pacer.accepted();
+            rate_limiter.accepted();
         }
-        assert_eq!(pacer.within(ten_seconds), 40, "the rate is back, the burst is not");
+        assert_eq!(rate_limiter.within(ten_seconds), 40, "the rate is back, the burst is not");
     }
 }

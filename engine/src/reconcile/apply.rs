@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use imds_core::ids::InstanceId;
-use imds_core::instance::OptionsState;
 use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
-use imds_core::outcome::{Call, Mode, Outcome, Refusal};
+use imds_core::outcome::{Mode, Outcome};
 use tokio::time::Instant;
 
-use super::describe::look;
-use super::reconciliation::{Case, Judge, Step};
-use super::resolve::Sight;
-use crate::aws::clients::Reach;
-use crate::deadline::{Times, wait_until};
+use super::decide::DecisionContext;
+use super::describe::describe;
+use super::reconciliation::{Answer, Reconciliation, Step};
+use super::target::Observation;
+use crate::aws::client::RegionClient;
+use crate::deadline::{Deadline, wait_until};
 
 /// How many changes to one account and Region are under way at once.
 const CHANGES_AT_ONCE: usize = 20;
@@ -33,92 +33,88 @@ const OPTIONAL: OptionValue = OptionValue::HttpTokens(HttpTokens::Optional);
 /// How many changes EC2 may still be asked for; without end where there is no number.
 pub(super) type Budget = Option<usize>;
 
-/// What became of a change that was to be sent.
-#[derive(Debug, Clone)]
-pub(super) enum Answer {
-    /// EC2 took it, and says in which state the options are.
-    Accepted(Option<OptionsState>),
-    /// EC2 did not, or only would have.
-    Refused(Refusal),
-    /// It was not sent, as its turn comes too late.
-    TooLate,
-}
-
-/// The way to EC2.
-pub(super) struct Actor<'a> {
-    pub(super) reach: &'a Reach,
+/// Sends changes to EC2.
+pub(super) struct Applier<'a> {
+    pub(super) client: &'a RegionClient,
     pub(super) mode: Mode,
-    pub(super) times: &'a Times,
-    pub(super) judge: &'a Judge<'a>,
+    pub(super) deadline: &'a Deadline,
+    pub(super) context: &'a DecisionContext<'a>,
 }
 
-impl Actor<'_> {
+impl Applier<'_> {
     /// Sends the changes that are due, within pace, time and budget. One that fails stops no other.
-    pub(super) async fn act(&self, budget: &mut Budget, cases: &mut [Case]) {
+    pub(super) async fn apply(&self, budget: &mut Budget, reconciliations: &mut [Reconciliation]) {
         let mut due = Vec::new();
-        for case in cases.iter_mut().filter(|case| matches!(case.step, Step::Act(_))) {
+        for reconciliation in
+            reconciliations.iter_mut().filter(|reconciliation| matches!(reconciliation.step, Step::Apply(_)))
+        {
             match budget {
-                Some(0) => case.decided_only(),
-                _ => due.push(case),
+                Some(0) => reconciliation.decided_only(),
+                _ => due.push(reconciliation),
             }
             *budget = budget.map(|left| left.saturating_sub(1));
         }
         let mut is_first = true;
         while !due.is_empty() {
             // As many as have their turn while what was seen of them is fresh.
-            let mut wave: Vec<&mut Case> =
-                due.drain(..due.len().min(self.reach.pacer.within(FRESH_FOR))).collect();
+            let mut wave: Vec<&mut Reconciliation> =
+                due.drain(..due.len().min(self.client.rate_limiter.within(FRESH_FOR))).collect();
             if !std::mem::take(&mut is_first) {
-                wait_until(self.times.last_start.min(self.reach.pacer.next())).await;
+                wait_until(self.deadline.last_start.min(self.client.rate_limiter.next())).await;
                 self.decide_again(&mut wave).await;
             }
-            let until = self.times.last_start.min(Instant::now() + FRESH_FOR);
-            let sent = stream::iter(wave).map(async |case| {
-                self.send(case, until).await;
-                case
+            let until = self.deadline.last_start.min(Instant::now() + FRESH_FOR);
+            let sent = stream::iter(wave).map(async |reconciliation| {
+                self.send(reconciliation, until).await;
+                reconciliation
             });
-            let sent: Vec<&mut Case> = sent.buffer_unordered(CHANGES_AT_ONCE).collect().await;
-            due.extend(sent.into_iter().filter(|case| matches!(case.step, Step::Act(_))));
+            let sent: Vec<&mut Reconciliation> = sent.buffer_unordered(CHANGES_AT_ONCE).collect().await;
+            due.extend(
+                sent.into_iter().filter(|reconciliation| matches!(reconciliation.step, Step::Apply(_))),
+            );
         }
     }
 
-    async fn decide_again(&self, cases: &mut [&mut Case]) {
-        if !self.times.allows(Duration::ZERO) {
-            return cases.iter_mut().for_each(|case| case.take(self.mode, Answer::TooLate));
+    async fn decide_again(&self, reconciliations: &mut [&mut Reconciliation]) {
+        if !self.deadline.allows(Duration::ZERO) {
+            return reconciliations
+                .iter_mut()
+                .for_each(|reconciliation| reconciliation.take(self.mode, Answer::TooLate));
         }
-        let ids: Vec<InstanceId> = cases.iter().map(|case| case.subject.id.clone()).collect();
-        let mut look = look(&self.reach.ec2, self.times, &ids).await;
-        for case in cases {
-            let sight = look.take(&case.subject.id).unwrap_or(Sight::NotShown);
-            **case = Case::open(case.subject.clone(), sight, self.judge);
+        let ids: Vec<InstanceId> =
+            reconciliations.iter().map(|reconciliation| reconciliation.target.id.clone()).collect();
+        let mut described = describe(self.client, self.deadline, &ids).await;
+        for reconciliation in reconciliations {
+            let observation = described.take(&reconciliation.target.id).unwrap_or(Observation::NotShown);
+            **reconciliation = Reconciliation::open(reconciliation.target.clone(), observation, self.context);
         }
     }
 
     /// Sends the change; it stays due where its turn does not come before `until`, while the invocation goes on.
-    async fn send(&self, case: &mut Case, until: Instant) {
-        while let Step::Act(change) = case.step {
-            let answer = self.ask(case, &change, until).await;
-            if matches!(answer, Answer::TooLate) && until < self.times.last_start {
+    async fn send(&self, reconciliation: &mut Reconciliation, until: Instant) {
+        while let Step::Apply(change) = reconciliation.step {
+            let answer = self.ask(reconciliation, &change, until).await;
+            if matches!(answer, Answer::TooLate) && until < self.deadline.last_start {
                 return;
             }
-            match answer_in_part(case, &change, &answer) {
-                Some(Part::Without(value, rest)) => case.leave_out(value, &answer, rest),
-                Some(Part::Each) => self.send_one_by_one(case, &change).await,
-                None => case.take(self.mode, answer),
+            match answer_in_part(reconciliation, &change, &answer) {
+                Some(Part::Without(value, rest)) => reconciliation.leave_out(value, &answer, rest),
+                Some(Part::Each) => self.send_one_by_one(reconciliation, &change).await,
+                None => reconciliation.take(self.mode, answer),
             }
         }
     }
 
     /// Sends each option alone, as EC2 refuses all of them together and does not say because of which.
-    async fn send_one_by_one(&self, case: &mut Case, change: &Change) {
+    async fn send_one_by_one(&self, reconciliation: &mut Reconciliation, change: &Change) {
         let mut accepted = MetadataOptions::default();
         let mut last = None;
         for value in change.options().iter() {
             let Some(one) = Change::new(MetadataOptions::from_iter([value])) else { continue };
-            let answer = self.ask(case, &one, self.times.last_start).await;
-            match case.outcome_of(&answer) {
+            let answer = self.ask(reconciliation, &one, self.deadline.last_start).await;
+            match reconciliation.outcome_of(&answer) {
                 Some(Outcome::Blocked) => {
-                    case.warn_left_out(value, &answer);
+                    reconciliation.warn_left_out(value, &answer);
                     continue;
                 }
                 None | Some(Outcome::WouldEnforce) => accepted.set(value),
@@ -130,37 +126,34 @@ impl Actor<'_> {
             }
             last = Some(answer);
         }
-        case.take_in_parts(self.mode, Change::new(accepted), last);
+        reconciliation.take_in_parts(self.mode, Change::new(accepted), last);
     }
 
     /// Asks EC2 for a change when its turn has come, if that is before `until`; again and again while EC2 throttles or
     /// fails. Every attempt keeps the pace.
-    async fn ask(&self, case: &mut Case, change: &Change, until: Instant) -> Answer {
-        let Self { reach, mode, times, .. } = self;
+    async fn ask(&self, reconciliation: &mut Reconciliation, change: &Change, until: Instant) -> Answer {
+        let Self { client, mode, deadline, .. } = self;
         let mut answer = Answer::TooLate;
         loop {
-            let Some(turn) = reach.pacer.take(until) else {
-                return if until < times.last_start { Answer::TooLate } else { answer };
+            let modify = client.modify(&reconciliation.target.id, change, *mode, until, deadline);
+            answer = match modify.await {
+                Some(Ok(state)) => Answer::Accepted(state),
+                Some(Err(error)) => Answer::Failed(error),
+                None => return if until < deadline.last_start { Answer::TooLate } else { answer },
             };
-            wait_until(turn).await;
-            let modify = reach.ec2.modify(&case.subject.id, change, *mode);
-            answer = match times.bound(Call::ModifyInstanceMetadataOptions, modify).await {
-                Ok(state) => Answer::Accepted(state),
-                Err(refusal) => Answer::Refused(refusal),
-            };
-            match case.outcome_of(&answer) {
-                Some(Outcome::Throttled) => reach.pacer.throttled(),
+            match reconciliation.outcome_of(&answer) {
+                Some(Outcome::Throttled) => client.rate_limiter.throttled(),
                 Some(Outcome::Failed { retry: true }) => {}
                 _ => {
-                    reach.pacer.accepted();
+                    client.rate_limiter.accepted();
                     return answer;
                 }
             }
-            case.subject.attempts += 1;
-            if case.subject.attempts >= ATTEMPTS {
+            reconciliation.target.attempts += 1;
+            if reconciliation.target.attempts >= ATTEMPTS {
                 return answer;
             }
-            wait_until(until.min(Instant::now() + pause_after(case.subject.attempts))).await;
+            wait_until(until.min(Instant::now() + pause_after(reconciliation.target.attempts))).await;
         }
     }
 }
@@ -179,12 +172,12 @@ enum Part {
 }
 
 /// Whether a part of the change may still be accepted. Where IMDS is switched on, all of it depends on that.
-fn answer_in_part(case: &Case, change: &Change, answer: &Answer) -> Option<Part> {
+fn answer_in_part(reconciliation: &Reconciliation, change: &Change, answer: &Answer) -> Option<Part> {
     let options = change.options();
     if options.iter().count() < 2 || options.get(OptionName::HttpEndpoint).is_some() {
         return None;
     }
-    match case.outcome_of(answer)? {
+    match reconciliation.outcome_of(answer)? {
         Outcome::Blocked => Some(Part::Each),
         // A guard in IAM, such as the template's, denies a change for this value alone.
         Outcome::Denied => {

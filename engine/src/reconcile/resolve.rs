@@ -1,143 +1,141 @@
-//! Nudges → the instances they name, as EC2 shows them now.
+//! Deliveries → the instances they name, as EC2 shows them now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use imds_core::call_error::{Call, CallError, unknown_instance};
 use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
-use imds_core::outcome::{Call, Outcome, Refusal, unknown_instance};
-use imds_core::trigger::{Named, TriggerKind};
+use imds_core::outcome::Outcome;
+use imds_core::selector::InstanceSelector;
 use time::OffsetDateTime;
 
-use super::describe::{DESCRIBES_AT_ONCE, look};
-use super::{Nudge, Unresolved};
-use crate::aws::client::Ec2;
-use crate::deadline::Times;
+use super::describe::{DESCRIBES_AT_ONCE, describe};
+use super::target::{Delivery, Observation, Target};
+use crate::aws::client::RegionClient;
+use crate::deadline::Deadline;
 
-/// When to look again for instances that EC2 does not show: right after a launch, describes lag by seconds.
-const LOOK_AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+/// When to describe again the instances that EC2 does not show: right after a launch, describes lag by seconds.
+const DESCRIBE_AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
-/// An instance, and all that the nudges of the batch say about it.
-#[derive(Debug, Clone)]
-pub(super) struct Subject {
-    pub(super) id: InstanceId,
-    /// The kind that prevails among the nudges.
-    pub(super) kind: TriggerKind,
-    /// Which nudges of the batch named it.
-    pub(super) nudges: BTreeSet<usize>,
-    /// The time since the youngest of its events.
-    pub(super) age: time::Duration,
-    /// Whether one of its nudges was delivered before.
-    pub(super) redelivered: bool,
-    /// How often a change was tried in vain.
-    pub(super) attempts: u32,
-}
-
-/// What EC2 said about a subject.
+/// A delivery of which not all is done, for a reason that is not one instance's.
 #[derive(Debug)]
-pub(super) enum Sight {
-    Shown(Instance),
-    NotShown,
-    Refused(Refusal),
+pub(super) struct Unresolved {
+    pub(super) delivery: usize,
+    pub(super) why: String,
+    pub(super) retry: bool,
 }
 
-/// All instances that the nudges name, each once, and the nudges whose instances could not be found out.
+/// All instances that the deliveries name, each once, and the deliveries whose instances could not be found out.
 #[derive(Debug, Default)]
-pub(super) struct Observed {
-    pub(super) sights: Vec<(Subject, Sight)>,
+pub(super) struct Resolved {
+    pub(super) observations: Vec<(Target, Observation)>,
     pub(super) unresolved: Vec<Unresolved>,
 }
 
-/// Looks at everything that `batch`, nudges of one place with their numbers, names.
-pub(super) async fn observe(ec2: &Ec2, batch: &[(usize, &Nudge)], times: &Times) -> Observed {
-    let mut sighting =
-        Sighting { ec2, times, subjects: BTreeMap::new(), seen: BTreeMap::new(), selections: Vec::new() };
-    for &(number, nudge) in batch {
-        match &nudge.trigger.instances {
-            Named::Ids(ids) => ids.iter().for_each(|id| sighting.name(id, number, nudge)),
-            named => sighting.select(named, number, nudge),
+/// Describes everything that `batch`, deliveries of one account and Region with their indices, names.
+pub(super) async fn resolve(
+    client: &RegionClient,
+    batch: &[(usize, &Delivery)],
+    deadline: &Deadline,
+) -> Resolved {
+    let mut resolver = Resolver {
+        client,
+        deadline,
+        targets: BTreeMap::new(),
+        observed: BTreeMap::new(),
+        selections: Vec::new(),
+    };
+    for &(index, delivery) in batch {
+        match &delivery.trigger.instances {
+            InstanceSelector::Ids(ids) => ids.iter().for_each(|id| resolver.name(id, index, delivery)),
+            selector => resolver.select(selector, index, delivery),
         }
     }
-    sighting.look().await;
-    for pause in LOOK_AGAIN_AFTER {
-        if times.allows(pause) && !sighting.is_settled() {
+    resolver.describe().await;
+    for pause in DESCRIBE_AGAIN_AFTER {
+        if deadline.allows(pause) && !resolver.is_settled() {
             tokio::time::sleep(pause).await;
-            sighting.look().await;
+            resolver.describe().await;
         }
     }
-    sighting.finish()
+    resolver.finish()
 }
 
-/// A launch whose ids are not known, and the nudges that are about it.
+/// A launch whose ids are not known, and the deliveries that are about it.
 struct Selection<'a> {
-    named: &'a Named,
-    nudges: Vec<(usize, &'a Nudge)>,
-    /// How many instances the last look found.
-    found: Result<usize, Refusal>,
-    /// Whether two looks found as many, and enough.
+    selector: &'a InstanceSelector,
+    deliveries: Vec<(usize, &'a Delivery)>,
+    /// How many instances the last description found.
+    found: Result<usize, CallError>,
+    /// Whether two descriptions found as many, and enough.
     is_settled: bool,
 }
 
-struct Sighting<'a> {
-    ec2: &'a Ec2,
-    times: &'a Times,
-    subjects: BTreeMap<InstanceId, Subject>,
-    seen: BTreeMap<InstanceId, Sight>,
+struct Resolver<'a> {
+    client: &'a RegionClient,
+    deadline: &'a Deadline,
+    targets: BTreeMap<InstanceId, Target>,
+    observed: BTreeMap<InstanceId, Observation>,
     selections: Vec<Selection<'a>>,
 }
 
-impl<'a> Sighting<'a> {
-    fn name(&mut self, id: &InstanceId, number: usize, nudge: &Nudge) {
-        let age = self.times.now - nudge.trigger.time;
-        let subject = self.subjects.entry(id.clone()).or_insert_with(|| Subject {
+impl<'a> Resolver<'a> {
+    fn name(&mut self, id: &InstanceId, index: usize, delivery: &Delivery) {
+        let age = self.deadline.now - delivery.trigger.time;
+        let target = self.targets.entry(id.clone()).or_insert_with(|| Target {
             id: id.clone(),
-            kind: nudge.trigger.kind,
-            nudges: BTreeSet::new(),
+            kind: delivery.trigger.kind,
+            deliveries: BTreeSet::new(),
             age,
             redelivered: false,
             attempts: 0,
         });
-        subject.kind = subject.kind.min(nudge.trigger.kind);
-        subject.age = subject.age.min(age);
-        subject.redelivered |= nudge.redelivered;
-        subject.nudges.insert(number);
+        target.kind = target.kind.min(delivery.trigger.kind);
+        target.age = target.age.min(age);
+        target.redelivered |= delivery.redelivered;
+        target.deliveries.insert(index);
     }
 
-    fn select(&mut self, named: &'a Named, number: usize, nudge: &'a Nudge) {
-        match self.selections.iter_mut().find(|selection| selection.named == named) {
-            Some(selection) => selection.nudges.push((number, nudge)),
+    fn select(&mut self, selector: &'a InstanceSelector, index: usize, delivery: &'a Delivery) {
+        match self.selections.iter_mut().find(|selection| selection.selector == selector) {
+            Some(selection) => selection.deliveries.push((index, delivery)),
             None => self.selections.push(Selection {
-                named,
-                nudges: vec![(number, nudge)],
+                selector,
+                deliveries: vec![(index, delivery)],
                 found: Ok(0),
                 is_settled: false,
             }),
         }
     }
 
-    /// Looks for the launches whose ids are not known, but for those that are settled.
-    async fn look_for_selections(&mut self) {
+    /// Describes the launches whose ids are not known, but for those that are settled.
+    async fn describe_selections(&mut self) {
         let mut selections = std::mem::take(&mut self.selections);
-        let (ec2, times) = (self.ec2, self.times);
-        let looked = stream::iter(selections.iter_mut().filter(|selection| !selection.is_settled))
+        let (client, deadline) = (self.client, self.deadline);
+        let described = stream::iter(selections.iter_mut().filter(|selection| !selection.is_settled))
             .map(async |selection| {
-                let found = times.bound(Call::DescribeInstances, ec2.describe(selection.named)).await;
+                let found =
+                    deadline.bound(Call::DescribeInstances, client.describe(selection.selector)).await;
                 (selection, found)
             })
             .buffer_unordered(DESCRIBES_AT_ONCE);
-        for (selection, found) in looked.collect::<Vec<_>>().await {
+        for (selection, found) in described.collect::<Vec<_>>().await {
             self.found(selection, found);
         }
         self.selections = selections;
     }
 
-    fn found(&mut self, selection: &mut Selection<'_>, found: Result<Vec<Instance>, Refusal>) {
+    fn found(&mut self, selection: &mut Selection<'_>, found: Result<Vec<Instance>, CallError>) {
         let count = found.map(|instances| {
             let count = instances.len();
             for instance in instances {
-                selection.nudges.iter().for_each(|(number, nudge)| self.name(&instance.id, *number, nudge));
-                self.seen.insert(instance.id.clone(), Sight::Shown(instance));
+                selection
+                    .deliveries
+                    .iter()
+                    .for_each(|(index, delivery)| self.name(&instance.id, *index, delivery));
+                self.observed.insert(instance.id.clone(), Observation::Shown(instance));
             }
             count
         });
@@ -152,55 +150,58 @@ impl<'a> Sighting<'a> {
     }
 
     fn missing(&self) -> impl Iterator<Item = &InstanceId> {
-        self.subjects.keys().filter(|id| !self.seen.contains_key(*id))
+        self.targets.keys().filter(|id| !self.observed.contains_key(*id))
     }
 
-    async fn look(&mut self) {
-        self.look_for_selections().await;
+    async fn describe(&mut self) {
+        self.describe_selections().await;
         let missing: Vec<InstanceId> = self.missing().cloned().collect();
-        let look = look(self.ec2, self.times, &missing).await;
-        self.seen.extend(look.shown.into_iter().map(|(id, instance)| (id, Sight::Shown(instance))));
-        self.seen.extend(look.refused.into_iter().map(|(id, refusal)| (id, Sight::Refused(refusal))));
+        let described = describe(self.client, self.deadline, &missing).await;
+        let shown = described.shown.into_iter();
+        self.observed.extend(shown.map(|(id, instance)| (id, Observation::Shown(instance))));
+        let failed = described.failed.into_iter();
+        self.observed.extend(failed.map(|(id, error)| (id, Observation::Failed(error))));
     }
 
-    fn finish(mut self) -> Observed {
-        let sight = |subject: Subject| {
-            let sight = self.seen.remove(&subject.id).unwrap_or(Sight::NotShown);
-            (subject, sight)
+    fn finish(mut self) -> Resolved {
+        let observation = |target: Target| {
+            let observation = self.observed.remove(&target.id).unwrap_or(Observation::NotShown);
+            (target, observation)
         };
-        let sights = self.subjects.into_values().map(sight).collect();
-        let now = self.times.now;
+        let observations = self.targets.into_values().map(observation).collect();
+        let now = self.deadline.now;
         let unresolved = self.selections.iter().flat_map(|selection| selection.unresolved(now));
-        Observed { sights, unresolved: unresolved.collect() }
+        Resolved { observations, unresolved: unresolved.collect() }
     }
 }
 
-/// From this age of a launch on, a look by its time shows all of it.
+/// From this age of a launch on, a description by its time shows all of it.
 const SHOWN_AFTER: time::Duration = time::Duration::minutes(1);
 
 impl Selection<'_> {
-    /// The least number of instances that there are.
+    /// The least index of instances that there are.
     fn least(&self) -> usize {
-        match self.named {
-            Named::ClientToken { at_least, .. } => *at_least,
+        match self.selector {
+            InstanceSelector::ClientToken { at_least, .. } => *at_least,
             _ => 1,
         }
     }
 
-    /// The nudges for which there may be more instances than were found.
+    /// The deliveries for which there may be more instances than were found.
     fn unresolved(&self, now: OffsetDateTime) -> Vec<Unresolved> {
-        let unresolved = |(number, nudge): &(usize, &Nudge)| {
-            let age = now - nudge.trigger.time;
+        let unresolved = |(index, delivery): &(usize, &Delivery)| {
+            let age = now - delivery.trigger.time;
             // By its time, others of about that time are found as well and tell nothing.
-            let is_too_early = matches!(self.named, Named::LaunchedAround(_)) && age < SHOWN_AFTER;
+            let is_too_early =
+                matches!(self.selector, InstanceSelector::LaunchedAround(_)) && age < SHOWN_AFTER;
             if self.is_settled && !is_too_early {
                 return None;
             }
             let (why, retry) = match &self.found {
-                // Whatever the refusal, the event is kept.
-                Err(refusal) => (format!("instances could not be looked up: {refusal}"), true),
+                // Whatever the error, the event is kept.
+                Err(error) => (format!("instances could not be looked up: {error}"), true),
                 Ok(count) => {
-                    let is_over = unknown_instance(age, nudge.redelivered) == Outcome::Gone;
+                    let is_over = unknown_instance(age, delivery.redelivered) == Outcome::Gone;
                     let shown = match count {
                         0 => "EC2 shows no such instance".to_owned(),
                         _ => format!("EC2 shows {count} of its instances, and may not show all yet"),
@@ -208,8 +209,8 @@ impl Selection<'_> {
                     (shown, !is_over)
                 }
             };
-            Some(Unresolved { nudge: *number, why: format!("{}: {why}", self.named), retry })
+            Some(Unresolved { delivery: *index, why: format!("{}: {why}", self.selector), retry })
         };
-        self.nudges.iter().filter_map(unresolved).collect()
+        self.deliveries.iter().filter_map(unresolved).collect()
     }
 }

@@ -5,43 +5,55 @@ use std::time::Duration;
 use imds_core::ids::InstanceId;
 use tokio::time::Instant;
 
-use super::describe::{Look, look};
-use super::reconciliation::{Case, Step};
-use crate::aws::client::Ec2;
-use crate::deadline::{Times, wait_until};
+use super::describe::{Described, describe};
+use super::reconciliation::{Reconciliation, Step};
+use crate::aws::client::RegionClient;
+use crate::deadline::{Deadline, wait_until};
 
 /// The first pause; each further one is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Looks at all cases that await it, together and again and again, until each has ended or `within` is over, or the
-/// time that allows another look.
-pub(super) async fn verify(ec2: &Ec2, within: Duration, times: &Times, cases: &mut [Case]) {
-    let end = times.last_start.max(Instant::now()).min(Instant::now() + within);
+/// Describes all instances that await it, together and again and again, until each has ended or `within` is over, or the
+/// time that allows another description.
+pub(super) async fn verify(
+    client: &RegionClient,
+    within: Duration,
+    deadline: &Deadline,
+    reconciliations: &mut [Reconciliation],
+) {
+    let end = deadline.last_start.max(Instant::now()).min(Instant::now() + within);
     let mut pause = FIRST_PAUSE;
     loop {
-        let awaited = awaited(cases);
+        let awaited = awaited(reconciliations);
         if awaited.is_empty() {
             return;
         }
-        let look_at = end.min(Instant::now() + pause);
-        wait_until(look_at).await;
-        let look = look(ec2, times, &awaited).await;
-        take(&look, times, cases);
-        if look_at >= end {
-            cases.iter_mut().for_each(|case| case.time_is_up(look.refused.get(&case.subject.id)));
+        let describe_at = end.min(Instant::now() + pause);
+        wait_until(describe_at).await;
+        let described = describe(client, deadline, &awaited).await;
+        take(&described, deadline, reconciliations);
+        if describe_at >= end {
+            for reconciliation in reconciliations {
+                reconciliation.time_is_up(described.failed.get(&reconciliation.target.id));
+            }
             return;
         }
         pause *= 2;
     }
 }
 
-fn awaited(cases: &[Case]) -> Vec<InstanceId> {
-    let is_awaited = |case: &&Case| matches!(case.step, Step::Verify(_) | Step::LookOnce(_));
-    cases.iter().filter(is_awaited).map(|case| case.subject.id.clone()).collect()
+fn awaited(reconciliations: &[Reconciliation]) -> Vec<InstanceId> {
+    let is_awaited = |reconciliation: &&Reconciliation| {
+        matches!(reconciliation.step, Step::Verify(_) | Step::DescribeOnce(_))
+    };
+    reconciliations.iter().filter(is_awaited).map(|reconciliation| reconciliation.target.id.clone()).collect()
 }
 
-fn take(look: &Look, times: &Times, cases: &mut [Case]) {
-    for case in cases.iter_mut().filter(|case| !look.refused.contains_key(&case.subject.id)) {
-        case.looked(look.shown.get(&case.subject.id), times.at_present());
+fn take(described: &Described, deadline: &Deadline, reconciliations: &mut [Reconciliation]) {
+    for reconciliation in reconciliations {
+        let id = &reconciliation.target.id;
+        if !described.failed.contains_key(id) {
+            reconciliation.described(described.shown.get(id), deadline.at_present());
+        }
     }
 }

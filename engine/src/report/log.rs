@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use imds_core::outcome::{InstanceReport, Mode, Outcome};
+use imds_core::outcome::{InstanceOutcome, Mode, Outcome};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -33,7 +33,7 @@ struct Message<'a> {
 struct Outcomed<'a> {
     mode: Mode,
     #[serde(flatten)]
-    report: &'a InstanceReport,
+    instance: &'a InstanceOutcome,
 }
 
 /// What an invocation did, without its outcomes, which have lines of their own.
@@ -64,8 +64,8 @@ impl<W: Write> Log<'_, W> {
     ///
     /// # Errors
     /// Those of the writer; the line is lost then.
-    pub fn outcome(&mut self, mode: Mode, report: &InstanceReport) -> io::Result<()> {
-        self.line(level(report), Outcomed { mode, report })
+    pub fn outcome(&mut self, mode: Mode, instance: &InstanceOutcome) -> io::Result<()> {
+        self.line(level(instance), Outcomed { mode, instance })
     }
 
     /// A line for what the invocation did.
@@ -112,10 +112,10 @@ impl<W: Write> Log<'_, W> {
     }
 }
 
-fn level(report: &InstanceReport) -> &'static str {
-    match report.outcome {
+fn level(instance: &InstanceOutcome) -> &'static str {
+    match instance.outcome {
         Outcome::Denied | Outcome::Failed { .. } => "ERROR",
-        outcome if outcome.is_retryable() || outcome == Outcome::Blocked || !report.warnings.is_empty() => {
+        outcome if outcome.is_retryable() || outcome == Outcome::Blocked || !instance.warnings.is_empty() => {
             "WARN"
         }
         _ => "INFO",

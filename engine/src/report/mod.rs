@@ -5,7 +5,7 @@ pub mod metrics;
 
 use std::collections::BTreeMap;
 
-use imds_core::outcome::{InstanceReport, Mode, Outcome};
+use imds_core::outcome::{InstanceOutcome, Mode, Outcome};
 use imds_core::trigger::Ignored;
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub struct Report {
     /// How many instances had which outcome.
     pub counts: BTreeMap<&'static str, usize>,
     /// One entry an instance.
-    pub outcomes: Vec<InstanceReport>,
+    pub outcomes: Vec<InstanceOutcome>,
     /// How many instances have no entry, as there are too many for an answer: their outcomes are in the log.
     #[serde(skip_serializing_if = "is_zero")]
     pub only_logged: usize,

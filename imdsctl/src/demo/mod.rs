@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
-use ec2_sim::{Ec2Sim, InstanceView, Place, Settings};
-use imds_core::outcome::InstanceReport;
+use ec2_sim::{AccountRegion, Ec2Sim, InstanceView, Settings};
+use imds_core::outcome::InstanceOutcome;
 use imds_enforcer::config::Config;
 use imds_enforcer::handler;
-use imds_engine::aws::clients::Accounts;
+use imds_engine::aws::clients::RegionClients;
 use imds_engine::aws::settings;
-use imds_engine::deadline::Times;
+use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ const ACCOUNT: &str = "111122223333";
 const REGION: &str = "us-east-1";
 
 /// An instance of the demo.
-struct Subject {
+struct DemoInstance {
     member: &'static Member,
     before: InstanceView,
 }
@@ -35,9 +35,9 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
     let sim = Ec2Sim::start(Settings::default())
         .await
         .context("ec2-sim cannot listen on a free port of 127.0.0.1")?;
-    let place = sim.place(ACCOUNT, REGION);
+    let account_region = sim.account_region(ACCOUNT, REGION);
     writeln!(out, "An EC2 of its own listens on {}. The policy:\n\n{POLICY}\n", sim.endpoint())?;
-    let fleet = launch(&place);
+    let fleet = launch(&account_region);
     let events = sim.take_events();
     writeln!(
         out,
@@ -47,14 +47,14 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
     )?;
 
     let outcomes = RefCell::new(Vec::new());
-    let tell = |outcome: &InstanceReport| outcomes.borrow_mut().push(outcome.clone());
-    let times = Times::new(crate::now(), Duration::from_secs(60));
-    let answer = handler::answer(&enforcer(&sim)?, sqs_batch(&events), times, &tell).await;
+    let on_report = |outcome: &InstanceOutcome| outcomes.borrow_mut().push(outcome.clone());
+    let deadline = Deadline::new(crate::now(), Duration::from_secs(60));
+    let answer = handler::answer(&enforcer(&sim)?, sqs_batch(&events), deadline, &on_report).await;
     let response = answer.response.context("the function failed")?;
     let settled = response == json!({"batchItemFailures": []});
 
-    writeln!(out, "{}\n", table(&fleet, &outcomes.take(), &place))?;
-    let wrong: Vec<String> = fleet.iter().filter_map(|subject| subject.wrong(&place)).collect();
+    writeln!(out, "{}\n", table(&fleet, &outcomes.take(), &account_region))?;
+    let wrong: Vec<String> = fleet.iter().filter_map(|instance| instance.wrong(&account_region)).collect();
     for line in &wrong {
         writeln!(out, "{line}")?;
     }
@@ -70,10 +70,11 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
     Ok(Exit::Compliant)
 }
 
-fn launch(place: &Place) -> Vec<Subject> {
+fn launch(account_region: &AccountRegion) -> Vec<DemoInstance> {
     let launched = |member: &'static Member| {
-        let ids = place.launch(member.launch());
-        let view = move |id: String| place.instance(&id).map(|before| Subject { member, before });
+        let ids = account_region.launch(member.launch());
+        let view =
+            move |id: String| account_region.instance(&id).map(|before| DemoInstance { member, before });
         ids.into_iter().filter_map(view)
     };
     FLEET.iter().flat_map(launched).collect()
@@ -83,8 +84,8 @@ fn launch(place: &Place) -> Vec<Subject> {
 fn enforcer(sim: &Ec2Sim) -> Result<Enforcer> {
     let config = Config::from_lookup(|name| (name == "IMDS_POLICY").then(|| POLICY.to_owned()))?;
     let sdk = settings::for_simulator(&sim.endpoint(), ACCOUNT, REGION);
-    let accounts = Accounts::new(sdk, config.modify_rate, None);
-    Ok(config.into_enforcer(accounts))
+    let clients = RegionClients::new(sdk, config.modify_rate, None);
+    Ok(config.into_enforcer(clients))
 }
 
 fn sqs_batch(events: &[Value]) -> Value {
@@ -92,21 +93,21 @@ fn sqs_batch(events: &[Value]) -> Value {
     json!({"Records": events.iter().enumerate().map(record).collect::<Vec<_>>()})
 }
 
-fn table(fleet: &[Subject], reports: &[InstanceReport], place: &Place) -> Table {
+fn table(fleet: &[DemoInstance], reports: &[InstanceOutcome], account_region: &AccountRegion) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["Instance", "Before", "Decision", "After", "Why"]);
-    for subject in fleet {
-        let report = reports.iter().find(|report| report.instance_id.as_str() == subject.before.id);
-        let instance = [subject.member.name, &subject.before.id, &subject.before.state].join("\n");
+    for instance in fleet {
+        let report = reports.iter().find(|report| report.instance_id.as_str() == instance.before.id);
+        let name = [instance.member.name, &instance.before.id, &instance.before.state].join("\n");
         let (decision, why) = report.map(decision).unwrap_or_default();
-        table.add_row([instance, subject.before(), decision, subject.after(place), why]);
+        table.add_row([name, instance.before(), decision, instance.after(account_region), why]);
     }
     table
 }
 
 /// What was decided and came of it, and why.
-fn decision(report: &InstanceReport) -> (String, String) {
+fn decision(report: &InstanceOutcome) -> (String, String) {
     let change = report.change.iter().flat_map(|change| change.options().iter());
     let lines = change.map(|value| value.to_string()).chain([format!("({})", report.outcome)]);
     let warnings = report.warnings.iter().map(|warning| format!("warning: {warning}"));
@@ -130,7 +131,7 @@ fn wrap(text: &str) -> Vec<String> {
     lines
 }
 
-impl Subject {
+impl DemoInstance {
     /// Options that matter to the policy or are not at their defaults, and the tags.
     fn before(&self) -> String {
         let usual = [
@@ -146,8 +147,10 @@ impl Subject {
     }
 
     /// Options that differ from those before.
-    fn after(&self, place: &Place) -> String {
-        let Some(after) = place.instance(&self.before.id) else { return "not there any more".to_owned() };
+    fn after(&self, account_region: &AccountRegion) -> String {
+        let Some(after) = account_region.instance(&self.before.id) else {
+            return "not there any more".to_owned();
+        };
         let changed =
             after.options.iter().filter(|(name, value)| self.before.options.get(*name) != Some(value));
         let changed: Vec<String> = changed.map(|(name, value)| format!("{name}={value}")).collect();
@@ -155,13 +158,15 @@ impl Subject {
     }
 
     /// What is not as it should be: the options expected of the member, and all others as they were.
-    fn wrong(&self, place: &Place) -> Option<String> {
+    fn wrong(&self, account_region: &AccountRegion) -> Option<String> {
         let id = &self.before.id;
         let mut expected = self.before.options.clone();
         expected.extend(
             self.member.changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
-        let Some(after) = place.instance(id) else { return Some(format!("{id} is not there any more")) };
+        let Some(after) = account_region.instance(id) else {
+            return Some(format!("{id} is not there any more"));
+        };
         (after.options != expected).then(|| format!("{id} has {:?}, not {expected:?}", after.options))
     }
 }
@@ -169,6 +174,6 @@ impl Subject {
 fn counts(sim: &Ec2Sim) -> String {
     let calls = sim.calls();
     let count = |action| calls.iter().filter(|call| call.action == action).count();
-    let (looks, changes) = (count("DescribeInstances"), count("ModifyInstanceMetadataOptions"));
-    format!("{changes} changes, {looks} looks, {} calls in all", calls.len())
+    let (describes, changes) = (count("DescribeInstances"), count("ModifyInstanceMetadataOptions"));
+    format!("{changes} changes, {describes} looks, {} calls in all", calls.len())
 }

@@ -8,8 +8,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use imds_core::ids::Place;
-use imds_core::outcome::{Call, InstanceReport, Mode, Outcome};
+use imds_core::call_error::Call;
+use imds_core::ids::AccountRegion;
+use imds_core::outcome::{InstanceOutcome, Mode, Outcome};
 use imds_core::trigger::TriggerKind;
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
@@ -28,9 +29,9 @@ const ENDING_WITHIN: Duration = Duration::days(14);
 /// What one invocation did, in numbers.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    instances: BTreeMap<(Place, TriggerKind), Instances>,
-    calls: BTreeMap<(Place, Call), Count>,
-    sweeps: Vec<Place>,
+    instances: BTreeMap<(AccountRegion, TriggerKind), Instances>,
+    calls: BTreeMap<(AccountRegion, Call), Count>,
+    sweeps: Vec<AccountRegion>,
 }
 
 /// Instances of one account and Region that came with one kind of event.
@@ -43,13 +44,13 @@ struct Instances {
 
 impl Metrics {
     /// Counts an instance.
-    pub fn add(&mut self, report: &InstanceReport, now: OffsetDateTime) {
-        let InstanceReport { account, region, trigger, outcome, warnings, aside, .. } = report;
-        let place = Place { account: account.clone(), region: region.clone() };
-        let instances = self.instances.entry((place, *trigger)).or_default();
+    pub fn add(&mut self, instance: &InstanceOutcome, now: OffsetDateTime) {
+        let InstanceOutcome { account, region, trigger, outcome, warnings, metric_fields, .. } = instance;
+        let account_region = AccountRegion { account: account.clone(), region: region.clone() };
+        let instances = self.instances.entry((account_region, *trigger)).or_default();
         // The change was made before the event came again.
-        let is_pending_too_long = *outcome == Outcome::Pending && aside.redelivered;
-        let is_ending = aside.exempt_until.is_some_and(|until| until - now.date() <= ENDING_WITHIN);
+        let is_pending_too_long = *outcome == Outcome::Pending && metric_fields.redelivered;
+        let is_ending = metric_fields.exempt_until.is_some_and(|until| until - now.date() <= ENDING_WITHIN);
         for (name, count) in [
             (name(*outcome), 1),
             ("Warnings", warnings.len()),
@@ -58,62 +59,69 @@ impl Metrics {
         ] {
             *instances.counts.entry(name).or_default() += count;
         }
-        instances.launch_to_applied.extend(aside.launch_to_applied.map(Duration::as_seconds_f64));
+        instances.launch_to_applied.extend(metric_fields.launch_to_applied.map(Duration::as_seconds_f64));
     }
 
-    /// Counts calls to EC2 at `place`.
-    pub fn add_calls(&mut self, place: &Place, counts: BTreeMap<Call, Count>) {
+    /// Counts calls to EC2 in `account_region`.
+    pub fn add_calls(&mut self, account_region: &AccountRegion, counts: BTreeMap<Call, Count>) {
         for (call, Count { attempts, throttles }) in counts {
-            let count = self.calls.entry((place.clone(), call)).or_default();
+            let count = self.calls.entry((account_region.clone(), call)).or_default();
             count.attempts += attempts;
             count.throttles += throttles;
         }
     }
 
-    /// Counts a sweep of `place` that came to its end.
-    pub fn add_sweep(&mut self, place: Place) {
-        self.sweeps.push(place);
+    /// Counts a sweep of `account_region` that came to its end.
+    pub fn add_sweep(&mut self, account_region: AccountRegion) {
+        self.sweeps.push(account_region);
     }
 
     /// The documents, for a line each.
     pub fn documents(&self, mode: Mode, now: OffsetDateTime) -> Vec<Map<String, Value>> {
-        let document = |place, dimension, metrics| document(mode, now, place, dimension, metrics);
+        let document =
+            |account_region, dimension, metrics| document(mode, now, account_region, dimension, metrics);
         let mut documents = Vec::new();
-        for ((place, trigger), Instances { counts, launch_to_applied }) in &self.instances {
+        for ((account_region, trigger), Instances { counts, launch_to_applied }) in &self.instances {
             let trigger = Some(("Trigger", json!(trigger)));
             let counted = counts.iter().filter(|(_, count)| **count > 0);
             let metrics = counted.map(|(name, count)| (*name, "Count", json!(count))).collect();
-            documents.push(document(place, trigger.clone(), metrics));
+            documents.push(document(account_region, trigger.clone(), metrics));
             for values in launch_to_applied.chunks(VALUES_PER_DOCUMENT) {
                 let metrics = vec![("LaunchToApplied", "Seconds", json!(values))];
-                documents.push(document(place, trigger.clone(), metrics));
+                documents.push(document(account_region, trigger.clone(), metrics));
             }
         }
         let mut shares = self.throttled_shares();
-        for ((place, call), Count { attempts, throttles }) in &self.calls {
+        for ((account_region, call), Count { attempts, throttles }) in &self.calls {
             let mut metrics =
                 vec![("Calls", "Count", json!(attempts)), ("Throttles", "Count", json!(throttles))];
-            // Once for each place, with the first of its calls.
-            metrics.extend(shares.remove(place).map(|share| ("ThrottledShare", "Percent", json!(share))));
-            documents.push(document(place, Some(("Call", json!(call.to_string()))), metrics));
+            // Once for each account and Region, with the first of its calls.
+            metrics.extend(
+                shares.remove(account_region).map(|share| ("ThrottledShare", "Percent", json!(share))),
+            );
+            documents.push(document(account_region, Some(("Call", json!(call.to_string()))), metrics));
         }
         let sweeps = self.sweeps.iter();
-        documents.extend(sweeps.map(|place| document(place, None, vec![("SweepsDone", "Count", json!(1))])));
+        documents.extend(
+            sweeps.map(|account_region| {
+                document(account_region, None, vec![("SweepsDone", "Count", json!(1))])
+            }),
+        );
         documents
     }
 
-    /// How many of the calls to each place were throttled, in percent.
-    fn throttled_shares(&self) -> BTreeMap<&Place, f64> {
-        let mut counts: BTreeMap<&Place, Count> = BTreeMap::new();
-        for ((place, _), Count { attempts, throttles }) in &self.calls {
-            let count = counts.entry(place).or_default();
+    /// How many of the calls in each account and Region were throttled, in percent.
+    fn throttled_shares(&self) -> BTreeMap<&AccountRegion, f64> {
+        let mut counts: BTreeMap<&AccountRegion, Count> = BTreeMap::new();
+        for ((account_region, _), Count { attempts, throttles }) in &self.calls {
+            let count = counts.entry(account_region).or_default();
             count.attempts += attempts;
             count.throttles += throttles;
         }
         counts.retain(|_, count| count.attempts > 0);
         let share = |count: Count| 100.0 * count.throttles as f64 / count.attempts as f64;
         // The answer to a call of the invocation before may be counted in this one.
-        counts.into_iter().map(|(place, count)| (place, share(count).min(100.0))).collect()
+        counts.into_iter().map(|(account_region, count)| (account_region, share(count).min(100.0))).collect()
     }
 }
 
@@ -121,7 +129,7 @@ impl Metrics {
 fn document(
     mode: Mode,
     now: OffsetDateTime,
-    place: &Place,
+    account_region: &AccountRegion,
     dimension: Option<(&str, Value)>,
     metrics: Vec<(&str, &str, Value)>,
 ) -> Map<String, Value> {
@@ -137,8 +145,8 @@ fn document(
     let fixed = [
         ("_aws", json!({"Timestamp": timestamp, "CloudWatchMetrics": directives})),
         ("Mode", json!(mode)),
-        ("account", json!(place.account)),
-        ("region", json!(place.region)),
+        ("account", json!(account_region.account)),
+        ("region", json!(account_region.region)),
     ];
     let values = metrics.into_iter().map(|(name, _, value)| (name, value));
     fixed.into_iter().chain(dimension).chain(values).map(|(name, value)| (name.to_owned(), value)).collect()

@@ -1,12 +1,12 @@
 use super::*;
 use imds_core::ids::{AccountId, InstanceId, Region};
-use imds_core::outcome::Aside;
+use imds_core::outcome::MetricFields;
 use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-03-17 12:00 UTC);
 
-fn report(outcome: Outcome, aside: Aside) -> InstanceReport {
-    InstanceReport {
+fn report(outcome: Outcome, metric_fields: MetricFields) -> InstanceOutcome {
+    InstanceOutcome {
         account: AccountId::new("111122223333").unwrap(),
         region: Region::new("us-east-1").unwrap(),
         instance_id: InstanceId::new("i-01234567").unwrap(),
@@ -17,11 +17,11 @@ fn report(outcome: Outcome, aside: Aside) -> InstanceReport {
         state: None,
         reasons: Vec::new(),
         warnings: vec!["w".to_owned(); 2],
-        aside,
+        metric_fields,
     }
 }
 
-fn documents(reports: impl IntoIterator<Item = InstanceReport>) -> Vec<Value> {
+fn documents(reports: impl IntoIterator<Item = InstanceOutcome>) -> Vec<Value> {
     let mut metrics = Metrics::default();
     reports.into_iter().for_each(|report| metrics.add(&report, NOW));
     metrics.documents(Mode::Enforce, NOW).into_iter().map(Value::Object).collect()
@@ -37,7 +37,7 @@ fn instances_are_counted_by_trigger() {
         "Mode": "enforce", "Trigger": "launch", "account": "111122223333", "region": "us-east-1",
         "Gone": 3, "Warnings": 6,
     });
-    assert_eq!(documents(vec![report(Outcome::Gone, Aside::default()); 3]), [expected]);
+    assert_eq!(documents(vec![report(Outcome::Gone, MetricFields::default()); 3]), [expected]);
 }
 
 /// The dimension sets of each metric, by its name.
@@ -54,7 +54,7 @@ fn sets(documents: &[Value]) -> BTreeMap<String, Value> {
 fn what_alarms_look_at_has_sets_without_the_mode() {
     let failed = Outcome::Failed { retry: true };
     let outcomes = [Outcome::Enforced, Outcome::Denied, Outcome::Blocked, failed];
-    let documents = documents(outcomes.map(|outcome| report(outcome, Aside::default())));
+    let documents = documents(outcomes.map(|outcome| report(outcome, MetricFields::default())));
     assert_eq!(documents.len(), 1);
     let expected = [
         ("Blocked", json!([[], ["Trigger"], ["Mode"], ["Mode", "Trigger"]])),
@@ -70,7 +70,7 @@ fn what_alarms_look_at_has_sets_without_the_mode() {
 fn the_share_of_throttled_calls_comes_once_a_place() {
     let [one, other, idle] = ["us-east-1", "us-east-2", "us-west-1"].map(|region| {
         let account = AccountId::new("111122223333").unwrap();
-        Place { account, region: Region::new(region).unwrap() }
+        AccountRegion { account, region: Region::new(region).unwrap() }
     });
     let count = |attempts, throttles| Count { attempts, throttles };
     let mut metrics = Metrics::default();
@@ -104,13 +104,13 @@ fn the_share_of_throttled_calls_comes_once_a_place() {
 #[test]
 fn what_lasts_too_long_or_ends_soon_is_counted() {
     let pending = |redelivered| {
-        let aside = Aside { redelivered, ..Aside::default() };
-        documents([report(Outcome::Pending, aside)])[0].get("PendingTooLong").cloned()
+        let metric_fields = MetricFields { redelivered, ..MetricFields::default() };
+        documents([report(Outcome::Pending, metric_fields)])[0].get("PendingTooLong").cloned()
     };
     assert_eq!((pending(false), pending(true)), (None, Some(json!(1))));
     let exempt = |until| {
-        let aside = Aside { exempt_until: Some(until), ..Aside::default() };
-        documents([report(Outcome::Exempt, aside)])[0].get("ExemptionsEnding").cloned()
+        let metric_fields = MetricFields { exempt_until: Some(until), ..MetricFields::default() };
+        documents([report(Outcome::Exempt, metric_fields)])[0].get("ExemptionsEnding").cloned()
     };
     assert_eq!(exempt(time::macros::date!(2026 - 03 - 31)), Some(json!(1)));
     assert_eq!(exempt(time::macros::date!(2026 - 04 - 01)), None);
@@ -118,7 +118,8 @@ fn what_lasts_too_long_or_ends_soon_is_counted() {
 
 #[test]
 fn no_document_has_more_values_than_cloudwatch_takes() {
-    let applied = |n| Aside { launch_to_applied: Some(Duration::seconds(n)), ..Aside::default() };
+    let applied =
+        |n| MetricFields { launch_to_applied: Some(Duration::seconds(n)), ..MetricFields::default() };
     let documents = documents((0..250).map(|n| report(Outcome::Enforced, applied(n))));
     let values = documents.iter().filter_map(|d| d.get("LaunchToApplied")?.as_array());
     assert_eq!(values.map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);

@@ -16,7 +16,7 @@ use crate::world::{Key, Transition, World};
 /// One account in one Region. Nothing that is done through it is recorded as a call, is throttled or meets faults;
 /// its events are sent.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct AccountRegion {
     pub(crate) world: Shared,
     pub(crate) key: Key,
 }
@@ -97,7 +97,7 @@ fn launched(launch: &Launch) -> Launched {
     }
 }
 
-impl Place {
+impl AccountRegion {
     /// Launches instances, and returns their ids.
     ///
     /// # Panics

@@ -18,16 +18,16 @@ const ACCOUNTS: [&str; 4] = [ACCOUNT, "444455556666", "777788889999", "888899990
 const REGIONS: [&str; 2] = [REGION, "eu-west-1"];
 const MEMBER_ROLE: (&str, &str) = ("IMDS_MEMBER_ROLE", "imds-enforcer-member");
 
-/// A launch in a place, and the event of it.
+/// A launch in an account and Region, and the event of it.
 fn launch(sim: &Ec2Sim, account: &str, region: &str) -> (String, Value) {
-    let id = sim.place(account, region).launch(imdsv1(1)).remove(0);
+    let id = sim.account_region(account, region).launch(imdsv1(1)).remove(0);
     let mut event = running_event(&id, now());
     (event["account"], event["region"]) = (account.into(), region.into());
     (id, event)
 }
 
 fn is_required(sim: &Ec2Sim, account: &str, region: &str, id: &str) -> bool {
-    sim.place(account, region).instance(id).unwrap().options["HttpTokens"] == "required"
+    sim.account_region(account, region).instance(id).unwrap().options["HttpTokens"] == "required"
 }
 
 fn assumptions(calls: &[RecordedCall]) -> Vec<String> {
@@ -48,10 +48,10 @@ fn outcomes(answer: &Answer) -> BTreeMap<String, &'static str> {
 async fn each_instance_is_changed_in_its_account_and_region_with_one_session_an_account() {
     let settings = Settings { apply_delay: Duration::ZERO, ..Settings::default() };
     let scene = Scene::with(settings, &[MEMBER_ROLE]).await;
-    let places: Vec<(&str, &str)> =
+    let account_regions: Vec<(&str, &str)> =
         ACCOUNTS.iter().flat_map(|account| REGIONS.map(|region| (*account, region))).collect();
     let launched: Vec<_> =
-        places.iter().map(|(account, region)| launch(&scene.sim, account, region)).collect();
+        account_regions.iter().map(|(account, region)| launch(&scene.sim, account, region)).collect();
     let bodies: Vec<String> = launched.iter().map(|(_, event)| event.to_string()).collect();
 
     let answer = scene.answer(batch(&bodies, 1)).await;
@@ -64,7 +64,7 @@ async fn each_instance_is_changed_in_its_account_and_region_with_one_session_an_
         [role(ACCOUNTS[1]), role(ACCOUNTS[2]), role(ACCOUNTS[3])],
         "one an account, and none for our own"
     );
-    for ((account, region), (id, _)) in places.iter().zip(&launched) {
+    for ((account, region), (id, _)) in account_regions.iter().zip(&launched) {
         assert!(is_required(&scene.sim, account, region, id), "{account} {region}");
         let changes: Vec<_> = calls
             .iter()
@@ -211,7 +211,7 @@ async fn many_changes_in_many_accounts_take_bounded_connections() {
     let accounts = (0..100_u64).map(|number| format!("{:012}", 100_000_000_000 + number));
     let bodies: Vec<String> = accounts
         .map(|account| {
-            let ids = sim.place(&account, REGION).launch(imdsv1(30));
+            let ids = sim.account_region(&account, REGION).launch(imdsv1(30));
             let mut event = launch_event(&ids);
             event["account"] = account.into();
             event.to_string()

@@ -3,11 +3,11 @@
 use time::OffsetDateTime;
 
 use super::pattern::Pattern;
-use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, TagRules, holds};
+use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, TagRules, is_active};
 
 impl Policy {
     /// What the policy does, a sentence each, in the order in which it applies; `now` tells which exemptions are over.
-    pub fn sentences(&self, now: OffsetDateTime) -> Vec<String> {
+    pub fn summary(&self, now: OffsetDateTime) -> Vec<String> {
         let baseline = match self.baseline.is_empty() {
             true => "Nothing is required of every instance.".to_owned(),
             false => format!("Every instance must have {}.", requirements(&self.baseline)),
@@ -23,7 +23,7 @@ fn rule(rule: &Rule, now: OffsetDateTime) -> String {
         Effect::Require(options) => {
             format!("Rule {:?}: {who} must have {}.", rule.name, requirements(options))
         }
-        Effect::Exempt { until } if holds(*until, now) => {
+        Effect::Exempt { until } if is_active(*until, now) => {
             format!("Rule {:?}: {who} is left alone through {until} (UTC).", rule.name)
         }
         Effect::Exempt { until } => {

@@ -65,21 +65,21 @@ async fn with_optional_tokens_in_the_policy_a_denial_of_all_costs_two_calls() {
 }
 
 #[tokio::test]
-async fn what_waits_for_its_turn_is_looked_at_again_before_it_is_changed() {
+async fn what_waits_for_its_turn_is_described_again_before_it_is_changed() {
     const POLICY: &str = r#"{"baseline": {"HttpPutResponseHopLimit": {"atMost": 2}},
         "instanceTags": {"exemptions": {"maxDays": 30}}}"#;
     // 80 at once, then 2 a second: the last of 110 have their turn after 10 seconds.
     let scene = Scene::new(&[("IMDS_POLICY", POLICY), ("IMDS_MODIFY_RATE", "2")]).await;
     let mut ids = scene
-        .place
+        .account_region
         .launch(ec2_sim::Launch { count: 110, ..with_options(&[("HttpPutResponseHopLimit", "5")]) });
     ids.sort();
     let (exempt, tightened) = (&ids[108], &ids[109]);
     let event = launch_event(&ids);
     let meanwhile = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        scene.place.tag(exempt, "imds:ExemptUntil", &now().date().to_string());
-        scene.place.modify(tightened, &[("HttpPutResponseHopLimit", "1")]);
+        scene.account_region.tag(exempt, "imds:ExemptUntil", &now().date().to_string());
+        scene.account_region.modify(tightened, &[("HttpPutResponseHopLimit", "1")]);
     };
     let (answer, ()) = tokio::join!(scene.answer(event), meanwhile);
     assert_eq!(answer.report.counts, [("compliant", 1), ("enforced", 108), ("exempt", 1)].into());

@@ -1,0 +1,38 @@
+//! Which instances an event names.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use crate::ids::InstanceId;
+
+/// How an event names its instances.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InstanceSelector {
+    /// By their ids.
+    Ids(Vec<InstanceId>),
+    /// All that were launched with this client token; CloudTrail had cut the ids off.
+    ClientToken {
+        /// The token.
+        token: String,
+        /// The least that were asked for, and so the least that there are.
+        at_least: usize,
+    },
+    /// All that were launched at about this time; CloudTrail had cut ids and token off.
+    LaunchedAround(OffsetDateTime),
+    /// All there are.
+    All,
+}
+
+impl fmt::Display for InstanceSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ids(ids) => {
+                f.write_str(&ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Self::ClientToken { token, .. } => write!(f, "the launch with client token {token:?}"),
+            Self::LaunchedAround(time) => write!(f, "the launch at {time}"),
+            Self::All => f.write_str("every instance"),
+        }
+    }
+}
