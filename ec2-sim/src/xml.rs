@@ -15,7 +15,7 @@ const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 #[derive(Debug, Clone)]
 pub enum Xml {
     Text(String),
-    /// InstanceSelector elements, in order.
+    /// Named elements, in order.
     Node(Vec<(&'static str, Xml)>),
     /// Elements named `item`.
     Items(Vec<Xml>),

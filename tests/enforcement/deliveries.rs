@@ -1,0 +1,131 @@
+//! Which records of a batch are delivered again.
+
+use std::time::Duration;
+
+use ec2_sim::{Fault, FaultKind, Settings};
+use serde_json::json;
+
+use crate::support::*;
+use crate::{MODIFY, outcomes};
+
+#[tokio::test]
+async fn an_ignored_event_causes_no_call() {
+    let scene = Scene::new(&[]).await;
+    let answer = scene.answer(json!({"source": "aws.s3", "detail-type": "Object Created"})).await;
+    let ignored = "source \"aws.s3\" with detail-type \"Object Created\" does not concern us";
+    let expected = json!({"mode": "enforce", "counts": {}, "outcomes": [], "ignored": [ignored]});
+    assert_eq!(answer.response.unwrap(), expected);
+    assert!(scene.sim.calls().is_empty());
+}
+
+#[tokio::test]
+async fn three_that_fail_do_not_keep_seventeen_from_being_enforced() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(20));
+    let wrong_state = FaultKind::Error {
+        code: "IncorrectInstanceState".to_owned(),
+        status: 400,
+        message: "The instance is not in the right state".to_owned(),
+    };
+    scene.sim.inject(Fault::new(FaultKind::Terminate).on(MODIFY).of(&ids[3]).times(1));
+    scene.sim.inject(Fault::new(wrong_state).on(MODIFY).of(&ids[7]));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).of(&ids[11]));
+
+    let bodies: Vec<String> = ids.iter().map(|id| running_event(id, now()).to_string()).collect();
+    let answer = scene.answer(batch(&bodies, 1)).await;
+
+    let expected = [("denied", 1), ("enforced", 17), ("gone", 1), ("not-ready", 1)];
+    assert_eq!(answer.report.counts, expected.into());
+    for (id, outcome) in [(&ids[3], "gone"), (&ids[7], "not-ready"), (&ids[11], "denied")] {
+        assert!(outcomes(&answer).contains(&(id.clone(), outcome)), "{id} is {outcome}");
+    }
+    assert_eq!(failures(&answer), ["m7"], "only what a retry can mend is delivered again");
+    let denied = answer.report.outcomes.iter().find(|report| report.instance_id.as_str() == ids[11]).unwrap();
+    let reason = denied.reasons.last().unwrap();
+    assert!(
+        reason.starts_with("ec2:ModifyInstanceMetadataOptions was answered UnauthorizedOperation"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn bad_records_neither_panic_nor_fail_the_others() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(1));
+    let no_ids = api_call(json!({"eventName": "RunInstances", "responseElements": {"instancesSet": {}}}));
+    let bodies = [
+        "not JSON".to_owned(),
+        "[1, 2]".to_owned(),
+        no_ids.to_string(),
+        json!({"source": "x".repeat(1_000_000), "detail-type": "y"}).to_string(),
+        json!({"source": "aws.unknown", "detail-type": "z"}).to_string(),
+        "[".repeat(100_000),
+        String::new(),
+        running_event(&ids[0], now()).to_string(),
+    ];
+    let answer = scene.answer(batch(&bodies, 1)).await;
+    assert_eq!(
+        failures(&answer),
+        ["m0", "m5", "m6"],
+        "what is not JSON goes to the dead-letter queue in the end"
+    );
+    assert_eq!(outcomes(&answer), [(ids[0].clone(), "enforced")]);
+    assert_eq!(answer.report.ignored.len(), 4, "{:?}", answer.report.ignored);
+    assert!(answer.report.ignored.iter().all(|why| why.len() < 300), "foreign text is cut short");
+
+    for payload in [json!([]), json!("text"), json!(null), json!({"Records": []}), no_ids] {
+        let answer = scene.answer(payload.clone()).await;
+        assert_eq!(answer.report.ignored.len(), 1, "{payload}");
+        assert!(answer.response.is_ok(), "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_sqs_did_not_make_fails_as_a_whole() {
+    let scene = Scene::new(&[]).await;
+    for records in [json!([{"eventSource": "aws:sqs", "body": "{}"}]), json!([{"eventSource": "aws:sqs"}, 1])]
+    {
+        let answer = scene.answer(json!({"Records": records})).await;
+        let error = answer.response.expect_err(&records.to_string()).to_string();
+        assert!(error.starts_with("not an SQS batch"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_applied_in_time_is_pending_and_verified_at_the_next_delivery() {
+    let settings = Settings { apply_delay: Duration::from_secs(3), ..Settings::default() };
+    let scene = Scene::with(settings, &[("IMDS_VERIFY_SECONDS", "1")]).await;
+    let ids = scene.launch(imdsv1(1));
+    let bodies = [running_event(&ids[0], now()).to_string()];
+
+    let first = scene.answer(batch(&bodies, 1)).await;
+    assert_eq!((outcomes(&first)[0].1, failures(&first)), ("pending", vec!["m0".to_owned()]));
+    let second = scene.answer(batch(&bodies, 2)).await;
+    assert_eq!((outcomes(&second)[0].1, failures(&second)), ("pending", vec!["m0".to_owned()]));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let third = scene.answer(batch(&bodies, 3)).await;
+    assert_eq!((outcomes(&third)[0].1, failures(&third)), ("compliant", vec![]));
+    assert_eq!(scene.calls(MODIFY).len(), 1, "changed once");
+}
+
+#[tokio::test]
+async fn an_instance_named_often_is_handled_once_under_the_first_trigger() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(1));
+    let running = running_event(&ids[0], now()).to_string();
+    let answer = scene.answer(batch(&[running.clone(), launch_event(&ids).to_string(), running], 1)).await;
+    assert_eq!(answer.report.outcomes.len(), 1);
+    assert_eq!(serde_json::to_value(answer.report.outcomes[0].trigger).unwrap(), "launch");
+    assert_eq!(scene.calls(MODIFY).len(), 1);
+}
+
+#[tokio::test]
+async fn its_outcome_decides_the_fate_of_every_record_that_named_it() {
+    let scene = Scene::new(&[("IMDS_MODIFY_RATE", "1000")]).await;
+    let ids = scene.launch(imdsv1(2));
+    scene.sim.inject(Fault::new(FaultKind::Throttle).on(MODIFY).of(&ids[0]));
+    let events = [launch_event(&ids), running_event(&ids[0], now()), running_event(&ids[1], now())];
+    let answer = scene.answer(batch(&events.map(|event| event.to_string()), 1)).await;
+    assert_eq!(answer.report.counts, [("enforced", 1), ("throttled", 1)].into());
+    assert_eq!(failures(&answer), ["m0", "m1"]);
+}

@@ -1,0 +1,18 @@
+//! What the function does about an event, shown with EC2's record of its calls.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod changes;
+mod deliveries;
+mod launches;
+mod refusals;
+#[path = "../support/mod.rs"]
+mod support;
+
+const DESCRIBE: &str = "DescribeInstances";
+
+const MODIFY: &str = "ModifyInstanceMetadataOptions";
+
+fn outcomes(answer: &imds_enforcer::handler::Answer) -> Vec<(String, &'static str)> {
+    let outcomes = answer.report.outcomes.iter();
+    outcomes.map(|report| (report.instance_id.to_string(), report.outcome.as_str())).collect()
+}

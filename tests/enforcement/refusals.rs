@@ -1,0 +1,115 @@
+//! What EC2 refuses, and what is done all the same.
+
+use std::time::Duration;
+
+use ec2_sim::{Fault, FaultKind, Settings};
+use serde_json::json;
+
+use crate::support::*;
+use crate::{DESCRIBE, MODIFY};
+
+const OPTIONAL_AND_2: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2}}"#;
+
+#[tokio::test]
+async fn a_dry_run_asks_ec2_and_changes_nothing() {
+    let scene = Scene::new(&[("IMDS_MODE", "dry-run")]).await;
+    let ids = scene.launch(imdsv1(2));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).of(&ids[1]));
+    let answer = scene.answer(launch_event(&ids)).await;
+    assert_eq!(answer.report.counts, [("denied", 1), ("would-enforce", 1)].into());
+    assert_eq!(answer.response.unwrap()["mode"], "dry-run");
+    assert!(scene.calls(MODIFY).iter().all(|call| call.parameters["DryRun"] == "true"));
+    assert!(ids.iter().all(|id| scene.instance(id).options["HttpTokens"] == "optional"));
+}
+
+#[tokio::test]
+async fn when_describing_is_denied_every_instance_says_so() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(3));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(DESCRIBE));
+    let answer = scene.answer(launch_event(&ids)).await;
+    assert_eq!(answer.report.counts, [("denied", 3)].into());
+    assert!(answer.report.outcomes[0].reasons[0].starts_with("ec2:DescribeInstances was answered"));
+}
+
+#[tokio::test]
+async fn where_the_account_enforces_tokens_optional_is_left_out_and_the_rest_is_sent() {
+    for (enforced, sent) in [(true, "required"), (false, "optional")] {
+        let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
+        let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+        scene.account_region.set_tokens_enforced(enforced);
+        let answer = scene.answer(launch_event(&ids)).await;
+        assert_eq!(answer.report.counts, [("enforced", 1)].into(), "enforced: {enforced}");
+        let options = scene.instance(&ids[0]).options;
+        assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), (sent, "2"));
+        assert_eq!(answer.report.outcomes[0].warnings.len(), usize::from(enforced));
+        assert_eq!(scene.calls("GetInstanceMetadataDefaults").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_ec2_refuses_unforeseen_keeps_no_other_option_back() {
+    let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
+    let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+    scene.account_region.set_tokens_enforced(true);
+    // The function may not ask for the account's defaults, and so cannot tell beforehand.
+    scene.sim.inject(Fault::new(FaultKind::Deny).on("GetInstanceMetadataDefaults"));
+    let answer = scene.answer(launch_event(&ids)).await;
+    let report = serde_json::to_value(&answer.report.outcomes[0]).unwrap();
+    assert_eq!(
+        (&report["outcome"], &report["change"]),
+        (&json!("enforced"), &json!({"HttpPutResponseHopLimit": 2}))
+    );
+    let warning = report["warnings"][1].as_str().unwrap();
+    let expected = "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions was answered UnsupportedOperation";
+    assert!(warning.starts_with(expected), "{warning}");
+    let options = scene.instance(&ids[0]).options;
+    assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), ("required", "2"));
+    assert_eq!(scene.calls(MODIFY).len(), 3, "both, then each alone");
+}
+
+#[tokio::test]
+async fn a_guard_that_denies_optional_tokens_keeps_no_other_option_back() {
+    let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
+    let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).with_parameter("HttpTokens", "optional"));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on("GetInstanceMetadataDefaults"));
+    let answer = scene.answer(launch_event(&ids)).await;
+    let report = &answer.report.outcomes[0];
+    assert_eq!(report.outcome.as_str(), "enforced");
+    assert_eq!(serde_json::to_value(report.change).unwrap(), json!({"HttpPutResponseHopLimit": 2}));
+    let expected = [
+        "whether the account enforces tokens is not known: ec2:GetInstanceMetadataDefaults was answered",
+        "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions was answered UnauthorizedOperation",
+    ];
+    for (warning, expected) in report.warnings.iter().zip(expected) {
+        assert!(warning.starts_with(expected), "{warning}");
+    }
+    assert_eq!((report.warnings.len(), scene.calls(MODIFY).len()), (2, 2), "both, then the rest");
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_verified_when_the_rest_is_not() {
+    let rows = [(FaultKind::Deny, "denied", false), (FaultKind::Throttle, "throttled", true)];
+    for (kind, outcome, comes_again) in rows {
+        let settings = Settings { apply_delay: Duration::from_millis(700), ..Settings::default() };
+        let scene =
+            Scene::with(settings, &[("IMDS_POLICY", OPTIONAL_AND_2), ("IMDS_MODIFY_RATE", "1000")]).await;
+        let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+        let refused =
+            FaultKind::Error { code: "UnsupportedOperation".into(), status: 400, message: "no".into() };
+        scene.sim.inject(Fault::new(refused).on(MODIFY).times(1));
+        scene.sim.inject(Fault::new(kind).on(MODIFY).with_parameter("HttpPutResponseHopLimit", "2"));
+        let bodies = [launch_event(&ids).to_string()];
+        let answer = scene.answer(batch(&bodies, 1)).await;
+        let report = &answer.report.outcomes[0];
+        assert_eq!(report.outcome.as_str(), outcome);
+        assert_eq!(
+            serde_json::to_value(report.change).unwrap(),
+            json!({"HttpTokens": "optional"}),
+            "{outcome}"
+        );
+        assert_eq!(serde_json::to_value(report.state).unwrap(), "applied", "{outcome}: it was verified");
+        assert_eq!(failures(&answer).is_empty(), !comes_again, "{outcome}");
+    }
+}

@@ -1,0 +1,50 @@
+//! A sweep that is cut off again and again.
+
+use std::time::{Duration, Instant};
+
+use ec2_sim::{Ec2Sim, Launch, Settings};
+use serde_json::json;
+
+use crate::support::lambda::Lambda;
+use crate::support::queue::Queue;
+use crate::support::*;
+use crate::{ALONE, MODIFY};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_of_10_000_goes_on_at_its_retries_and_changes_each_once() {
+    let _alone = ALONE.lock().await;
+    let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    account_region.launch(Launch { count: 10_000, ..Launch::default() });
+    sim.take_events();
+    let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "1000")]).await;
+    let mut queue = Queue::new(Duration::ZERO, 100);
+    queue.send(&json!({
+        "version": "0", "source": "imds-enforcer", "detail-type": "Sweep", "account": ACCOUNT, "region": REGION,
+        "time": "2026-03-17T00:59:42Z", "detail": {},
+    }));
+    let (started, mut tries, mut first) = (Instant::now(), 0, None);
+    while let Some(batch) = queue.receive(1) {
+        let answer = lambda.invoke(batch.clone(), Duration::from_secs(5)).await.expect("in time").unwrap();
+        queue.answered(&batch, &answer);
+        first.get_or_insert(lambda.peak_memory());
+        tries += 1;
+    }
+    let (first, last) = (first.unwrap(), lambda.peak_memory());
+    println!(
+        "a sweep of 10000: {tries} tries of 5 s, {:.0?}, {first:.1} MB at first, {last:.1} MB at last",
+        started.elapsed()
+    );
+    assert!(tries > 1, "the deadline was met on the way");
+    assert_eq!((queue.done, queue.done_again, queue.dead.len()), (1, 0, 0));
+    let left =
+        account_region.instances().into_iter().filter(|i| i.options["HttpTokens"] != "required").count();
+    assert_eq!(left, 0);
+    let mut changed: Vec<String> =
+        sim.calls().into_iter().filter(|c| c.action == MODIFY).flat_map(|c| c.instance_ids).collect();
+    changed.sort();
+    let calls = changed.len();
+    changed.dedup();
+    assert_eq!((changed.len(), calls), (10_000, 10_000), "none is changed twice");
+    assert!(last - first < 10.0, "flat: {first:.1} MB, then {last:.1} MB");
+}
