@@ -8,10 +8,10 @@ use crate::actions::{self, Context, Launched};
 use crate::clock::Now;
 use crate::events;
 use crate::fault::Hidden;
-use crate::instance::{Instance, State};
+use crate::instance::{Instance, Key, State};
 use crate::request::{Request, uuid};
 use crate::server::{Shared, lock};
-use crate::world::{Key, Transition, World};
+use crate::world::{Transition, World};
 
 /// One account in one Region. Nothing that is done through it is recorded as a call, is throttled or meets faults;
 /// its events are sent.

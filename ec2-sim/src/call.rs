@@ -7,8 +7,9 @@ use crate::clock::Now;
 use crate::error::ApiError;
 use crate::events;
 use crate::fault::{FaultKind, Hidden};
+use crate::instance::Key;
 use crate::request::{self, Api, Request, uuid};
-use crate::world::{Key, RecordedCall, Transition, World};
+use crate::world::{RecordedCall, Transition, World};
 use crate::xml;
 
 /// What the caller gets.

@@ -5,9 +5,8 @@ use time::OffsetDateTime;
 
 use crate::clock;
 use crate::error::ApiError;
-use crate::instance::{Instance, OPTIONS, State};
+use crate::instance::{Instance, Key, OPTIONS, State};
 use crate::request::{Request, uuid};
-use crate::world::Key;
 
 /// EventBridge's envelope.
 fn envelope(

@@ -8,6 +8,9 @@ use time::OffsetDateTime;
 use crate::error::ApiError;
 use crate::xml::Xml;
 
+/// Account and Region.
+pub type Key = (String, String);
+
 /// Options by name, as the API spells both; a hop limit is digits.
 pub type Options = BTreeMap<String, String>;
 

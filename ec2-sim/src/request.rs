@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::ApiError;
-use crate::session::{Role, Session, Sessions};
+use crate::session::{Role, Session, Sessions, is_account};
 
 /// The account of callers whose access key is not an account id.
 pub const DEFAULT_ACCOUNT: &str = "111122223333";
@@ -135,11 +135,6 @@ impl Request {
 /// The form-encoded parameters in the body of a call.
 pub fn parameters(body: &[u8]) -> BTreeMap<String, String> {
     form_urlencoded::parse(body).into_owned().collect()
-}
-
-/// Whether the text is the id of an account: 12 digits.
-pub fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// A random UUID, for what is never looked up.

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::request::is_account;
-
 /// The longest ARN of a role: STS API reference, AssumeRole.
 const LONGEST_ARN: usize = 2048;
 
@@ -51,6 +49,11 @@ impl Role {
         self.arn.hash(&mut hasher);
         format!("AROA{}", characters(&mut fastrand::Rng::with_seed(hasher.finish()), 17))
     }
+}
+
+/// Whether the text is the id of an account: 12 digits.
+pub fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Whether the text is so long, of the letters, digits and signs that IAM allows in names.

@@ -12,12 +12,9 @@ use crate::clock::Now;
 use crate::error::ApiError;
 use crate::events;
 use crate::fault::Fault;
-use crate::instance::{Instance, OPTIONS, Options, State};
+use crate::instance::{Instance, Key, OPTIONS, Options, State};
 use crate::session::Sessions;
 use crate::settings::Settings;
-
-/// Account and Region.
-pub type Key = (String, String);
 
 /// A call as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

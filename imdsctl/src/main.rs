@@ -1,5 +1,6 @@
 //! The operator's command line.
 
+mod clock;
 mod demo;
 mod exit;
 mod explain;
@@ -9,7 +10,6 @@ use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
-use time::OffsetDateTime;
 
 /// Bring EC2 instances to the metadata options that a policy requires, IMDSv2 above all.
 ///
@@ -63,9 +63,4 @@ impl<W: Write> Write for UntilClosed<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is the edge")]
-fn now() -> OffsetDateTime {
-    OffsetDateTime::now_utc()
 }

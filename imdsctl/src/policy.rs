@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use imds_core::policy::Policy;
 
+use crate::clock;
 use crate::exit::Exit;
 
 /// What to do with policies.
@@ -27,7 +28,7 @@ pub enum Command {
 pub fn run(command: &Command, out: &mut impl Write) -> Result<Exit> {
     match command {
         Command::Check { file } => {
-            for line in read(file)?.summary(crate::now()) {
+            for line in read(file)?.summary(clock::now()) {
                 writeln!(out, "{line}")?;
             }
         }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{HopLimit, OptionName, OptionValue};
+use super::name::OptionName;
+use super::value::{HopLimit, OptionValue};
 
 /// What the policy demands of one option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

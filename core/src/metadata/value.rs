@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::OptionName;
+use super::name::OptionName;
 
 /// Whether IMDS answers without a session token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -18,7 +18,7 @@ pub enum HttpTokens {
 }
 
 impl HttpTokens {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         match text {
             "required" => Some(Self::Required),
             "optional" => Some(Self::Optional),
@@ -39,7 +39,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         match text {
             "disabled" => Some(Self::Disabled),
             "enabled" => Some(Self::Enabled),
@@ -76,7 +76,7 @@ impl HopLimit {
         self.0
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let plain = text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
         text.parse().ok().filter(|_| plain).and_then(Self::new)
     }
@@ -95,6 +95,21 @@ pub enum OptionValue {
     HttpProtocolIpv6(Switch),
     /// See [`OptionName::InstanceMetadataTags`].
     InstanceMetadataTags(Switch),
+}
+
+impl OptionName {
+    /// The value of this option that `text` spells, as in a tag or in EC2's answers; `None` when it is none.
+    ///
+    /// A hop limit is plain ASCII digits without sign, blanks or leading zeros.
+    pub fn parse(self, text: &str) -> Option<OptionValue> {
+        match self {
+            Self::HttpTokens => HttpTokens::parse(text).map(OptionValue::HttpTokens),
+            Self::HttpEndpoint => Switch::parse(text).map(OptionValue::HttpEndpoint),
+            Self::HttpPutResponseHopLimit => HopLimit::parse(text).map(OptionValue::HttpPutResponseHopLimit),
+            Self::HttpProtocolIpv6 => Switch::parse(text).map(OptionValue::HttpProtocolIpv6),
+            Self::InstanceMetadataTags => Switch::parse(text).map(OptionValue::InstanceMetadataTags),
+        }
+    }
 }
 
 impl OptionValue {

@@ -12,22 +12,28 @@ use super::{Policy, document, json};
 use crate::metadata::{OptionName, OptionValue, Requirement};
 use serde::Deserialize;
 
-pub(super) fn parse(text: &str) -> Result<Policy, PolicyErrors> {
-    let not_json = |error: serde_json::Error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        // The place need not be said twice.
-        let text = error.to_string();
-        let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
-        PolicyErrors(vec![PolicyError { place, problem: format!("not JSON: {what}") }])
-    };
-    let (value, repeated) = json::read(text).map_err(not_json)?;
-    let mut check = Check { errors: Vec::new() };
-    repeated.iter().for_each(|place| check.fail(place, "is there twice: leave one of them"));
-    let policy = match Part::<Document>::deserialize(value) {
-        Ok(document) => check.policy(document),
-        Err(error) => return Err(not_json(error)),
-    };
-    if check.errors.is_empty() { Ok(policy) } else { Err(PolicyErrors(check.errors)) }
+impl Policy {
+    /// Reads a policy document (JSON).
+    ///
+    /// # Errors
+    /// Everything that is wrong with the document, each with its place; trying again changes nothing.
+    pub fn parse(document: &str) -> Result<Self, PolicyErrors> {
+        let not_json = |error: serde_json::Error| {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            // The place need not be said twice.
+            let text = error.to_string();
+            let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+            PolicyErrors(vec![PolicyError { place, problem: format!("not JSON: {what}") }])
+        };
+        let (value, repeated) = json::read(document).map_err(not_json)?;
+        let mut check = Check { errors: Vec::new() };
+        repeated.iter().for_each(|place| check.fail(place, "is there twice: leave one of them"));
+        let policy = match Part::<Document>::deserialize(value) {
+            Ok(document) => check.policy(document),
+            Err(error) => return Err(not_json(error)),
+        };
+        if check.errors.is_empty() { Ok(policy) } else { Err(PolicyErrors(check.errors)) }
+    }
 }
 
 /// Walks the document and collects what is wrong; what its methods return counts only if nothing was.

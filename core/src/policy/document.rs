@@ -267,3 +267,13 @@ expected! {
     DateText: "a date such as 2027-03-31",
     Days: "a whole number from 1 to 3650",
 }
+
+#[cfg(feature = "schema")]
+impl super::Policy {
+    /// The JSON Schema of the policy document.
+    pub fn schema() -> Value {
+        let mut schema = schemars::schema_for!(Document);
+        schema.insert("title".to_owned(), "imds-enforcer policy".into());
+        schema.to_value()
+    }
+}

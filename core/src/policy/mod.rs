@@ -101,14 +101,6 @@ impl Default for TagRules {
 }
 
 impl Policy {
-    /// Reads a policy document (JSON).
-    ///
-    /// # Errors
-    /// Everything that is wrong with the document, each with its place; trying again changes nothing.
-    pub fn parse(document: &str) -> Result<Self, PolicyErrors> {
-        check::parse(document)
-    }
-
     /// Whether a change of the tag with this key can change a decision.
     pub fn reads_tag(&self, key: &str) -> bool {
         let shows_tags = Requirement::Exactly(OptionValue::InstanceMetadataTags(Switch::Enabled));
@@ -130,14 +122,6 @@ impl Policy {
             .into_iter()
             .chain(rules)
             .any(|all| all.get(&requirement.name()) == Some(&requirement))
-    }
-
-    /// The JSON Schema of the policy document.
-    #[cfg(feature = "schema")]
-    pub fn schema() -> serde_json::Value {
-        let mut schema = schemars::schema_for!(document::Document);
-        schema.insert("title".to_owned(), "imds-enforcer policy".into());
-        schema.to_value()
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, Context};
+use super::context::{Answer, Context};
 use crate::clock;
 use crate::error::ApiError;
 use crate::request::Request;

@@ -1,6 +1,6 @@
 //! GetInstanceMetadataDefaults and ModifyInstanceMetadataDefaults.
 
-use super::{Answer, Context};
+use super::context::{Answer, Context};
 use crate::error::ApiError;
 use crate::xml::Xml;
 

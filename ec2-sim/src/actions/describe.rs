@@ -1,7 +1,7 @@
 //! DescribeInstances.
 
+use super::context::{Answer, Context};
 use super::filter::{self, Filter};
-use super::{Answer, Context};
 use crate::clock;
 use crate::error::ApiError;
 use crate::instance::Instance;

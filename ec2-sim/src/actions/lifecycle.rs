@@ -1,6 +1,6 @@
 //! StartInstances, StopInstances and TerminateInstances.
 
-use super::{Answer, Context};
+use super::context::{Answer, Context};
 use crate::error::ApiError;
 use crate::world::Transition;
 use crate::xml::Xml;

@@ -1,11 +1,11 @@
 //! ModifyInstanceMetadataOptions.
 
-use super::{Answer, Context};
+use super::context::{Answer, Context};
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::events;
-use crate::instance::{Instance, OPTIONS, Options, State, check_option};
-use crate::world::{Account, Key, World};
+use crate::instance::{Instance, Key, OPTIONS, Options, State, check_option};
+use crate::world::{Account, World};
 use crate::xml::Xml;
 
 pub fn modify(context: &mut Context<'_>) -> Answer {

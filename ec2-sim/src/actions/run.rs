@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use super::{Answer, Context, describe};
+use super::context::{Answer, Context};
+use super::describe;
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::events;
-use crate::instance::{Instance, OPTIONS, Options, State, check_option, check_tags};
+use crate::instance::{Instance, Key, OPTIONS, Options, State, check_option, check_tags};
 use crate::request::Request;
-use crate::world::{Key, World};
+use crate::world::World;
 
 /// What is launched.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Answer, Context};
+use super::context::{Answer, Context};
 use crate::error::ApiError;
 use crate::events;
 use crate::xml::Xml;

@@ -18,6 +18,7 @@ use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
 use serde_json::{Value, json};
 
+use crate::clock;
 use crate::exit::Exit;
 use fleet::{FLEET, Member, POLICY};
 
@@ -48,7 +49,7 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
 
     let outcomes = RefCell::new(Vec::new());
     let on_report = |outcome: &InstanceOutcome| outcomes.borrow_mut().push(outcome.clone());
-    let deadline = Deadline::new(crate::now(), Duration::from_secs(60));
+    let deadline = Deadline::new(clock::now(), Duration::from_secs(60));
     let answer = handler::answer(&enforcer(&sim)?, sqs_batch(&events), deadline, &on_report).await;
     let response = answer.response.context("the function failed")?;
     let settled = response == json!({"batchItemFailures": []});

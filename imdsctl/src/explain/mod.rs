@@ -8,14 +8,15 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use imds_core::decide::{Decision, Facts, Verdict, decide};
+use imds_core::decide::{Facts, Verdict, decide};
 use imds_core::ids::{AccountId, Region};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::clock;
 use crate::exit::Exit;
 use crate::policy;
-use read::Described;
+use print::Explained;
 
 /// Say what a policy would do to instances, and why, without asking AWS.
 ///
@@ -52,16 +53,10 @@ fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
         .map_err(|_| "it must be a time such as 2027-03-31T12:00:00Z".to_owned())
 }
 
-/// An instance and what was decided on it.
-struct Explained {
-    described: Described,
-    decision: Decision,
-}
-
 /// Runs `imdsctl explain`.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
     let policy = policy::read(&arguments.policy)?;
-    let now = arguments.now.unwrap_or_else(crate::now);
+    let now = arguments.now.unwrap_or_else(clock::now);
     let mut explained = Vec::new();
     for described in read::read(arguments.instances.as_deref())? {
         let place = &described.place;

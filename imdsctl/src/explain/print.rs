@@ -4,13 +4,19 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use imds_core::decide::Verdict;
+use imds_core::decide::{Decision, Verdict};
 use imds_core::metadata::MetadataOptions;
 use serde::Serialize;
 
-use super::Explained;
+use super::read::Described;
 
 const WARNING: Style = AnsiColor::Yellow.on_default();
+
+/// An instance and what was decided on it.
+pub struct Explained {
+    pub described: Described,
+    pub decision: Decision,
+}
 
 /// One entry of `--json`.
 #[derive(Serialize)]

@@ -1,0 +1,54 @@
+//! A call being carried out.
+
+use crate::clock::Now;
+use crate::error::ApiError;
+use crate::fault::Hidden;
+use crate::instance::Key;
+use crate::request::Request;
+use crate::world::{Account, World};
+use crate::xml::Xml;
+
+/// What an action answers.
+pub type Answer = Result<Xml, ApiError>;
+
+/// A call being carried out.
+pub struct Context<'w> {
+    pub world: &'w mut World,
+    pub request: &'w Request,
+    pub key: Key,
+    pub now: Now,
+    /// Instances that are not shown to this call.
+    pub hidden: &'w Hidden,
+}
+
+impl Context<'_> {
+    pub fn account(&mut self) -> &mut Account {
+        self.world.account(&self.key)
+    }
+
+    /// Whether the call finds the instance.
+    pub fn shows(&mut self, id: &str) -> bool {
+        let now = self.now.instant;
+        !self.hidden.has(id) && self.account().find(id).is_some_and(|instance| instance.visible_from <= now)
+    }
+
+    /// Checks ids for their form, then that they are there.
+    pub fn check_ids(&mut self, ids: &[String]) -> Result<(), ApiError> {
+        if let Some(id) = ids.iter().find(|id| !is_instance_id(id)) {
+            return Err(ApiError::malformed_id(id));
+        }
+        let unknown: Vec<String> = ids.iter().filter(|id| !self.shows(id)).cloned().collect();
+        if unknown.is_empty() { Ok(()) } else { Err(ApiError::not_found(&unknown)) }
+    }
+
+    /// Ends the call here if it is a dry run. What comes before is what EC2 checks of a dry run as well.
+    pub fn end_if_dry_run(&self) -> Result<(), ApiError> {
+        if self.request.flag("DryRun") { Err(ApiError::dry_run()) } else { Ok(()) }
+    }
+}
+
+fn is_instance_id(id: &str) -> bool {
+    id.strip_prefix("i-").is_some_and(|hex| {
+        matches!(hex.len(), 8 | 17) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
