@@ -68,7 +68,7 @@ async fn serve() -> ExitCode {
 
 async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> Result<Value, HandlerError> {
     let start = now();
-    enforcer.invoked_as(&event.context.invoked_function_arn);
+    enforcer.clients().invoked_as(&event.context.invoked_function_arn);
     let LambdaEvent { payload, context } = event;
     let metrics = RefCell::new(Metrics::default());
     // What cannot be written to the log cannot be complained about either; the work is done all the same.
@@ -80,11 +80,9 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
     let deadline = Deadline::new(start, allowed(context.deadline, start));
     let answer = answer(enforcer, payload, deadline, &on_report).await;
     let mut metrics = metrics.into_inner();
-    enforcer
-        .take_counts()
-        .await
-        .into_iter()
-        .for_each(|(account_region, counts)| metrics.add_calls(&account_region, counts));
+    for (account_region, counts) in enforcer.clients().take_counts().await {
+        metrics.add_calls(&account_region, counts);
+    }
     answer.swept.into_iter().for_each(|account_region| metrics.add_sweep(account_region));
     let _ = log().metrics(enforcer.mode(), &metrics, level);
     let _ = log().done(&answer.report);

@@ -14,13 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use imds_core::call_error::Call;
 use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::outcome::{InstanceOutcome, Mode};
 use imds_core::policy::Policy;
 use imds_core::selector::InstanceSelector;
 
-use crate::aws::call_counts::Count;
 use crate::aws::clients::RegionClients;
 use crate::deadline::Deadline;
 use reconciler::Reconciler;
@@ -67,14 +65,9 @@ impl Enforcer {
         &self.policy
     }
 
-    /// The calls to EC2 since this was last asked for, where there were any.
-    pub async fn take_counts(&self) -> Vec<(AccountRegion, BTreeMap<Call, Count>)> {
-        self.clients.take_counts().await
-    }
-
-    /// Takes the ARN of the function, as [`RegionClients::invoked_as`] does.
-    pub fn invoked_as(&self, function_arn: &str) {
-        self.clients.invoked_as(function_arn);
+    /// The clients through which it reaches EC2.
+    pub fn clients(&self) -> &RegionClients {
+        &self.clients
     }
 
     /// Takes the deliveries, in whatever order and however often they come, to the end of the path. `on_report` takes what
