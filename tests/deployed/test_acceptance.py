@@ -9,7 +9,7 @@ from cloud import BUILT, Cloud
 from ec2_words import instances, launch, options
 from processes import ROOT, until
 
-CHECKS = ["deployment", "launch", "drift", "sweep", "alarms", "redrive"]
+CHECKS = ["deployment", "rules", "launch", "drift", "sweep", "alarms", "redrive"]
 
 
 def command(cloud: Cloud, *arguments: str) -> list[str]:

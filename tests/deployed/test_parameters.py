@@ -15,7 +15,7 @@ ROLE_REGION = "must be one of MemberRegions"
 
 def create(cloud: Cloud, parameters: dict[str, str]):
     """Creates a stack with the template's parameters and rules, and next to nothing in it, in us-east-1."""
-    template = {section: load("TEMPLATE_JSON")[section] for section in ("Parameters", "Rules")}
+    template = {section: load("TEMPLATE_JSON")[section] for section in ("Parameters", "Mappings", "Rules")}
     template["Resources"] = {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}
     cloudformation = cloud.client("cloudformation")
     cloudformation.create_stack(
@@ -52,6 +52,8 @@ def test_what_fits_together_is_created(cloud, parameters):
         (HUB | {"MemberRegions": "us-east-1,eu-west-1", "RoleRegion": "ap-south-1"}, ROLE_REGION),
         (HUB | {"RoleRegion": "eu-west-1"}, ROLE_REGION),
         (HUB | {"TargetUnits": "ou-ab12-11111111,everything"}, "TargetUnits"),
+        (HUB | {"TargetUnits": "ou-ab12-11111111,"}, BOTH_OR_NEITHER),
+        ({"HopLimitCeiling": "9"}, "HopLimitCeiling"),
         ({"IamPath": "platform"}, "IamPath"),
         ({"NamePrefix": "x" * 33}, "NamePrefix"),
         ({"MemberAlarmTopicArn": "alarms"}, "MemberAlarmTopicArn"),

@@ -127,5 +127,5 @@ def test_a_new_version_brings_a_new_policy(stacks, tmp_path):
         each.wait_until_enforced(instance_id)
         limits[each.account] = options(each.ec2, instance_id)["HttpPutResponseHopLimit"]
     assert limits == {MEMBER: 3, ACCOUNT: 9}
-    versions = stack.client("lambda").list_layer_versions(LayerName="PolicyLayer")["LayerVersions"]
+    versions = stack.client("lambda").list_layer_versions(LayerName=f"{NAME}-policy")["LayerVersions"]
     assert len(versions) == 1, "the former version is deleted"
