@@ -15,7 +15,7 @@ deploy it, run "sam build" and "sam deploy --guided". To try it without an AWS
 account:
 
   imdsctl demo                 the same code on a simulated EC2
-  sam local invoke Enforcer    the function in a container (see README.md)
+  sam local invoke Enforcer    the function in a container (see docs/local.md)
 
 Usage: imds-enforcer [--help | --version]
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ec2_sim::{Fault, FaultKind, Settings};
+use ec2_sim::{Fault, FaultKind, Launch, Settings};
 use serde_json::json;
 
 use crate::support::*;
@@ -85,7 +85,25 @@ async fn a_guard_that_denies_optional_tokens_keeps_no_other_option_back() {
     for (warning, expected) in report.warnings.iter().zip(expected) {
         assert!(warning.starts_with(expected), "{warning}");
     }
-    assert_eq!((report.warnings.len(), scene.calls(MODIFY).len()), (2, 2), "both, then the rest");
+    assert_eq!((report.warnings.len(), scene.calls(MODIFY).len()), (2, 3), "both, then each alone");
+}
+
+#[tokio::test]
+async fn a_ceiling_that_denies_a_hop_limit_of_a_tag_keeps_tokens_not_optional() {
+    const POLICY: &str =
+        r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": {"atMost": 5}}}"#;
+    let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
+    let tag = ("imds:HttpPutResponseHopLimit".to_owned(), "5".to_owned());
+    let ids = scene.launch(Launch { tags: vec![tag], ..imdsv1(1) });
+    // The template's HopLimitCeiling, at 3.
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).with_parameter("HttpPutResponseHopLimit", "5"));
+    let answer = scene.answer(launch_event(&ids)).await;
+    let report = &answer.report.outcomes[0];
+    assert_eq!(report.outcome.as_str(), "denied", "the hop limit is not as required");
+    assert_eq!(serde_json::to_value(report.change).unwrap(), json!({"HttpTokens": "required"}));
+    assert_eq!(serde_json::to_value(report.state).unwrap(), "applied", "it was verified");
+    let options = scene.instance(&ids[0]).options;
+    assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), ("required", "1"));
 }
 
 #[tokio::test]

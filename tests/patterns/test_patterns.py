@@ -232,7 +232,7 @@ def stack_instance(status: str, stack_set: str = "s-members") -> dict:
     ("event", "expected"),
     [
         (stack_instance("FAILED"), True),
-        (stack_instance("CANCELLED"), True),
+        (stack_instance("CANCELLED"), False),
         (stack_instance("INOPERABLE"), True),
         (stack_instance("SUCCEEDED"), False),
         (stack_instance("RUNNING"), False),

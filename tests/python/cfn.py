@@ -66,6 +66,8 @@ class Filled:
         match value:
             case {"Fn::Join": [str(separator), list(items)]} if all(isinstance(item, str) for item in items):
                 return separator.join(items)
+            case {"Fn::FindInMap": [str(name), str(key), str(attribute)]}:
+                return self.template["Mappings"][name][key][attribute]
             case {"Fn::Split": [str(separator), str(text)]}:
                 return text.split(separator)
             case {"Fn::Select": [index, list(items)]}:

@@ -20,15 +20,19 @@ def key_holds(operator: str, wanted, present) -> bool:
             return not key_holds("ArnLike", wanted, present)
         case "ForAnyValue:StringLike":
             return any(matches(value, pattern) for value in as_list(present or []) for pattern in as_list(wanted))
-        case "NumericGreaterThan":
-            return present is not None and float(present) > float(wanted)
         case "ArnLike":
-            return present is not None and any(matches(present, pattern) for pattern in as_list(wanted))
+            return present is not None and any(matches_arn(present, pattern) for pattern in as_list(wanted))
         case "ForAllValues:StringEquals":
             return all(value in as_list(wanted) for value in as_list(present or []))
         case "Null":
             return (present is None) == (wanted == "true")
     raise AssertionError(f"an operator that is not known here: {operator}")
+
+
+def matches_arn(arn: str, pattern: str) -> bool:
+    """Part by part: a wildcard crosses no colon but in the last one."""
+    parts, patterns = arn.split(":", 5), pattern.split(":", 5)
+    return len(parts) == len(patterns) and all(map(matches, parts, patterns))
 
 
 def matches(text: str, pattern: str) -> bool:

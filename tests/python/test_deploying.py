@@ -3,10 +3,12 @@
 Linters do not see these: the services themselves refuse, or do harm and say nothing. Each row names its source.
 """
 
+import json
 import re
 
 import pytest
 from cfn import Filled, as_list, attribute, load
+from processes import ROOT
 
 HUB = {
     "OrganizationId": "o-abcdefghij",
@@ -96,6 +98,16 @@ def test_a_member_alarms_to_a_topic_of_its_own_region(region, named):
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == [f"arn:aws:sns:{region}:111122223333:alarms"], name
     assert not any("AlarmActions" in alarm for alarm in member(region).of_type("AWS::CloudWatch::Alarm").values())
+
+
+def test_the_documented_topic_policy_admits_what_is_sent():
+    """EventBridge supports no condition in the policy of a topic: with one, every message is refused."""
+    text = (ROOT / "docs" / "organization.md").read_text()
+    statements = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])["Statement"]
+    services = {s["Principal"]["Service"]: s for s in statements}
+    assert services.keys() == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
+    assert "Condition" not in services["events.amazonaws.com"]
+    assert services["cloudwatch.amazonaws.com"]["Condition"].keys() == {"StringEquals"}
 
 
 def test_a_failed_stack_of_a_member_is_told():

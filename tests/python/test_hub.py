@@ -110,7 +110,7 @@ def test_hub_and_members_agree_on_every_name(prefix, path):
 
     (bus,) = ours.of_type("AWS::Events::EventBus").values()
     assert bus["Name"] == prefix
-    condition = statements_of_bus(ours)["Members"]["Condition"]
+    condition = statements_of_bus(ours)[f"{prefix}-Members"]["Condition"]
     forwarding = theirs.of_type("AWS::IAM::Role")["ForwardRole"]["Path"]
     assert condition["ArnLike"]["aws:PrincipalArn"] == f"arn:aws:iam::*:role{forwarding}*"
     forwarded = {s for rule in theirs.of_type("AWS::Events::Rule").values() for s in rule["EventPattern"]["source"]}
@@ -126,6 +126,7 @@ def test_the_stack_set_passes_on_what_hub_and_members_share():
     shared = hub().template["Parameters"].keys() & load("MEMBER_JSON")["Parameters"].keys()
     assert shared >= {"NamePrefix", "IamPath", "PermissionsBoundaryArn", "AllowLoosening", "SweepSchedule"}
     given = {name: f"given-{name}" for name in shared - {"AlarmTopicArn", "OrganizationId", "RoleRegion"}}
+    given["HopLimitCeiling"] = "5"
     (stack_set,) = hub(**given).of_type("AWS::CloudFormation::StackSet").values()
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in stack_set["Parameters"]}
     assert {name: parameters[name] for name in given} == given
@@ -354,3 +355,27 @@ def test_rules_send_to_the_hub_alone_and_the_schedule_sweeps_alone():
     assert not is_allowed(schedules, "events:PutEvents", bus, sweep)
     assert not is_allowed(schedules, "events:PutEvents", own, sweep | {"events:source": ["something"]})
     assert not is_allowed(schedules, "events:PutEvents", own, {})
+
+
+def test_two_hubs_of_other_prefixes_meet_nowhere():
+    """Names and ids that CloudFormation does not generate, of both templates: each is another with another prefix."""
+
+    def given(filled: Filled) -> set[str]:
+        keys = re.compile(r"(Name|StatementId)$")
+        named = (v for r in filled.resources.values() for k, v in r["Properties"].items() if keys.search(k))
+        return {str(value) for value in named} - {"run", "enforce", "forward", "sweep"}
+
+    def names(prefix: str) -> set[str]:
+        alarms = {a["MetricName"] for a in hub().of_type("AWS::CloudWatch::Alarm").values()}
+        both = given(hub(NamePrefix=prefix)) | given(member(NamePrefix=prefix))
+        return {name for name in both - alarms if "AWS::StackName" not in name and "Ref" not in name}
+
+    one, other = names("imds-enforcer"), names("staging")
+    assert len(one) >= 5 and not {name for name in one & other if not name.startswith("s-")}
+
+
+def test_what_cannot_change_later_says_so():
+    """CloudFormation cannot replace what has a name: a stack set would fail in every account."""
+    for name in ("NamePrefix", "IamPath", "RoleRegion"):
+        text = load("TEMPLATE_JSON")["Parameters"][name]["Description"]
+        assert re.search(r"Do not change it( in a hub)? later", text), name

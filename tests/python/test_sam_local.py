@@ -7,8 +7,9 @@ from ipaddress import ip_network
 import pytest
 import sample_events
 from conftest import ec2_client
+from documents import Commands, commands
 from ec2_words import options, running, wait_for_state
-from processes import ROOT, Ec2Sim, settings
+from processes import ROOT, Ec2Sim, free_port, settings, until
 
 
 def bridge() -> str:
@@ -36,7 +37,7 @@ def run(command: list) -> subprocess.CompletedProcess:
 
 
 def sam_local(function: str, event: dict, tmp_path, sim: Ec2Sim, log: str, mode: str | None = "enforce") -> dict:
-    """What the function answers to the event; its EC2 is the simulator. Without a mode, the template's default holds."""
+    """What the function answers to the event; its EC2 is the simulator. No mode: the template's default."""
     (tmp_path / "event.json").write_text(json.dumps(event))
     port = sim.url.rsplit(":", 1)[1]
     variables = {function: {"AWS_ENDPOINT_URL_EC2": f"http://host.docker.internal:{port}"}}
@@ -84,3 +85,14 @@ def test_nothing_is_changed_unless_the_mode_says_so(sim, tmp_path):
 def test_an_event_of_something_else(sim, tmp_path):
     answer = sam_local("Enforcer", json.loads(sample_events.text("s3-unrelated")), tmp_path, sim, "batch done")
     assert answer["counts"] == {} and len(answer["ignored"]) == 1
+
+
+def test_the_commands_of_the_documentation(start):
+    server, client = commands("docs/local.md", "The function in a container")
+    # The image is there already, and a registry may be out of reach.
+    skip = {"sam local invoke": "sam local invoke --skip-pull-image"}
+    instead = {"172.17.0.1": bridge(), "4566": str(free_port())} | skip
+    sim = start(Commands, server, instead)
+    until("ec2-sim", lambda: "listens on" in sim.output())
+    printed = start(Commands, client, instead).succeeded(within=180)
+    assert '"outcome":"enforced"' in printed, printed

@@ -1,5 +1,7 @@
 """What an organization without a hub deploys: stackset/standalone.yaml, and the script that uploads its code."""
 
+import base64
+import hashlib
 import io
 import json
 import os
@@ -288,16 +290,16 @@ class Package:
             command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=120
         )
 
-    def __call__(self, *arguments: str, exit_code: int = 0) -> subprocess.CompletedProcess:
+    def __call__(self, *arguments: str, exit_code: int = 0, regions=REGIONS) -> subprocess.CompletedProcess:
         """Runs it with the test's buckets, build and policy."""
-        given = [self.prefix, ",".join(REGIONS), "--build-dir", str(self.build), "--policy", str(self.policy)]
+        given = [self.prefix, ",".join(regions), "--build-dir", str(self.build), "--policy", str(self.policy)]
         ended = self.run(*given, *arguments)
         assert ended.returncode == exit_code, ended.stderr
         return ended
 
-    def version(self, *arguments: str) -> str:
+    def version(self, *arguments: str, regions=REGIONS) -> str:
         """The version that it uploads."""
-        return re.search("^# CodeVersion ([0-9a-f]{16}),", self(*arguments).stdout)[1]
+        return re.search("^# CodeVersion ([0-9a-f]{16}),", self(*arguments, regions=regions).stdout)[1]
 
     def aws(self, *arguments: str) -> str:
         ended = subprocess.run(
@@ -309,7 +311,19 @@ class Package:
 
 PLAYED_AWS = """#!/bin/sh
 echo "$*" >> calls
-case "$*" in
+all="$*"
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --bucket) bucket="$2" ;;
+        --key) key="$2" ;;
+        --body) body="$2" ;;
+        --if-none-match) shift ;;
+    esac
+    last="$1"
+    shift
+done
+case "$all" in
+    --version) echo "${CLI:-aws-cli/2.17.34 Python/3.11.9 Darwin/23.6.0 exe/x86_64}" ;;
     sts*) echo "111122223333 arn:aws:iam::111122223333:user/u" ;;
     *--expected-bucket-owner\\ 444455556666*)
         echo "An error occurred (403) when calling the HeadBucket operation: Forbidden" >&2
@@ -317,20 +331,32 @@ case "$*" in
         ;;
     *head-bucket*) echo "${PLACE:-None}" ;;
     *head-object*)
-        echo "An error occurred ${MISSING:-(404)} when calling the HeadObject operation" >&2
-        exit 254
+        if [ ! -f "uploaded/$bucket/$key" ]; then
+            echo "An error occurred ${MISSING:-(404)} when calling the HeadObject operation" >&2
+            exit 254
+        fi
+        # Not asked for, or uploaded without one: S3 answers without it.
+        case "$all" in
+            *--checksum-mode\\ ENABLED*) cat "checksums/$bucket/$key" 2> /dev/null || echo None ;;
+            *) echo None ;;
+        esac
         ;;
+    *get-object*) cp "uploaded/$bucket/$key" "$last" ;;
     *put-object*)
-        while [ $# -gt 0 ]; do
-            case "$1" in
-                --bucket) bucket="$2" ;;
-                --key) key="$2" ;;
-                --body) body="$2" ;;
-            esac
-            shift
-        done
-        mkdir -p "uploaded/$bucket/$(dirname "$key")"
+        mkdir -p "uploaded/$bucket/$(dirname "$key")" "checksums/$bucket/$(dirname "$key")"
         cp "$body" "uploaded/$bucket/$key"
+        case "$all" in
+            *--checksum-algorithm\\ SHA256*)
+                openssl dgst -sha256 -binary "$body" | base64 > "checksums/$bucket/$key"
+                ;;
+        esac
+        ;;
+    *describe-stack-set*)
+        if [ -z "$STACK_SET" ]; then
+            echo "An error occurred (StackSetNotFoundException) when calling the DescribeStackSet operation" >&2
+            exit 254
+        fi
+        printf '%b\\n' "$STACK_SET"
         ;;
     *presign*) echo "https://bucket.s3.amazonaws.com/key?X-Amz-Signature=x" ;;
 esac
@@ -347,18 +373,28 @@ def package(tmp_path, moto) -> Package:
     return Package(tmp_path, moto.url)
 
 
-def commands(text: str) -> dict[str, list[str]]:
-    """The arguments of the AWS CLI in a shell's text, by operation."""
+def commands(text: str) -> list[list[str]]:
+    """The arguments of the AWS CLI in the text that the script prints."""
     words = shlex.split(text.replace("\\\n", ""), comments=True)
     starts = [index for index, word in enumerate(words) if word == "aws"] + [len(words)]
     found = [words[start + 1 : end] for start, end in zip(starts, starts[1:], strict=False)]
-    by_operation = {arguments[1]: arguments for arguments in found}
-    assert len(by_operation) == len(found)
-    return by_operation
+    assert [arguments[1] for arguments in found] == [
+        "create-stack-set",
+        "create-stack-instances",
+        # A pilot, and all.
+        "update-stack-set",
+        "update-stack-set",
+        "list-stack-instances",
+    ]
+    return found
+
+
+def option(arguments: list[str], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
 
 
 def parameters_of(arguments: list[str]) -> dict[str, object]:
-    given = json.loads(arguments[arguments.index("--parameters") + 1])
+    given = json.loads(option(arguments, "--parameters"))
     return {p["ParameterKey"]: p.get("ParameterValue", p.get("UsePreviousValue")) for p in given}
 
 
@@ -443,6 +479,88 @@ def test_missing_buckets_are_named_with_the_commands_that_create_them(package):
         assert is_allowed(statements, action, f"{bucket}/{key}", context) is expected, (action, key, context)
 
 
+def documented_policy(package: Package) -> list[dict]:
+    """The statements of the bucket policy in the help. The evaluator knows no Bool."""
+    policy = re.search(r"^    (\{.*^    \})$", package.run("--help").stdout, re.S | re.M)[1]
+    return json.loads(policy.replace('"Bool"', '"StringEquals"'))["Statement"]
+
+
+@pytest.mark.parametrize("action", ["DeleteObject", "DeleteObjectVersion", "ReplicateObject", "ReplicateDelete"])
+def test_a_version_cannot_be_removed_to_make_room_for_another(package, action):
+    """If-None-Match holds for a key whose object is deleted; a replica overwrites without PutObject."""
+    administrator = [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]
+    bucket = "arn:aws:s3:::BUCKET_PREFIX-REGION"
+    for key, expected in (("KEY/v/policy.zip", False), ("KEY/standalone-1.yaml", False), ("other/policy.zip", True)):
+        statements = [*administrator, *documented_policy(package)]
+        assert is_allowed(statements, f"s3:{action}", f"{bucket}/{key}", {}) is expected, key
+    assert "must change the bucket policy first" in " ".join(package.run("--help").stdout.split())
+
+
+@pytest.mark.parametrize("checksum", ["of other content", "missing"])
+def test_what_a_bucket_has_must_be_the_same_content(package, checksum):
+    package.play_aws()
+    version = package.version(regions=["us-east-1"])
+    place = f"{package.prefix}-us-east-1/imds-enforcer/{version}/policy.zip"
+    checksums = package.folder / "checksums" / place
+    if checksum == "missing":
+        # Nobody vouches for it.
+        checksums.unlink()
+    else:
+        checksums.write_text(base64.b64encode(hashlib.sha256(b"other").digest()).decode() + "\n")
+    ended = package(regions=["us-east-1"], exit_code=1)
+    assert f"s3://{place} is not what this run packaged" in ended.stderr and "--key" in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_what_is_there_is_compared_with_its_checksum(package):
+    """With S3 as moto has it."""
+    package.create_buckets()
+    version = package.version(regions=["eu-west-1"])
+    s3, bucket = package.s3["eu-west-1"], f"{package.prefix}-eu-west-1"
+    for key in package.objects("eu-west-1"):
+        head = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        assert (
+            head["ChecksumSHA256"]
+            == base64.b64encode(hashlib.sha256(package.content("eu-west-1", key)).digest()).decode()
+        )
+    key = f"imds-enforcer/{version}/policy.zip"
+    s3.put_object(Bucket=bucket, Key=key, Body=b"other", ChecksumAlgorithm="SHA256")
+    ended = package(regions=["eu-west-1"], exit_code=1)
+    assert f"s3://{bucket}/{key} is not what this run packaged" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "is_enough"),
+    [
+        ("1.18.69", False),
+        ("1.34.1", False),
+        ("1.34.2", True),
+        ("1.45.55", True),
+        ("2.0.0", False),
+        ("2.9.23", False),
+        ("2.17.33", False),
+        ("2.17.34", True),
+        ("2.36.7", True),
+        ("3.0.0", True),
+    ],
+)
+def test_an_aws_cli_that_knows_no_conditional_writes_is_refused(package, version, is_enough):
+    package.play_aws()
+    package.environment["CLI"] = f"aws-cli/{version} Python/3.9.11 Darwin/20.3.0"
+    ended = package(exit_code=0 if is_enough else 2)
+    if not is_enough:
+        assert f"2.17.34 (of version 1: 1.34.2) or later is needed, and this is aws-cli/{version} " in ended.stderr
+        assert (package.folder / "calls").read_text() == "--version\n"
+    text = " ".join(package.run("--help").stdout.split())
+    assert "AWS CLI 2.17.34 or later, or 1.34.2 or later of version 1" in text
+
+
+def test_an_aws_cli_that_does_not_start_is_named(package):
+    package.play_aws()
+    package.environment["CLI"] = "cannot execute binary file"
+    assert "and this is cannot execute binary file" in package(exit_code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "answers", "message"),
     [
@@ -469,7 +587,7 @@ def test_every_call_to_a_bucket_names_its_owner_and_nothing_is_overwritten(packa
     for call in calls:
         assert "s3api" not in call or f"--expected-bucket-owner {ACCOUNT}" in call, call
     puts = [call for call in calls if "put-object" in call]
-    assert len(puts) == 5 and all("--if-none-match *" in call for call in puts)
+    assert len(puts) == 5 and all("--if-none-match * --checksum-algorithm SHA256" in call for call in puts)
 
 
 def test_the_template_s_address_names_its_region(package):
@@ -486,11 +604,8 @@ def test_the_commands_that_it_prints_are_accepted(package, template):
         *(f"{key}={value}" for key, value in given.items()),
     )
     printed = commands(ended.stdout)
-    create, instances, update = (
-        printed[f"{what}"] for what in ("create-stack-set", "create-stack-instances", "update-stack-set")
-    )
-    assert printed.keys() == {"create-stack-set", "create-stack-instances", "update-stack-set", "list-stack-instances"}
-    for arguments in printed.values():
+    create, instances, pilot, update, _ = printed
+    for arguments in printed:
         assert ["--region", "us-east-1", "--call-as", "DELEGATED_ADMIN", "--stack-set-name", name] == arguments[2:8]
         # The AWS CLI's own check of parameters; it calls nothing.
         assert json.loads(package.aws(*arguments, "--generate-cli-skeleton", "output"))
@@ -505,10 +620,12 @@ def test_the_commands_that_it_prints_are_accepted(package, template):
     assert parameters_of(create) == code | given
     kept = template["Parameters"].keys() - code.keys() - given.keys()
     assert len(kept) > 5
-    assert parameters_of(update) == code | given | dict.fromkeys(kept, True)
+    assert parameters_of(update) == parameters_of(pilot) == code | given | dict.fromkeys(kept, True)
+    assert "leave it out" in ended.stdout
+    assert all("--tags" not in arguments for arguments in printed)
     preferences = "RegionConcurrencyType=PARALLEL,MaxConcurrentPercentage=25,FailureTolerancePercentage=100"
-    for arguments in (instances, update):
-        assert arguments[arguments.index("--operation-preferences") + 1] == preferences
+    for arguments in (instances, pilot, update):
+        assert option(arguments, "--operation-preferences") == preferences
     assert instances[instances.index("--regions") + 1 :][:2] == list(REGIONS)
     assert "OrganizationalUnitIds=ou-ab12-pilot000,ou-ab12-other000" in instances
 
@@ -517,6 +634,79 @@ def test_the_commands_that_it_prints_are_accepted(package, template):
     assert made["PermissionModel"] == "SERVICE_MANAGED"
     assert made["TemplateBody"] == FILE.read_text()
     assert {p["ParameterKey"]: p["ParameterValue"] for p in made["Parameters"]} == code | given
+
+
+def test_a_new_version_goes_to_a_pilot_before_it_goes_to_all(package):
+    package.play_aws()
+    text = package("--units", "ou-ab12-pilot000,ou-ab12-other000").stdout
+    _, _, pilot, update, _ = commands(text)
+    targets = pilot.index("--deployment-targets")
+    assert pilot[targets : targets + 5] == [
+        *("--deployment-targets", "OrganizationalUnitIds=PILOT_UNIT", "--regions", *REGIONS)
+    ]
+    # But for where to, it is the same update.
+    assert pilot[:targets] + pilot[targets + 5 :] == update
+    first, second = (match.start() for match in re.finditer("^aws cloudformation update-stack-set", text, re.M))
+    said = " ".join(text[first:second].replace("\n#", " ").split())
+    assert "A function that cannot start does not fail its stack's update" in said
+    assert "look at the pilot's alarms" in said
+
+
+def test_tags_are_those_of_the_stack_set(package):
+    package.create_buckets()
+    name = f"set-{uuid.uuid4().hex[:8]}"
+    tags = {"owner": 'team\'s "A"', "cost-center": "a/b=c"}
+    joined = ",".join(f"{key}={value}" for key, value in tags.items())
+    ended = package("--stack-set-name", name, "--tags", joined, regions=["us-east-1"])
+    create, instances, pilot, update, failed = commands(ended.stdout)
+    expected = [{"Key": key, "Value": value} for key, value in tags.items()]
+    for arguments in (create, pilot, update):
+        assert json.loads(option(arguments, "--tags")) == expected
+        assert json.loads(package.aws(*arguments, "--generate-cli-skeleton", "output"))
+    assert "--tags" not in instances + failed
+    package.aws(*create)
+    made = package.client("cloudformation").describe_stack_set(StackSetName=name)["StackSet"]
+    assert made["Tags"] == expected
+
+
+def test_an_update_keeps_just_the_parameters_that_the_stack_set_has(package):
+    """UsePreviousValue fails for a parameter that is new in this version."""
+    package.create_buckets()
+    name = f"set-{uuid.uuid4().hex[:8]}"
+    cloudformation = package.client("cloudformation")
+    had = {"CodeVersion": "v0", "Mode": "enforce", "ModifyRate": "9", "LeftByNow": "1"}
+    cloudformation.create_stack_set(
+        StackSetName=name,
+        TemplateBody=json.dumps({"Parameters": {key: {"Type": "String"} for key in had}, "Resources": {}}),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in had.items()],
+        PermissionModel="SERVICE_MANAGED",
+        AutoDeployment={"Enabled": True, "RetainStacksOnAccountRemoval": False},
+    )
+    ended = package("--stack-set-name", name, "LogRetentionDays=30", regions=["us-east-1"])
+    _, _, pilot, update, _ = commands(ended.stdout)
+    given = parameters_of(update)
+    assert parameters_of(pilot) == given
+    kept = {key for key, value in given.items() if value is True}
+    assert kept == {"Mode", "ModifyRate"}
+    assert given["LogRetentionDays"] == "30"
+    assert "leave it out" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("described", "kept"),
+    [("CodeKey\\tMode\\tModifyRate", {"Mode", "ModifyRate"}), ("None", set()), ("", None)],
+)
+def test_a_stack_set_is_described_as_who_is_given(package, template, described, kept):
+    package.play_aws()
+    package.environment["STACK_SET"] = described
+    ended = package("--call-as", "SELF", "--stack-set-name", "set-1")
+    assert ended.stderr.count("An error occurred") == 0
+    (call,) = [c for c in (package.folder / "calls").read_text().splitlines() if "describe-stack-set" in c]
+    assert "--region us-east-1 --call-as SELF --stack-set-name set-1" in call
+    _, _, _, update, _ = commands(ended.stdout)
+    if kept is None:
+        kept = template["Parameters"].keys() - {"CodeBucketPrefix", "CodeKey", "CodeVersion", "Architecture"}
+    assert {key for key, value in parameters_of(update).items() if value is True} == kept
 
 
 def test_a_policy_is_checked_where_imdsctl_is_there(package):
@@ -555,6 +745,11 @@ def test_a_build_that_lambda_would_not_start_is_refused(package):
         (["code", "us-east-1", "--key"], "--key needs a value"),
         (["code", "us-east-1", "--key", "/x"], "--key is not valid"),
         (["code", "us-east-1", "--stack-set-name", "1"], "--stack-set-name is not valid"),
+        (["code", "us-east-1", "--tags", "owner"], "--tags is not valid"),
+        (["code", "us-east-1", "--tags", "=a"], "--tags is not valid"),
+        (["code", "us-east-1", "--tags", "a=b,"], "--tags is not valid"),
+        (["code", "us-east-1", "--tags", "a="], "--tags is not valid"),
+        (["code", "us-east-1", "--tags", "a=b\nc"], "--tags is not valid"),
         (["code", "us-east-1", "--force"], "unknown option --force"),
     ],
 )
@@ -570,8 +765,9 @@ def test_the_help_names_each_option_and_the_bucket_policy(package):
     options = re.findall(
         "--[a-z-]+", re.search("^        (--units.*)\\)$", (ROOT / "stackset/package").read_text(), re.M)[1]
     )
-    assert len(options) == 8
+    assert len(options) == 9
     for option in options:
         assert f"  {option} " in ended.stdout, option
     policy = json.loads(re.search(r"^    (\{.*^    \})$", ended.stdout, re.S | re.M)[1])
-    assert [s["Sid"] for s in policy["Statement"]] == ["OrganizationReads", "NoVersionIsOverwritten"]
+    sids = ["OrganizationReads", "NoVersionIsOverwritten", "NoVersionIsRemovedOrReplicated"]
+    assert [s["Sid"] for s in policy["Statement"]] == sids

@@ -114,6 +114,10 @@ def test_the_guard(role, allow_loosening, tokens, expected):
         ({}, "HttpPutResponseHopLimit", "64", True),
         ({"HopLimitCeiling": "3"}, "HttpPutResponseHopLimit", "4", False),
         ({"HopLimitCeiling": "3"}, "HttpPutResponseHopLimit", "3", True),
+        ({"HopLimitCeiling": "3"}, "HttpPutResponseHopLimit", "1", True),
+        ({"HopLimitCeiling": "3"}, "HttpPutResponseHopLimit", "30", False),
+        ({"HopLimitCeiling": "8"}, "HttpPutResponseHopLimit", "8", True),
+        ({"HopLimitCeiling": "1"}, "HttpPutResponseHopLimit", "2", False),
         ({"HopLimitCeiling": "3"}, "HttpTokens", "required", True),
     ],
 )
@@ -259,7 +263,7 @@ POLICIES = {path.stem: path.read_text() for path in (ROOT / "service-control-pol
 
 
 def test_the_service_control_policies_fit():
-    assert len(POLICIES) == 3
+    assert len(POLICIES) == 4
     for name, text in POLICIES.items():
         assert len(text) < 5120, f"{name}: the most that Organizations takes, blanks included"
         assert {statement["Effect"] for statement in json.loads(text)["Statement"]} == {"Deny"}
@@ -309,12 +313,22 @@ LOGS, STACKS = "arn:aws:logs:us-east-1:111122223333:log-group", "arn:aws:cloudfo
         ("logs:PutRetentionPolicy", f"{LOGS}:imds-enforcer-EnforcerLog-1", {}, False),
         ("logs:DeleteLogGroup", f"{LOGS}:orders", {}, True),
         ("events:DeleteEventBus", "arn:aws:events:us-east-1:111122223333:event-bus/imds-enforcer", {}, False),
-        ("events:PutPermission", "arn:aws:events:us-east-1:111122223333:event-bus/imds-enforcer", {}, False),
+        ("events:PutPermission", "*", {}, False),
+        ("events:PutPermission", "*", ADMIN, True),
+        ("events:RemovePermission", "*", {}, False),
+        ("sqs:RemovePermission", f"{SQS}:imds-enforcer-Queue-1", {}, False),
+        ("logs:PutLogEvents", f"{LOGS}:imds-enforcer-EnforcerLog-1", {}, False),
+        ("logs:PutLogEvents", f"{LOGS}:imds-enforcer-EnforcerLog-1", OURS, True),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "ImdsEnforcer"}, False),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Orders"}, True),
+        ("lambda:DeleteLayerVersion", "arn:aws:lambda:us-east-1:1:layer:imds-enforcer-policy:1", {}, False),
         ("scheduler:DeleteSchedule", "arn:aws:scheduler:us-east-1:1:schedule/default/imds-enforcer-sweep", {}, False),
         ("cloudformation:DeleteStack", f"{STACKS}:stack/StackSet-imds-enforcer-members-1/2", {}, False),
         ("cloudformation:DeleteStack", f"{STACKS}:stack/imds-enforcer/2", {}, False),
         ("cloudformation:DeleteStack", f"{STACKS}:stack/imds-enforcer/2", ADMIN, True),
         ("cloudformation:UpdateStackSet", f"{STACKS}:stackset/imds-enforcer-members:2", {}, False),
+        ("cloudformation:CreateStackInstances", f"{STACKS}:stackset/imds-enforcer-members:2", {}, False),
+        ("cloudformation:ContinueUpdateRollback", f"{STACKS}:stack/imds-enforcer/2", {}, False),
         ("cloudformation:DeleteStack", f"{STACKS}:stack/orders/2", {}, True),
         ("ec2:ModifyInstanceMetadataDefaults", "*", {}, False),
         ("ec2:ModifyInstanceMetadataDefaults", "*", ADMIN, True),

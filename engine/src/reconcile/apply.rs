@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 8;
 /// The shortest and the longest pause before another attempt, beside what the pace asks for.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// The one value that the function's role may be kept from setting.
+/// A guard against loosening denies it: the rest of the change is not worse off.
 const OPTIONAL: OptionValue = OptionValue::HttpTokens(HttpTokens::Optional);
 
 /// How many changes EC2 may still be asked for; without end where there is no number.
@@ -97,10 +97,10 @@ impl Applier<'_> {
             if matches!(answer, Answer::TooLate) && until < self.deadline.last_start {
                 return;
             }
-            match answer_in_part(reconciliation, &change, &answer) {
-                Some(Part::Without(value, rest)) => reconciliation.leave_out(value, &answer, rest),
-                Some(Part::Each) => self.send_one_by_one(reconciliation, &change).await,
-                None => reconciliation.take(self.mode, answer),
+            if is_accepted_in_part(reconciliation, &change, &answer) {
+                self.send_one_by_one(reconciliation, &change).await;
+            } else {
+                reconciliation.take(self.mode, answer);
             }
         }
     }
@@ -108,25 +108,30 @@ impl Applier<'_> {
     /// Sends each option alone, as EC2 refuses all of them together and does not say because of which.
     async fn send_one_by_one(&self, reconciliation: &mut Reconciliation, change: &Change) {
         let mut accepted = MetadataOptions::default();
-        let mut last = None;
+        // What EC2 said of the options that it took, of optional tokens, and of others that are denied.
+        let (mut taken, mut kept_tight, mut denied) = (None, None, None);
         for value in change.options().iter() {
             let Some(one) = Change::new(MetadataOptions::from_iter([value])) else { continue };
             let answer = self.ask(reconciliation, &one, self.deadline.last_start).await;
             match reconciliation.outcome_of(&answer) {
-                Some(Outcome::Blocked) => {
-                    reconciliation.warn_left_out(value, &answer);
-                    continue;
+                None | Some(Outcome::WouldEnforce) => {
+                    accepted.set(value);
+                    taken = Some(answer);
                 }
-                None | Some(Outcome::WouldEnforce) => accepted.set(value),
+                Some(Outcome::Blocked) => reconciliation.warn_left_out(value, &answer),
+                Some(Outcome::Denied) => {
+                    reconciliation.warn_left_out(value, &answer);
+                    let denied = if value == OPTIONAL { &mut kept_tight } else { &mut denied };
+                    *denied = Some(answer);
+                }
                 Some(_) => {
                     // What is left comes again with a retry, if one helps.
-                    last = Some(answer);
-                    break;
+                    return reconciliation.take_in_parts(self.mode, Change::new(accepted), Some(answer));
                 }
             }
-            last = Some(answer);
         }
-        reconciliation.take_in_parts(self.mode, Change::new(accepted), last);
+        let answer = denied.or(taken).or(kept_tight);
+        reconciliation.take_in_parts(self.mode, Change::new(accepted), answer);
     }
 
     /// Asks EC2 for a change when its turn has come, if that is before `until`; again and again while EC2 throttles or
@@ -163,28 +168,20 @@ fn pause_after(attempts: u32) -> Duration {
     PAUSES.1.min(PAUSES.0 * 2_u32.saturating_pow(attempts.saturating_sub(1)))
 }
 
-/// What to send instead of a change that was refused as a whole.
-enum Part {
-    /// The change without this value, which alone was refused.
-    Without(OptionValue, Change),
-    /// Each of its options alone.
-    Each,
-}
-
-/// Whether a part of the change may still be accepted. Where IMDS is switched on, all of it depends on that.
-fn answer_in_part(reconciliation: &Reconciliation, change: &Change, answer: &Answer) -> Option<Part> {
+/// Whether EC2 may accept a part of the change, each option alone. Where IMDS is switched on, all of it depends on that.
+fn is_accepted_in_part(reconciliation: &Reconciliation, change: &Change, answer: &Answer) -> bool {
     let options = change.options();
     if options.iter().count() < 2 || options.get(OptionName::HttpEndpoint).is_some() {
-        return None;
+        return false;
     }
-    match reconciliation.outcome_of(answer)? {
-        Outcome::Blocked => Some(Part::Each),
-        // A guard in IAM, such as the template's, denies a change for this value alone.
-        Outcome::Denied => {
-            let rest: MetadataOptions = options.iter().filter(|value| *value != OPTIONAL).collect();
-            let rest = Change::new(rest).filter(|rest| rest != change)?;
-            Some(Part::Without(OPTIONAL, rest))
-        }
-        _ => None,
+    match reconciliation.outcome_of(answer) {
+        Some(Outcome::Blocked) => true,
+        Some(Outcome::Denied) => options.iter().any(may_be_guarded),
+        _ => false,
     }
+}
+
+/// Whether a guard in IAM, such as the template's, may deny a change for this value alone.
+fn may_be_guarded(value: OptionValue) -> bool {
+    value == OPTIONAL || value.name() == OptionName::HttpPutResponseHopLimit
 }

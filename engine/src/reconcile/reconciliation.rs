@@ -136,13 +136,6 @@ impl Reconciliation {
         }
     }
 
-    /// Takes that EC2 refuses this option: the rest is due.
-    pub(super) fn leave_out(&mut self, value: OptionValue, answer: &Answer, rest: Change) {
-        self.warn_left_out(value, answer);
-        self.change = Some(rest);
-        self.step = Step::Apply(rest);
-    }
-
     /// Takes what became of the change.
     pub(super) fn take(&mut self, mode: Mode, answer: Answer) {
         let outcome = self.outcome_of(&answer);

@@ -1,0 +1,195 @@
+"""AWS on this machine: ministack, with ec2-sim as its EC2 and STS, and stacks that are deployed to it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from documents import commands
+from ec2_words import describe
+from processes import ACCOUNT, REGION, ROOT, Ec2Sim, Running, free_port, settings, until
+
+# What `sam build` made.
+BUILT = Path(os.environ.get("SAM_BUILD_FOLDER", ROOT / ".aws-sam" / "build"))
+# How long nothing must happen for all to be done.
+QUIET = 1.0
+
+SESSION = boto3.Session()
+
+
+class Ministack(Running):
+    def __init__(self, folder: Path, port: int, sts_url: str):
+        environment = settings(
+            GATEWAY_PORT=str(port),
+            BIND_HOST="127.0.0.1",
+            MINISTACK_ACCOUNT_ID=ACCOUNT,
+            AWS_ENDPOINT_URL_STS=sts_url,
+            TMPDIR=str(folder),
+            STATE_DIR=str(folder / "state"),
+            S3_DATA_DIR=str(folder / "s3"),
+        )
+        command = [sys.executable, Path(__file__).with_name("ministack_server.py"), "--until-stdin-closes"]
+        # Whatever becomes of the tests, the pipe closes with them.
+        super().__init__(command, folder, "ministack", environment, stdin=subprocess.PIPE)
+        self.url = f"http://127.0.0.1:{port}"
+        self.started(lambda: self.listens(port))
+
+    def stop(self):
+        # It has nothing to save.
+        self.process.stdin.close()
+        super().stop()
+
+
+@cache
+def client(service: str, url: str, account: str, region: str):
+    """A client that tries once; the account is the access key."""
+    return SESSION.client(
+        service,
+        endpoint_url=url,
+        region_name=region,
+        aws_access_key_id=account,
+        aws_secret_access_key="secret",
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),
+    )
+
+
+class Cloud:
+    """Both emulators. Each knows the other: events go one way, the functions' calls the other."""
+
+    def __init__(self, start):
+        port = free_port()
+        delays = ["--apply-delay", "300", "--start-delay", "300", "--state-delay", "200"]
+        self.sim = start(Ec2Sim, "--deliver-to-bus", f"http://127.0.0.1:{port}", *delays)
+        self.ministack = start(Ministack, port, self.sim.url)
+
+    def client(self, service: str, account: str = ACCOUNT, region: str = REGION):
+        url = self.sim.url if service == "ec2" else self.ministack.url
+        return client(service, url, account, region)
+
+    def environment(self, account: str = ACCOUNT, region: str = REGION) -> dict[str, str]:
+        """What makes `aws` and `sam` use both emulators, as a user sets them up."""
+        return settings(
+            account,
+            AWS_ENDPOINT_URL=self.ministack.url,
+            AWS_ENDPOINT_URL_EC2=self.sim.url,
+            AWS_REGION=region,
+            AWS_DEFAULT_REGION=region,
+            SAM_CLI_TELEMETRY="0",
+        )
+
+    def run(self, *command: str | Path, **of) -> subprocess.CompletedProcess:
+        """A program with these emulators as its AWS."""
+        return subprocess.run(
+            [str(part) for part in command],
+            env=self.environment(**of),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def sam_deploy(self, template: Path = BUILT / "template.yaml", tags: str = "team=platform", **parameters: str):
+        """`sam deploy` with the settings of samconfig.toml, but for the question."""
+        assert template.is_file(), "sam build makes it"
+        given = {"Mode": "enforce", "Ec2EndpointUrl": self.sim.url} | parameters
+        overrides = [f"{name}={value}" for name, value in given.items()]
+        ended = self.run(
+            *("sam", "deploy", "--config-file", ROOT / "samconfig.toml", "--template-file", template),
+            *("--no-confirm-changeset", "--tags", tags, "--parameter-overrides", *overrides),
+        )
+        logged = self.ministack.output()[-4000:]
+        assert ended.returncode == 0, f"sam deploy: {ended.stdout[-4000:]}\n{ended.stderr}\nministack: {logged}"
+        return Stack(self, "imds-enforcer")
+
+
+class Stack:
+    """A stack that is deployed, or is about to be."""
+
+    def __init__(self, cloud: Cloud, name: str, account: str = ACCOUNT, region: str = REGION):
+        self.cloud, self.name, self.account, self.region = cloud, name, account, region
+        until(f"{name} in {region}", lambda: not self.described()["StackStatus"].endswith("IN_PROGRESS"), within=60)
+        stack = self.described()
+        assert stack["StackStatus"] == "CREATE_COMPLETE", self.failures()
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
+        self.resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
+        self.ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in self.resources}
+
+    def described(self) -> dict:
+        (stack,) = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
+        return stack
+
+    def failures(self) -> list[str]:
+        events = self.client("cloudformation").describe_stack_events(StackName=self.name)["StackEvents"]
+        return [
+            f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
+            for event in events
+            if event["ResourceStatus"].endswith("FAILED")
+        ]
+
+    def client(self, service: str):
+        return self.cloud.client(service, self.account, self.region)
+
+    @property
+    def ec2(self):
+        return self.client("ec2")
+
+    def of_type(self, kind: str) -> dict[str, str]:
+        """The physical ids of the resources of this type, by logical id."""
+        names = [resource["LogicalResourceId"] for resource in self.resources if resource["ResourceType"] == kind]
+        return {name: self.ids[name] for name in names}
+
+    def is_enforced(self, *ids: str) -> bool:
+        shown = [instance["MetadataOptions"] for instance in describe(self.ec2, *ids)]
+        return all((options["HttpTokens"], options["State"]) == ("required", "applied") for options in shown)
+
+    def wait_until_enforced(self, *ids: str, within: float = 15.0):
+        until(f"{ids} enforced", lambda: self.is_enforced(*ids), within)
+
+    def messages(self) -> dict[str, list[int]]:
+        """How many messages wait in each queue, are in flight and are delayed; queues without any are left out."""
+        counts = {}
+        for name, url in self.of_type("AWS::SQS::Queue").items():
+            names = [f"ApproximateNumberOfMessages{of}" for of in ("", "NotVisible", "Delayed")]
+            found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            counts[name] = [int(found[name]) for name in names]
+        return {name: count for name, count in counts.items() if any(count)}
+
+    def settle(self, within: float = 30.0):
+        """Waits until all is done: queues are empty, nothing is in flight, and for a while nobody calls EC2."""
+        end = time.monotonic() + within
+        seen, since = None, time.monotonic()
+        while time.monotonic() - since < QUIET:
+            messages, calls = self.messages(), len(self.cloud.sim.calls())
+            if messages or calls != seen:
+                seen, since = calls, time.monotonic()
+            assert time.monotonic() < end, f"not done within {within} s: {messages}, {calls} calls"
+            time.sleep(0.1)
+
+    def outcomes(self, instance_id: str, log: str = "EnforcerLogName") -> list[dict]:
+        """What the functions logged of an instance."""
+        events = self.client("logs").filter_log_events(
+            logGroupName=self.outputs[log], filterPattern=f'"{instance_id}" "outcome"'
+        )
+        return [json.loads(event["message"]) for event in events["events"]]
+
+    def role_arn(self, name: str) -> str:
+        return self.client("iam").get_role(RoleName=self.ids[name])["Role"]["Arn"]
+
+    def changes(self, instance_id: str) -> list[dict]:
+        """The calls that changed options of the instance, or tried to, and were of a role."""
+        calls = self.cloud.sim.calls("ModifyInstanceMetadataOptions")
+        return [call for call in calls if instance_id in call["instanceIds"] and call.get("role")]
+
+    def put_sweep(self):
+        """With the command of README.md, "Deploy it"."""
+        (command,) = commands("README.md", "Deploy it")
+        ended = self.cloud.run("bash", "-c", command, account=self.account, region=self.region)
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout)["FailedEntryCount"] == 0, ended.stdout

@@ -1,0 +1,90 @@
+"""The acceptance script of tests/acceptance, with the emulators as its AWS."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from cloud import BUILT, Cloud
+from ec2_words import instances, launch, options
+from processes import ROOT, until
+
+CHECKS = ["deployment", "rules", "launch", "drift", "sweep", "alarms", "redrive"]
+
+
+def command(cloud: Cloud, *arguments: str) -> list[str]:
+    # New rules match at once here.
+    ours = ["--yes", "--build", str(BUILT), "--parameter", f"Ec2EndpointUrl={cloud.sim.url}", "--settle", "0"]
+    return [str(ROOT / "tests" / "acceptance" / "run"), *ours, *arguments]
+
+
+def nothing_is_left(cloud: Cloud):
+    """Neither stack nor logs, neither package nor a running instance of the script's."""
+    stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
+    alive = [stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"]
+    assert set(alive) <= {"aws-sam-cli-managed-default"}
+    assert not cloud.client("logs").describe_log_groups()["logGroups"]
+    s3 = cloud.client("s3")
+    for bucket in s3.list_buckets()["Buckets"]:
+        assert not s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents")
+    of_the_script = [{"Name": "tag-key", "Values": ["imds-enforcer-acceptance"]}]
+    found = instances(cloud.client("ec2").describe_instances(Filters=of_the_script))
+    assert {instance["State"]["Name"] for instance in found} <= {"shutting-down", "terminated"}
+
+
+def test_it_passes_removes_everything_and_leaves_other_instances_alone(cloud):
+    tempting = {"imds:HttpTokens": "required", "imds-enforcer-acceptance": "another-run"}
+    (other,) = launch(cloud.client("ec2"), options={"HttpTokens": "optional"}, tags=tempting)
+    ended = cloud.run(*command(cloud, "--timeout", "30"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    passed = [line.split()[1].rstrip(":") for line in ended.stdout.splitlines() if line.startswith("ok ")]
+    assert passed == CHECKS
+    assert options(cloud.client("ec2"), other)["HttpTokens"] == "optional"
+    cloud.client("ec2").terminate_instances(InstanceIds=[other])
+    nothing_is_left(cloud)
+
+
+def test_a_check_that_fails_is_named_and_everything_is_removed(cloud):
+    cloud.sim.fault(action="ModifyInstanceMetadataOptions", kind="deny")
+    ended = cloud.run(*command(cloud, "--timeout", "4"))
+    cloud.sim.control("DELETE", "faults")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("FAILED launch: "), ended.stderr
+    nothing_is_left(cloud)
+
+
+def test_an_interruption_removes_everything(cloud):
+    process = subprocess.Popen(
+        command(cloud, "--timeout", "60"),
+        env=cloud.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A terminal sends the signal to all processes of its foreground.
+        start_new_session=True,
+    )
+    before = len(cloud.sim.calls("RunInstances"))
+    until("the launch", lambda: len(cloud.sim.calls("RunInstances")) > before, within=40)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
+    nothing_is_left(cloud)
+
+
+@pytest.mark.parametrize(
+    "arguments, why",
+    [
+        (["--nonsense"], "--nonsense is not an option"),
+        (["--nonsense", "x"], "--nonsense is not an option"),
+        (["--timeout", "soon"], "soon is no number of seconds"),
+        (["--parameter", "Mode=dry-run"], "--parameter takes NAME=VALUE, and not Mode"),
+        (["--build", "nowhere"], "nowhere/template.yaml is missing"),
+        ([], "not started"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_made(cloud, arguments, why):
+    ended = cloud.run(ROOT / "tests" / "acceptance" / "run", "--build", BUILT, *arguments)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert why in ended.stderr
+    nothing_is_left(cloud)
