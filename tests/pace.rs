@@ -54,14 +54,14 @@ async fn when_all_is_denied_each_instance_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn with_optional_tokens_in_the_policy_a_denial_of_all_costs_two_calls() {
+async fn a_denial_of_all_options_costs_one_call_for_each_and_one_for_all() {
     const POLICY: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2, "HttpProtocolIpv6": "enabled"}}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY));
     let answer = scene.answer(launch_event(&ids)).await;
     assert_eq!(answer.report.counts, [("denied", 1)].into());
-    assert_eq!(scene.calls(MODIFY).len(), 2, "all of it, and all but the optional tokens");
+    assert_eq!(scene.calls(MODIFY).len(), 4, "all of it, then each of the three options alone");
 }
 
 #[tokio::test]
