@@ -80,6 +80,7 @@ class Cloud:
             AWS_REGION=region,
             AWS_DEFAULT_REGION=region,
             SAM_CLI_TELEMETRY="0",
+            TMPDIR=str(self.ministack.log.parent),
         )
 
     def run(self, *command: str | Path, **of) -> subprocess.CompletedProcess:

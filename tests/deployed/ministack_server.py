@@ -200,9 +200,13 @@ def give_functions_their_roles(environment):
     return environment_of_role
 
 
+# Removed with the server.
+LAYERS = tempfile.TemporaryDirectory(prefix="layers-")
+
+
 def layers(config: dict) -> str:
     """The folder with the contents of the function's layers."""
-    folder = tempfile.mkdtemp(prefix="layers-")
+    folder = tempfile.mkdtemp(dir=LAYERS.name)
     for layer in config.get("Layers") or []:
         if content := lambda_svc._resolve_layer_zip(layer):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:

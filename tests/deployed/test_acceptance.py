@@ -1,6 +1,7 @@
 """The acceptance script of tests/acceptance, with the emulators as its AWS."""
 
 import os
+import shutil
 import signal
 import subprocess
 
@@ -78,6 +79,10 @@ def test_an_interruption_removes_everything(cloud):
         (["--nonsense"], "--nonsense is not an option"),
         (["--nonsense", "x"], "--nonsense is not an option"),
         (["--timeout", "soon"], "soon is no number of seconds"),
+        (["--timeout", "08"], "08 is no number of seconds"),
+        (["--stack-name", "--yes"], "--stack-name is not an option, or needs a value"),
+        (["--stack-name", "a stack"], "a stack is no name of a stack"),
+        (["--s3-bucket", "a bucket"], "a bucket is no name of a bucket"),
         (["--parameter", "Mode=dry-run"], "--parameter takes NAME=VALUE, and not Mode"),
         (["--build", "nowhere"], "nowhere/template.yaml is missing"),
         ([], "not started"),
@@ -87,4 +92,31 @@ def test_what_cannot_be_done_is_refused_before_anything_is_made(cloud, arguments
     ended = cloud.run(ROOT / "tests" / "acceptance" / "run", "--build", BUILT, *arguments)
     assert ended.returncode == 2, ended.stdout + ended.stderr
     assert why in ended.stderr
+    nothing_is_left(cloud)
+
+
+def test_a_stack_that_may_be_there_is_not_touched(cloud, tmp_path):
+    """One throttled look does not say that there is none."""
+    aws = tmp_path / "aws"
+    real = shutil.which("aws")
+    aws.write_text(
+        f"""#!/bin/sh
+case "$*" in
+    *describe-stacks*) echo "An error occurred (Throttling) when calling the DescribeStacks operation" >&2; exit 254 ;;
+esac
+exec {real} "$@"
+"""
+    )
+    aws.chmod(0o755)
+    environment = cloud.environment()
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    ended = subprocess.run(command(cloud), env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "it cannot be told whether there is a stack" in ended.stderr
+    nothing_is_left(cloud)
+
+
+def test_a_parameter_may_have_blanks(cloud):
+    ended = cloud.run(*command(cloud, "--timeout", "30", "--parameter", "SweepSchedule=rate(12 hours)"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     nothing_is_left(cloud)

@@ -53,6 +53,7 @@ def test_what_fits_together_is_created(cloud, parameters):
         (HUB | {"RoleRegion": "eu-west-1"}, ROLE_REGION),
         (HUB | {"TargetUnits": "ou-ab12-11111111,everything"}, "TargetUnits"),
         (HUB | {"TargetUnits": "ou-ab12-11111111,"}, BOTH_OR_NEITHER),
+        (HUB | {"MemberRegions": "us-east-1,"}, "empty element"),
         ({"HopLimitCeiling": "9"}, "HopLimitCeiling"),
         ({"IamPath": "platform"}, "IamPath"),
         ({"NamePrefix": "x" * 33}, "NamePrefix"),

@@ -107,6 +107,32 @@ async fn a_ceiling_that_denies_a_hop_limit_of_a_tag_keeps_tokens_not_optional() 
 }
 
 #[tokio::test]
+async fn what_is_denied_without_a_guard_is_not_asked_for_option_by_option() {
+    const POLICY: &str = r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}}"#;
+    let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
+    let ids = scene.launch(imdsv1(1));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY));
+    let answer = scene.answer(launch_event(&ids)).await;
+    assert_eq!(answer.report.counts, [("denied", 1)].into());
+    assert_eq!(scene.calls(MODIFY).len(), 2, "both, and required tokens, which no guard denies");
+}
+
+#[tokio::test]
+async fn an_option_that_fails_for_good_keeps_no_other_option_back() {
+    const POLICY: &str = r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}}"#;
+    let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
+    let ids = scene.launch(imdsv1(1));
+    let error = |code: &str| FaultKind::Error { code: code.into(), status: 400, message: "no".into() };
+    scene.sim.inject(Fault::new(error("UnsupportedOperation")).on(MODIFY).times(1));
+    scene.sim.inject(Fault::new(error("SomethingNew")).on(MODIFY).with_parameter("HttpTokens", "required"));
+    let answer = scene.answer(launch_event(&ids)).await;
+    let report = &answer.report.outcomes[0];
+    assert_eq!(report.outcome.as_str(), "failed");
+    assert_eq!(serde_json::to_value(report.change).unwrap(), json!({"HttpPutResponseHopLimit": 2}));
+    assert!(report.warnings[0].starts_with("HttpTokens=required is left out"), "{:?}", report.warnings);
+}
+
+#[tokio::test]
 async fn what_was_accepted_is_verified_when_the_rest_is_not() {
     let rows = [(FaultKind::Deny, "denied", false), (FaultKind::Throttle, "throttled", true)];
     for (kind, outcome, comes_again) in rows {

@@ -85,8 +85,13 @@ pub fn failure(status: StatusCode, body: &[u8]) -> Option<String> {
         return Some(format!("the answer was {status}, and not one of PutEvents"));
     };
     let message = found([&entry["ErrorMessage"], &answer["message"], &answer["Message"]]);
-    let why = format!("{code}: {}", message.as_deref().unwrap_or("no message"));
+    let why = shown(&format!("{code}: {}", message.as_deref().unwrap_or("no message")));
     Some(if code == "NotAuthorizedForSourceException" { format!("{why} ({NOT_AUTHORIZED})") } else { why })
+}
+
+/// Text of a server, for a line of the terminal.
+fn shown(text: &str) -> String {
+    text.chars().take(300).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]
@@ -113,6 +118,7 @@ mod tests {
                 Some("ThrottlingException: Rate exceeded"),
             ),
             (400, r#"{"__type": "ValidationException", "Message": "no"}"#, Some("ValidationException: no")),
+            (400, r#"{"__type": "X", "Message": "\u001b[31m\n"}"#, Some(r"X: \u{1b}[31m\n")),
             (
                 500,
                 r#"{"FailedEntryCount": 0}"#,

@@ -9,7 +9,7 @@ use std::iter::successors;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -106,6 +106,9 @@ impl Target {
     }
 }
 
+/// The longest answer that is read.
+const LONGEST_ANSWER: usize = 1 << 20;
+
 /// Sends a request, and reads its answer to the end.
 async fn exchange(
     client: &HttpClient,
@@ -113,7 +116,8 @@ async fn exchange(
 ) -> Result<(StatusCode, Bytes), Box<dyn Error + Send + Sync>> {
     let response = client.request(request).await?;
     let status = response.status();
-    Ok((status, response.into_body().collect().await?.to_bytes()))
+    let body = Limited::new(response.into_body(), LONGEST_ANSWER);
+    Ok((status, body.collect().await?.to_bytes()))
 }
 
 /// An error and its sources.

@@ -108,8 +108,8 @@ impl Applier<'_> {
     /// Sends each option alone, as EC2 refuses all of them together and does not say because of which.
     async fn send_one_by_one(&self, reconciliation: &mut Reconciliation, change: &Change) {
         let mut accepted = MetadataOptions::default();
-        // What EC2 said of the options that it took, of optional tokens, and of others that are denied.
-        let (mut taken, mut kept_tight, mut denied) = (None, None, None);
+        // What EC2 said of the options that it took, of optional tokens that are denied, and of others that it refused.
+        let (mut taken, mut kept_tight, mut refused) = (None, None, None);
         for value in change.options().iter() {
             let Some(one) = Change::new(MetadataOptions::from_iter([value])) else { continue };
             let answer = self.ask(reconciliation, &one, self.deadline.last_start).await;
@@ -119,18 +119,18 @@ impl Applier<'_> {
                     taken = Some(answer);
                 }
                 Some(Outcome::Blocked) => reconciliation.warn_left_out(value, &answer),
-                Some(Outcome::Denied) => {
+                Some(outcome) if is_refused_alone(outcome, value) => {
                     reconciliation.warn_left_out(value, &answer);
-                    let denied = if value == OPTIONAL { &mut kept_tight } else { &mut denied };
-                    *denied = Some(answer);
+                    let slot = if value == OPTIONAL { &mut kept_tight } else { &mut refused };
+                    slot.get_or_insert(answer);
                 }
                 Some(_) => {
-                    // What is left comes again with a retry, if one helps.
+                    // A retry sends what is left; or nothing is permitted, and the others would be denied, too.
                     return reconciliation.take_in_parts(self.mode, Change::new(accepted), Some(answer));
                 }
             }
         }
-        let answer = denied.or(taken).or(kept_tight);
+        let answer = refused.or(taken).or(kept_tight);
         reconciliation.take_in_parts(self.mode, Change::new(accepted), answer);
     }
 
@@ -178,6 +178,14 @@ fn is_accepted_in_part(reconciliation: &Reconciliation, change: &Change, answer:
         Some(Outcome::Blocked) => true,
         Some(Outcome::Denied) => options.iter().any(may_be_guarded),
         _ => false,
+    }
+}
+
+/// Whether the other options may be accepted where this one had this outcome, and no retry sends them.
+fn is_refused_alone(outcome: Outcome, value: OptionValue) -> bool {
+    match outcome {
+        Outcome::Denied => may_be_guarded(value),
+        outcome => outcome == Outcome::Failed { retry: false },
     }
 }
 

@@ -3,6 +3,8 @@
 //! The SDK's HTTP client panics at a root certificate that it cannot parse. Each one is therefore checked here first, in a
 //! way that takes a fifth of what the client then takes to parse it again.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use aws_smithy_http_client::tls::TrustStore;
@@ -15,6 +17,9 @@ use rustls::pki_types::CertificateDer;
 const FILE: &str = "SSL_CERT_FILE";
 /// Folders of certificates, separated by colons.
 const FOLDERS: &str = "SSL_CERT_DIR";
+
+/// The longest bundle that is read: those of Linux distributions have some 200 KiB.
+const LONGEST_BUNDLE: u64 = 8 << 20;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
@@ -137,7 +142,7 @@ impl RootCertificates {
 
     /// Adds the certificates of a file; how many were rejected, or why none was added.
     fn add_file(&mut self, path: &str) -> Result<usize, String> {
-        let document = std::fs::read(path).map_err(|error| format!("{path:?} cannot be read: {error}"))?;
+        let document = read_file(path).map_err(|error| format!("{path:?} cannot be read: {error}"))?;
         // Comments may have any encoding. To read each file the lossy way would take as long as all else here.
         let document = String::from_utf8(document)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
@@ -205,6 +210,21 @@ fn lines(document: &str) -> impl Iterator<Item = &str> {
         start = end + 1;
         line.trim_ascii()
     })
+}
+
+/// The content of a file. What is none, such as a pipe, might never end.
+fn read_file(path: &str) -> io::Result<Vec<u8>> {
+    let invalid = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    // Asked for before it is opened, which waits for the other end of a pipe.
+    if !std::fs::metadata(path)?.is_file() {
+        return invalid("it is no file");
+    }
+    let mut document = Vec::new();
+    File::open(path)?.take(LONGEST_BUNDLE + 1).read_to_end(&mut document)?;
+    if document.len() as u64 > LONGEST_BUNDLE {
+        return invalid("it has more than 8 MiB");
+    }
+    Ok(document)
 }
 
 /// Whether rustls takes this certificate for a root.

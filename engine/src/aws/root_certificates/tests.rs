@@ -81,6 +81,7 @@ fn a_variable_without_a_certificate_is_warned_of_and_the_known_places_serve() {
         &[
             ("bundle", AUTHORITY),
             ("text", "no certificate"),
+            ("long", &"x".repeat(9 << 20)),
             ("broken", &format!("{BEGIN}\nAAAA\n{END}")),
             ("half", &broken),
         ],
@@ -88,7 +89,9 @@ fn a_variable_without_a_certificate_is_warned_of_and_the_known_places_serve() {
     let bundle = folder.file("bundle");
     for (variable, path, problem) in [
         (FILE, "/nowhere/roots.pem", "cannot be read: No such file or directory"),
-        (FILE, "/", "cannot be read: Is a directory"),
+        (FILE, "/", "cannot be read: it is no file"),
+        (FILE, "/dev/zero", "cannot be read: it is no file"),
+        (FILE, &folder.file("long"), "cannot be read: it has more than 8 MiB"),
         (FILE, &folder.file("text"), "has no certificate in PEM"),
         (FILE, &folder.file("broken"), "has no certificate that can be parsed, of 1"),
         (FILE, &folder.file("half"), "certificates that cannot be parsed are left out, 1 of them"),
