@@ -216,10 +216,12 @@ fn lines(document: &str) -> impl Iterator<Item = &str> {
 fn read_file(path: &str) -> io::Result<Vec<u8>> {
     let invalid = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     // Asked for before it is opened, which waits for the other end of a pipe.
-    if !std::fs::metadata(path)?.is_file() {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
         return invalid("it is no file");
     }
-    let mut document = Vec::new();
+    // One byte more, to see the end without growing.
+    let mut document = Vec::with_capacity(metadata.len().min(LONGEST_BUNDLE) as usize + 1);
     File::open(path)?.take(LONGEST_BUNDLE + 1).read_to_end(&mut document)?;
     if document.len() as u64 > LONGEST_BUNDLE {
         return invalid("it has more than 8 MiB");
