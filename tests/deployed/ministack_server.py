@@ -345,6 +345,7 @@ def end_with_stdin():
     """Kills this process and its functions, which are in its group, when standard input ends."""
     while sys.stdin.buffer.read(1):
         pass
+    LAYERS.cleanup()
     os.killpg(0, signal.SIGKILL)
 
 

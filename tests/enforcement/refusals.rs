@@ -133,6 +133,19 @@ async fn an_option_that_fails_for_good_keeps_no_other_option_back() {
 }
 
 #[tokio::test]
+async fn optional_tokens_that_fail_for_good_are_no_success() {
+    let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
+    let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+    let error = |code: &str| FaultKind::Error { code: code.into(), status: 400, message: "no".into() };
+    scene.sim.inject(Fault::new(error("UnsupportedOperation")).on(MODIFY).times(1));
+    scene.sim.inject(Fault::new(error("SomethingNew")).on(MODIFY).with_parameter("HttpTokens", "optional"));
+    let answer = scene.answer(launch_event(&ids)).await;
+    let report = &answer.report.outcomes[0];
+    assert_eq!(report.outcome.as_str(), "failed");
+    assert_eq!(serde_json::to_value(report.change).unwrap(), json!({"HttpPutResponseHopLimit": 2}));
+}
+
+#[tokio::test]
 async fn what_was_accepted_is_verified_when_the_rest_is_not() {
     let rows = [(FaultKind::Deny, "denied", false), (FaultKind::Throttle, "throttled", true)];
     for (kind, outcome, comes_again) in rows {

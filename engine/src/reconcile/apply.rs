@@ -119,9 +119,13 @@ impl Applier<'_> {
                     taken = Some(answer);
                 }
                 Some(Outcome::Blocked) => reconciliation.warn_left_out(value, &answer),
-                Some(outcome) if is_refused_alone(outcome, value) => {
+                Some(outcome)
+                    if is_refused_alone(outcome, value)
+                        || (outcome == Outcome::Denied && taken.is_some()) =>
+                {
                     reconciliation.warn_left_out(value, &answer);
-                    let slot = if value == OPTIONAL { &mut kept_tight } else { &mut refused };
+                    let is_kept_tight = outcome == Outcome::Denied && value == OPTIONAL;
+                    let slot = if is_kept_tight { &mut kept_tight } else { &mut refused };
                     slot.get_or_insert(answer);
                 }
                 Some(_) => {
@@ -181,7 +185,8 @@ fn is_accepted_in_part(reconciliation: &Reconciliation, change: &Change, answer:
     }
 }
 
-/// Whether the other options may be accepted where this one had this outcome, and no retry sends them.
+/// Whether the other options may be accepted where this one had this outcome, and no retry sends them. A denial of what no
+/// guard denies says that nothing is permitted, unless something was accepted before.
 fn is_refused_alone(outcome: Outcome, value: OptionValue) -> bool {
     match outcome {
         Outcome::Denied => may_be_guarded(value),
