@@ -6,6 +6,7 @@ mod describe;
 mod reconciler;
 mod reconciliation;
 mod resolve;
+mod state;
 mod sweep;
 mod target;
 mod verify;
@@ -109,7 +110,7 @@ async fn enforce(
     let handled: BTreeSet<InstanceId> =
         resolved.observations.iter().map(|(target, _)| target.id.clone()).collect();
     for reconciliation in reconciler.reconcile(resolved.observations, &mut None).await {
-        if reconciliation.outcome().is_retryable() {
+        if reconciliation.state.outcome().is_retryable() {
             enforced.retry.extend(&reconciliation.target.deliveries);
         }
         on_report(reconciliation.into_outcome(reconciler.account_region));

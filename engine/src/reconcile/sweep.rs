@@ -66,7 +66,7 @@ async fn sweep_page(
 ) -> bool {
     let mut is_stopped = false;
     for reconciliation in reconciler.reconcile(observations, budget).await {
-        let outcome = reconciliation.outcome();
+        let outcome = reconciliation.state.outcome();
         is_stopped |=
             outcome == Outcome::Throttled || (outcome.is_retryable() && is_over(&reconciler.deadline));
         on_report(reconciliation.into_outcome(reconciler.account_region));

@@ -6,7 +6,7 @@ use imds_core::ids::InstanceId;
 use tokio::time::Instant;
 
 use super::describe::{Described, describe};
-use super::reconciliation::{Reconciliation, Step};
+use super::reconciliation::Reconciliation;
 use crate::aws::client::RegionClient;
 use crate::deadline::{Deadline, wait_until};
 
@@ -34,7 +34,7 @@ pub(super) async fn verify(
         take(&described, deadline, reconciliations);
         if describe_at >= end {
             for reconciliation in reconciliations {
-                reconciliation.time_is_up(described.failed.get(&reconciliation.target.id));
+                reconciliation.give_up(described.failed.get(&reconciliation.target.id));
             }
             return;
         }
@@ -43,17 +43,15 @@ pub(super) async fn verify(
 }
 
 fn awaited(reconciliations: &[Reconciliation]) -> Vec<InstanceId> {
-    let is_awaited = |reconciliation: &&Reconciliation| {
-        matches!(reconciliation.step, Step::Verify(_) | Step::DescribeOnce(_))
-    };
-    reconciliations.iter().filter(is_awaited).map(|reconciliation| reconciliation.target.id.clone()).collect()
+    let awaited = reconciliations.iter().filter(|one| one.state.is_awaiting_description());
+    awaited.map(|one| one.target.id.clone()).collect()
 }
 
 fn take(described: &Described, deadline: &Deadline, reconciliations: &mut [Reconciliation]) {
     for reconciliation in reconciliations {
         let id = &reconciliation.target.id;
         if !described.failed.contains_key(id) {
-            reconciliation.described(described.shown.get(id), deadline.at_present());
+            reconciliation.take_description(described.shown.get(id), deadline.at_present());
         }
     }
 }

@@ -1,0 +1,124 @@
+//! A change whose options are sent one by one, as EC2 refuses them together and does not say because of which.
+
+use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
+use imds_core::outcome::Outcome;
+
+use super::{Answer, Record, State, TOO_LATE};
+
+/// A change whose options are sent one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::reconcile) struct Split {
+    /// The options that are still to be sent. The last is next.
+    left: Vec<OptionValue>,
+    /// The options that EC2 accepted or, in a dry run, would accept.
+    accepted: MetadataOptions,
+    /// `Enforced` or `WouldEnforce`, once an option was accepted.
+    taken: Option<Outcome>,
+    /// The first rejection that decides the outcome, and why.
+    rejected: Option<(Outcome, String)>,
+    /// Why `HttpTokens=optional` was denied. It decides the outcome only where nothing else was sent.
+    kept_required: Option<String>,
+}
+
+impl Split {
+    pub(super) fn new(change: &Change) -> Self {
+        let mut left: Vec<OptionValue> = change.options().iter().collect();
+        left.reverse();
+        Self { left, accepted: MetadataOptions::default(), taken: None, rejected: None, kept_required: None }
+    }
+
+    pub(super) fn due(&self) -> Option<Change> {
+        Change::new(MetadataOptions::from_iter([*self.left.last()?]))
+    }
+
+    pub(super) fn answered(mut self, answer: Answer, record: &mut Record) -> State {
+        let Some(value) = self.left.pop() else { return self.ended(record) };
+        match answer {
+            Answer::Accepted(options_state) => {
+                record.options_state = options_state;
+                self.accept(value, Outcome::Enforced);
+            }
+            Answer::Rejected { outcome: Outcome::WouldEnforce, .. } => {
+                self.accept(value, Outcome::WouldEnforce);
+            }
+            Answer::Rejected { outcome, why } => self.reject(value, outcome, why, record),
+            Answer::TooLate => self.stop(Outcome::Throttled, TOO_LATE.to_owned()),
+        }
+        if self.left.is_empty() { self.ended(record) } else { State::Split(self) }
+    }
+
+    fn accept(&mut self, value: OptionValue, outcome: Outcome) {
+        self.accepted.set(value);
+        self.taken = Some(outcome);
+    }
+
+    fn reject(&mut self, value: OptionValue, outcome: Outcome, why: String, record: &mut Record) {
+        let leave_out = format!("{value} is left out: {why}");
+        match outcome {
+            Outcome::Blocked => record.warnings.push(leave_out),
+            Outcome::Denied if value == OPTIONAL => {
+                record.warnings.push(leave_out);
+                self.kept_required.get_or_insert(why);
+            }
+            // A denial of what no guard denies says that nothing is permitted, unless something was accepted before.
+            Outcome::Denied if may_be_guarded(value) || self.taken.is_some() => {
+                record.warnings.push(leave_out);
+                self.rejected.get_or_insert((outcome, why));
+            }
+            Outcome::Failed { retry: false } => {
+                record.warnings.push(leave_out);
+                self.rejected.get_or_insert((outcome, why));
+            }
+            // A retry sends what is left; or nothing is permitted, and the others would be denied, too.
+            outcome => self.stop(outcome, why),
+        }
+    }
+
+    fn stop(&mut self, outcome: Outcome, why: String) {
+        self.left.clear();
+        self.rejected = Some((outcome, why));
+    }
+
+    fn ended(self, record: &mut Record) -> State {
+        record.change = Change::new(self.accepted).or(record.change);
+        let outcome = match (self.rejected, self.taken, self.kept_required) {
+            (Some((outcome, why)), _, _) => {
+                record.reasons.push(why);
+                outcome
+            }
+            (None, Some(taken), _) => taken,
+            (None, None, Some(why)) => {
+                record.reasons.push(why);
+                Outcome::Denied
+            }
+            (None, None, None) => Outcome::Blocked,
+        };
+        match self.taken {
+            // Whatever kept the rest back, what was accepted is verified.
+            Some(Outcome::Enforced) => State::Verifying(outcome),
+            _ if outcome == Outcome::NotReady => State::Refused(outcome),
+            _ => State::Ended(outcome),
+        }
+    }
+}
+
+const OPTIONAL: OptionValue = OptionValue::HttpTokens(HttpTokens::Optional);
+
+/// Whether EC2 may accept a part of the change, each option alone. Where IMDS is switched on, all of it depends on that.
+pub(super) fn is_accepted_in_part(change: &Change, answer: &Answer) -> bool {
+    let options = change.options();
+    let Answer::Rejected { outcome, .. } = answer else { return false };
+    if options.iter().count() < 2 || options.get(OptionName::HttpEndpoint).is_some() {
+        return false;
+    }
+    match outcome {
+        Outcome::Blocked => true,
+        Outcome::Denied => options.iter().any(may_be_guarded),
+        _ => false,
+    }
+}
+
+/// Whether a guard in IAM, such as the template's, may deny a change for this value alone.
+fn may_be_guarded(value: OptionValue) -> bool {
+    value == OPTIONAL || value.name() == OptionName::HttpPutResponseHopLimit
+}
