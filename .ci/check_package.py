@@ -1,4 +1,4 @@
-"""Checks what `sam build` made: that the function starts in Lambda, and that the policy is where it is read.
+"""Checks the output of `sam build`: the function can start in Lambda, and the policy is where the function reads it.
 
 Usage: check_package.py FOLDER
 """
@@ -13,9 +13,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 from samcli.yamlhelper import yaml_parse
 
-# provided.al2023 has this one: a binary that needs a newer one does not start there.
+# The glibc of provided.al2023: a binary that needs a newer one does not start there.
 LAMBDA_GLIBC = (2, 34)
-# What the project promises of its package, zipped and unpacked: it was 2.95 and 6.7 MB when this was written.
+# The project's limits for its package, zipped and unpacked. The sizes were 2.95 and 6.7 MB when this was written.
 MOST_ZIPPED_BYTES = 3_000_000
 MOST_BYTES = 8_000_000
 
@@ -39,7 +39,7 @@ def zipped_bytes(binary: Path) -> int:
 
 
 def layer_errors(built: Path) -> list[str]:
-    """What is wrong with the layer that brings the policy to where the function reads it."""
+    """The errors of the layer that has the policy."""
     template = yaml_parse((built / "template.yaml").read_text())
     variables = template["Globals"]["Function"]["Environment"]["Variables"]
     in_layer = Path(variables["IMDS_POLICY_FILE"]).relative_to("/opt")
@@ -47,7 +47,7 @@ def layer_errors(built: Path) -> list[str]:
     try:
         json.loads(policy.read_text())
     except (OSError, ValueError) as error:
-        return [f"the layer does not hold the policy: {error}"]
+        return [f"the layer does not have a valid policy: {error}"]
     return []
 
 
@@ -56,19 +56,19 @@ def main(built: Path) -> int:
     bootstrap = built / "Enforcer" / "bootstrap"
     versions = glibc_versions(bootstrap)
     if not versions:
-        errors.append("bootstrap names no glibc version: is it the binary?")
+        errors.append("bootstrap requires no glibc version: it may not be the function's binary")
     newest = max(versions, default=(0,))
     size = bootstrap.stat().st_size
     zipped = zipped_bytes(bootstrap)
     print(f"bootstrap: {size / 1e6:.2f} MB, zipped {zipped / 1e6:.2f} MB")
-    print(f"it needs glibc {'.'.join(map(str, newest))}")
+    print(f"bootstrap needs glibc {'.'.join(map(str, newest))}")
     if newest > LAMBDA_GLIBC:
         errors.append("provided.al2023 has only glibc 2.34: bootstrap does not start there")
     if size > MOST_BYTES or zipped > MOST_ZIPPED_BYTES:
         errors.append(f"bootstrap is larger than {MOST_BYTES / 1e6} MB, or {MOST_ZIPPED_BYTES / 1e6} MB zipped")
     others = [path.name for path in bootstrap.parent.iterdir() if path != bootstrap]
     if others:
-        errors.append(f"the package holds more than bootstrap: {', '.join(others)}")
+        errors.append(f"the package has files other than bootstrap: {', '.join(others)}")
     errors += layer_errors(built)
     for error in errors:
         print(f"error: {error}", file=sys.stderr)

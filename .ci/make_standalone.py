@@ -1,11 +1,12 @@
-"""Makes stackset/standalone.yaml out of template.yaml: plain CloudFormation for one account and Region, no hub.
+"""Generates stackset/standalone.yaml from template.yaml: plain CloudFormation for one account and Region, no hub.
 
 Usage: make_standalone.py [--check]
 
-A service-managed StackSet refuses templates with a macro, and SAM's transform is one: it is applied here. What only a
-hub has is left out. Code and policy come from a bucket in the stack's own Region, where stackset/package puts them.
+A service-managed StackSet refuses templates with a macro, such as SAM's transform, so the transform is applied here.
+The resources of a hub are omitted. Code and policy come from a bucket in the stack's own Region; stackset/package
+uploads them.
 
-With --check nothing is written: exit code 1 says that the file is not what template.yaml makes.
+With --check, nothing is written. Exit code 1 means that the file does not match template.yaml.
 """
 
 import os
@@ -25,53 +26,54 @@ HEADER = f"""\
 # .ci/requirements-tools.txt,
 #     {COMMAND}
 #
-# The functions themselves in each account and Region of an organization, with no central role: a service-managed
-# StackSet deploys this template. stackset/package uploads it with the code, and prints the commands. template.yaml says
-# why each setting is as it is.
+# Runs the functions in each account and Region of an organization, without a central role: a service-managed StackSet
+# deploys this template. stackset/package uploads it with the code, and prints the commands. template.yaml has the
+# reason for each setting.
 
 """
 DESCRIPTION = (
-    "Brings EC2 instances to the instance metadata options that policy requires, in this account and Region. "
+    "Brings EC2 instances to the instance metadata options that the policy requires, in this account and Region. "
     "For a service-managed StackSet; generated from template.yaml."
 )
 NO_VALUE = {"Ref": "AWS::NoValue"}
-# What a value becomes that is left out; and one that only the stack's parameters tell.
+# Markers: for a value that is omitted, and for a value that depends on the stack's parameters.
 OMITTED, UNKNOWN = object(), object()
 
-# The parameters that say where stackset/package put the code.
+# The parameters for the location of the code that stackset/package uploaded.
 CODE_PARAMETERS = {
     "CodeBucketPrefix": {
         "Type": "String",
         "AllowedPattern": "^[a-z0-9][a-z0-9-]{0,45}[a-z0-9]$",
-        "Description": "Begins the names of the buckets with the code, PREFIX-REGION: Lambda takes code only from a "
-        "bucket in the function's own Region. Each must let this account read.",
+        "Description": "The prefix of the names of the buckets with the code, PREFIX-REGION: Lambda loads code only "
+        "from a bucket in the function's own Region. Each bucket must let this account read.",
     },
     "CodeKey": {
         "Type": "String",
         "Default": "imds-enforcer",
         "AllowedPattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
-        "Description": "Begins the keys of the code in the buckets.",
+        "Description": "The prefix of the keys of the code in the buckets.",
     },
     "CodeVersion": {
         "Type": "String",
         "AllowedPattern": "^[A-Za-z0-9._-]{1,64}$",
-        "Description": "The version of code and policy, as stackset/package prints it. The functions and the policy "
-        "change when it does.",
+        "Description": "The version of code and policy, as stackset/package prints it. A new version updates the "
+        "functions and the policy.",
     },
 }
-# Parameters whose description in template.yaml is of one account, or of the hub.
+# Parameters whose description in template.yaml applies only to one account or to a hub.
 DESCRIPTIONS = {
-    "Architecture": "The processor that the function runs on. stackset/package has uploaded the function for one of "
-    "them, and prints which.",
-    "AlarmTopicArn": "The ARN of the SNS topic that alarms are sent to, with REGION in place of the Region, as a topic "
-    "must be in the alarm's own Region. Its policy must admit this account. Empty, alarms show only in CloudWatch.",
-    "Ec2EndpointUrl": "The endpoint of EC2, such as a FIPS or dual-stack endpoint; empty, the Region's own. One "
-    "address serves one Region, so override it in the stacks of each Region.",
+    "Architecture": "The instruction set architecture that the function runs on. It must be the one that "
+    "stackset/package prints.",
+    "AlarmTopicArn": "The ARN of the SNS topic that receives alarms, with REGION in place of the Region, as a topic "
+    "must be in the alarm's own Region. The topic's policy must allow this account to publish. If empty, alarms show "
+    "only in CloudWatch.",
+    "Ec2EndpointUrl": "The endpoint of EC2, such as a FIPS or dual-stack endpoint. If empty, the Region's default "
+    "endpoint. One endpoint serves one Region, so override it in the stacks of each Region.",
     "IamPath": "The path of all IAM roles and policies. It begins and ends with a slash.",
-    "PermissionsBoundaryArn": "The ARN of the permissions boundary of all IAM roles. Each account takes its own policy "
-    "of the same name and path; a policy of AWS is taken as it is. Empty, the roles have none.",
+    "PermissionsBoundaryArn": "The ARN of the permissions boundary of all IAM roles. Each account uses its own policy "
+    "of the same name and path; an AWS managed policy is used as it is. If empty, the roles have none.",
 }
-# Words of what is not here: a text that has one needs another wording above.
+# Words for what the standalone template does not have. A description with such a word needs another wording above.
 FOREIGN = re.compile(r"\bhub|\bmember|\borganization|\bsam (build|deploy|local)|samconfig", re.IGNORECASE)
 
 
@@ -81,7 +83,7 @@ def expect(is_true: bool, message: str):
 
 
 def code(file: str) -> dict:
-    """Where a file is, as SAM takes it."""
+    """The location of a file, in the form that SAM expects."""
     return {
         "Bucket": {"Fn::Sub": "${CodeBucketPrefix}-${AWS::Region}"},
         "Key": {"Fn::Sub": f"${{CodeKey}}/${{CodeVersion}}/{file}"},
@@ -89,21 +91,21 @@ def code(file: str) -> dict:
 
 
 def plain(source: dict) -> dict:
-    """What SAM makes of the template, but for the marks that SAM leaves."""
+    """The template after SAM's transform, without the metadata and tags that SAM adds."""
     names = list(source["Resources"])
     layers = [name for name in names if source["Resources"][name]["Type"] == "AWS::Serverless::LayerVersion"]
     for name in layers:
         source["Resources"][name]["Properties"]["ContentUri"] = code("policy.zip")
     source["Globals"]["Function"]["CodeUri"] = code("function-${Architecture}.zip")
-    # SAM asks for a Region, and makes nothing of it.
+    # SAM requires a Region but does not use it.
     os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
     template = transformed(source)
-    # SAM gives a layer another id with each content. CodeVersion is in the content, so that CloudFormation replaces the
-    # layer under one id as well.
+    # SAM's logical ID of a layer changes with the content. One fixed ID is enough here: CodeVersion is in the content,
+    # so CloudFormation replaces the layer.
     ids = {
         made: name for name in layers for made in template["Resources"] if re.fullmatch(f"{name}[0-9a-f]{{10}}", made)
     }
-    expect(len(ids) == len(layers), "SAM names a layer's resource in another way")
+    expect(len(ids) == len(layers), "SAM's logical IDs of layers have an unexpected form")
     template["Resources"] = in_order({ids.get(name, name): r for name, r in template["Resources"].items()}, names)
     template = changed(template, lambda node: {"Ref": ids[node["Ref"]]} if node.get("Ref") in ids else node)
     for resource in template["Resources"].values():
@@ -119,7 +121,7 @@ def plain(source: dict) -> dict:
 
 
 def in_order(resources: dict, names: list[str]) -> dict:
-    """The resources in the order of these names; one that SAM made comes after the one that it was made of."""
+    """The resources in the order of these names. A resource that SAM created follows its source."""
 
     def place(name: str) -> int:
         return names.index(name) if name in names else max(i for i, of in enumerate(names) if name.startswith(of))
@@ -128,7 +130,7 @@ def in_order(resources: dict, names: list[str]) -> dict:
 
 
 def changed(node, change):
-    """The node with each object in it, the innermost first, as `change` makes it."""
+    """The node with `change` applied to each object in it, innermost first."""
     if isinstance(node, dict):
         return change({key: changed(value, change) for key, value in node.items()})
     if isinstance(node, list):
@@ -137,7 +139,7 @@ def changed(node, change):
 
 
 def constant(node, fixed: dict):
-    """The value of an expression if the fixed parameters alone tell it."""
+    """The value of an expression, if it depends only on the fixed parameters."""
     match node:
         case {"Ref": name}:
             return fixed.get(name, UNKNOWN)
@@ -150,7 +152,7 @@ def constant(node, fixed: dict):
 
 
 def holds(condition, fixed: dict, conditions: dict) -> bool | None:
-    """Whether a condition holds, if the fixed parameters alone tell it."""
+    """Whether a condition is true, if it depends only on the fixed parameters."""
     ((function, arguments),) = condition.items()
     if function == "Condition":
         return holds(conditions[arguments], fixed, conditions)
@@ -167,7 +169,7 @@ def holds(condition, fixed: dict, conditions: dict) -> bool | None:
 
 
 def without(node, known: dict[str, bool]):
-    """The node with each Fn::If of a known condition decided."""
+    """The node with each Fn::If of a known condition replaced by its branch."""
     if isinstance(node, list):
         return [item for item in (without(item, known) for item in node) if item is not OMITTED]
     if not isinstance(node, dict):
@@ -206,7 +208,7 @@ def references(node) -> set[str]:
 
 
 def without_hub(template: dict) -> dict:
-    """The template for one account: what only a hub can have is left out."""
+    """The template for one account, without the resources of a hub."""
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     (hub,) = (group["Parameters"] for group in groups if "OrganizationId" in group["Parameters"])
     fixed = {}
@@ -230,13 +232,13 @@ def without_hub(template: dict) -> dict:
 
 
 def for_many_accounts(template: dict, member: dict) -> dict:
-    """What names a Region or an account names the stack's own, in the expressions of the members' template."""
+    """Makes ARNs refer to the stack's own Region and account, with the expressions of the members' template."""
     topic = member["Resources"]["DeadLettersAlarm"]["Properties"]["AlarmActions"]["Fn::If"][1][0]
     boundary = member["Resources"]["ScheduleRole"]["Properties"]["PermissionsBoundary"]["Fn::If"][1]
     own = {"AlarmTopicArn": topic, "PermissionsBoundaryArn": boundary}
     for parameter, expression in own.items():
         used = references(expression) & member["Parameters"].keys()
-        expect(used == {parameter}, f"the expression with {parameter} has another place in stackset/member.yaml")
+        expect(used == {parameter}, f"the expression with {parameter} was not found in stackset/member.yaml")
         template["Parameters"][parameter]["AllowedPattern"] = member["Parameters"][parameter]["AllowedPattern"]
     template["Resources"] = changed(template["Resources"], lambda node: own.get(only_ref(node), node))
     for condition in references(boundary) & member["Conditions"].keys():
@@ -249,7 +251,7 @@ def only_ref(node: dict) -> str | None:
 
 
 def without_unused(template: dict) -> dict:
-    """Parameters and conditions that nothing refers to go, and what the console shows of them."""
+    """Removes unused parameters and conditions, also from the parameter groups of the console."""
     conditions = template["Conditions"]
     needed = references([template["Resources"], template["Outputs"]])
     while more := references([conditions[name] for name in needed & conditions.keys()]) - needed:
@@ -283,23 +285,23 @@ def check(template: dict):
     sections = ("Parameters", "Conditions", "Resources")
     present = set().union(*(template[section] for section in sections))
     missing = {name for name in references(template) - present if not name.startswith("AWS::")}
-    expect(not missing, f"something for one account refers to what only a hub has: {sorted(missing)}")
+    expect(not missing, f"the template for one account refers to resources of a hub: {sorted(missing)}")
     for name, parameter in template["Parameters"].items():
         words = FOREIGN.search(parameter["Description"])
-        expect(not words, f"the description of {name} is not true here: give it another one in {Path(__file__).name}")
+        expect(not words, f"the description of {name} mentions {words and words[0]!r}: set another one in DESCRIPTIONS")
     words = FOREIGN.search(str(template["Resources"]))
-    expect(not words, f"a resource says {words and words[0]!r}, which is not here")
+    expect(not words, f"a resource mentions {words and words[0]!r}, which this template does not have")
 
 
 class Short:
-    """An intrinsic function by its tag."""
+    """An intrinsic function in its short form, with a YAML tag."""
 
     def __init__(self, tag: str, value):
         self.tag, self.value = tag, value
 
 
 def shortened(node):
-    """The node as YAML writes it: intrinsic functions short, as in template.yaml."""
+    """The node with intrinsic functions in their short form, as in template.yaml."""
     if isinstance(node, list):
         return [shortened(item) for item in node]
     if not isinstance(node, dict):
@@ -347,13 +349,13 @@ Dumper.add_representer(str, write_text)
 def written(template: dict) -> str:
     sections = []
     for key, value in template.items():
-        # Rules know functions that have no short form.
+        # Rules use functions that have no short form.
         short = value if key == "Rules" else shortened(value)
         text = yaml.dump({key: short}, Dumper=Dumper, sort_keys=False, width=120)
         # An empty line between resources.
         sections.append(re.sub(r"(?<!:)\n(?=  \w)", "\n\n", text) if key == "Resources" else text)
     text = "\n".join(sections)
-    expect(yaml_parse(text) == template, "what was written does not read as what was meant")
+    expect(yaml_parse(text) == template, "the YAML text does not parse back to the template")
     return HEADER + text
 
 
@@ -362,7 +364,7 @@ def main(is_check: bool) -> int:
     if not is_check:
         TARGET.write_text(text)
     elif not TARGET.is_file() or TARGET.read_text() != text:
-        print(f"{TARGET.relative_to(ROOT)} is not what template.yaml makes: run {COMMAND}", file=sys.stderr)
+        print(f"{TARGET.relative_to(ROOT)} does not match template.yaml: run {COMMAND}", file=sys.stderr)
         return 1
     return 0
 

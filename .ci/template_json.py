@@ -1,8 +1,8 @@
-"""Prints a template as JSON, its short intrinsic functions spelled out.
+"""Prints a template as JSON, with intrinsic functions in their long form.
 
 Usage: template_json.py TEMPLATE [--transform]
 
-With --transform, a packaged template becomes the plain CloudFormation that SAM makes of it.
+With --transform, applies SAM's transform to a packaged template and prints plain CloudFormation.
 """
 
 import json
@@ -14,7 +14,7 @@ from samtranslator.translator.transform import transform
 
 
 class NoManagedPolicies:
-    """SAM asks for the names of AWS's managed policies; the template uses none."""
+    """SAM's transform loads the names of AWS managed policies; the template uses none."""
 
     def load(self) -> dict[str, str]:
         return {}
@@ -25,7 +25,7 @@ def read(path: Path) -> dict:
 
 
 def transformed(template: dict) -> dict:
-    """The plain CloudFormation that SAM makes of a packaged template."""
+    """The plain CloudFormation of a packaged template, after SAM's transform."""
     parameters = {name: str(p.get("Default", "")) for name, p in template.get("Parameters", {}).items()}
     return transform(template, parameters, NoManagedPolicies())
 

@@ -1,7 +1,7 @@
-"""Counts the instructions that the function executes, under valgrind's callgrind, and holds them below a bound. Unlike
-times, they are nearly the same at each run and on each machine, so that a change that makes the function slower shows.
-Those until the first poll depend on the root certificates of the machine: the bound is for the some 140 of Mozilla. The
-bounds are those of x86_64; on another processor it only counts.
+"""Counts the instructions that the function executes, with valgrind's callgrind, and fails if a count exceeds a bound.
+Unlike times, counts are nearly the same in each run and on each machine, so they show a change that makes the function
+slower. The count until the first poll depends on the root certificates of the machine: its bound is for the about
+140 of Mozilla. The bounds apply to x86_64; on another architecture, the script only counts.
 
 Usage: instructions.py FUNCTION BINARIES, where FUNCTION is its executable and BINARIES the folder with ec2-sim.
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 from runtime_api import OURS, Process
 from simulator import Ec2, batch
 
-# Millions, at least an eighth above what they were when this was written: 10.3 with Debian's bundle, 1.89, 1.82 and
-# 0.80. Nearly all of the first is the root certificates, of the others the AWS SDK.
+# Millions, at least an eighth above the counts when this was written: 10.3 with Debian's bundle, 1.89, 1.82 and 0.80.
+# Most of the first count is for the root certificates, most of the others for the AWS SDK.
 BOUNDS = {
     "start to first poll": 11.6,
     "first event": 2.2,

@@ -1,4 +1,4 @@
-"""Measures the function beside its peers and its limits, and prints a table.
+"""Compares the function with other programs, and prints a table.
 
 Usage: measure.py BINARIES PYTHON, where BINARIES is the folder of the release builds.
 """
@@ -30,7 +30,7 @@ class Program:
 
     @property
     def is_slow(self) -> bool:
-        """Whether it is Python: its times are so long that a few of them do."""
+        """Whether it is a Python program: its times are so long that few runs are enough."""
         return len(self.command) > 1
 
 
@@ -64,8 +64,8 @@ def running(program: Program, endpoint: str = "", more: dict[str, str] | None = 
 def medians(
     some: dict[str, Program], runs: int, measure: Callable[[Program], float], slow: int = SLOW_RUNS
 ) -> dict[str, float]:
-    """The median of so many measurements. The programs take turns, each time another first, so that what else the
-    machine does meets all of them."""
+    """The median of `runs` measurements. The programs run in turn, and the first one changes each round, so that other
+    load on the machine affects all of them."""
     values = {name: [] for name in some}
     for number in range(runs):
         turns = [program for program in some.values() if not program.is_slow or number < slow]
@@ -99,7 +99,7 @@ def cold(
 
 
 def roots(every: dict[str, Program], ec2: Ec2, folder: Path) -> list[tuple[str, dict, str]]:
-    """What root certificates and TLS cost: one certificate, Mozilla's, and this machine's folder without its bundle."""
+    """The cost of root certificates and TLS: one certificate, Mozilla's, and a folder without its bundle."""
     tls = Tls(int(ec2.url.rsplit(":", 1)[1]), folder)
     many = folder / "many.pem"
     many.write_bytes(tls.roots.read_bytes() + Path(certifi.where()).read_bytes())
@@ -115,7 +115,7 @@ def roots(every: dict[str, Program], ec2: Ec2, folder: Path) -> list[tuple[str, 
 
 
 def warm(some: dict[str, Program], ec2: Ec2) -> dict[str, float]:
-    """Milliseconds of CPU an event once warm."""
+    """Milliseconds of CPU per warm event."""
 
     def once(program: Program) -> float:
         events = ec2.launch(WARM_EVENTS)
@@ -130,7 +130,7 @@ def warm(some: dict[str, Program], ec2: Ec2) -> dict[str, float]:
 
 
 def burst(some: dict[str, Program], ec2: Ec2) -> tuple[dict[str, float], dict[str, float]]:
-    """Changes a second in a batch of state changes, and the most memory in MB. c7n takes them one by one."""
+    """Changes per second in a batch of state changes, and the peak memory in MB. c7n handles them one by one."""
     memory = {}
 
     def once(program: Program) -> float:
@@ -147,7 +147,7 @@ def burst(some: dict[str, Program], ec2: Ec2) -> tuple[dict[str, float], dict[st
 
 
 def one_event(program: Program, ec2: Ec2) -> tuple[float, float]:
-    """The most memory in MB, and the calls to EC2, for one event that changes one instance."""
+    """The peak memory in MB, and the calls to EC2, for one event that changes one instance."""
     (one,) = ec2.launch(1)
     ec2.forget()
     with running(program, ec2.url) as process:
@@ -169,7 +169,7 @@ def rounded(value: float) -> str:
 
 def table(rows: list[tuple[str, dict[str, float], str]]) -> str:
     names = ["ours", "hello", "bare", "boto3", "c7n"]
-    lines = [f"| figure | {' | '.join(names)} | to reach |", "| --- " * (len(names) + 2) + "|"]
+    lines = [f"| figure | {' | '.join(names)} | target |", "| --- " * (len(names) + 2) + "|"]
     for figure, values, goal in rows:
         cells = [rounded(values[name]) if name in values else "" for name in names]
         lines.append(f"| {figure} | {' | '.join(cells)} | {goal} |")
@@ -187,10 +187,10 @@ def main(binaries: Path, python: Path, folder: Path) -> None:
             ("start to first answer, ms", cold(every, ec2), "≤ 1.3 × bare, 50 × faster than c7n"),
             *roots(every, ec2, folder),
             ("CPU of a warm event, ms", warm(working, ec2), "≤ bare + 1"),
-            ("changes a second, batch of 1,000", changes, "≥ 0.8 × bare"),
+            ("changes per second, batch of 1,000", changes, "≥ 0.8 × bare"),
             ("peak memory, one event, MB", {name: peak for name, (peak, _) in first.items()}, "≤ 12"),
             ("peak memory, 1,000 events, MB", memory, "≤ 30"),
-            ("calls for one event", {name: first[name][1] for name in working}, "3: see, change, verify"),
+            ("calls for one event", {name: first[name][1] for name in working}, "3: describe, change, verify"),
             ("zipped, MB", {n: zipped(p.command[0]) for n, p in every.items() if not p.is_slow}, "≤ 3"),
         ]
     print(table(rows))

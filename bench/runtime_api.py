@@ -10,14 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ACCOUNT, REGION = "111122223333", "us-east-1"
-# The settings with which our function is measured: it waits for nothing. No variable names the root certificates, as in
-# the template: it takes the bundle of this machine.
+# The settings for measuring the function: it does not wait. As in the template, no variable names the root
+# certificates, so it reads the bundle of this machine.
 OURS = {"IMDS_VERIFY_SECONDS": "0", "IMDS_MODIFY_RATE": "100000"}
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Headers and payload are two writes: the second would wait some 40 ms for the first to be acknowledged.
+    # Headers and payload are two writes: the second would wait about 40 ms for the first to be acknowledged.
     disable_nagle_algorithm = True
 
     def do_GET(self):
@@ -53,11 +53,11 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_):
-        """A process that is stopped resets its connection."""
+        """Ignores errors: a process that is stopped resets its connection."""
 
 
 class Process:
-    """A function that runs, with nothing in its environment but what is given and what Lambda sets."""
+    """A running function. Its environment has only the given variables and those that Lambda sets."""
 
     def __init__(self, command: list[str | Path], environment: dict[str, str], folder: Path):
         self.api = Server(("127.0.0.1", 0), Handler)
@@ -93,7 +93,7 @@ class Process:
         return self.next_of(self.api.polls) - self.started
 
     def invoke(self, payload: bytes) -> float:
-        """Gives it a payload; when it answered."""
+        """Sends a payload and returns the time of the answer."""
         self.api.payloads.put(payload)
         answered, kind, body = self.next_of(self.api.answers)
         if kind != "response":
@@ -101,25 +101,25 @@ class Process:
         return answered
 
     def next_of(self, events: queue.Queue):
-        """What comes next, unless the process ends first or two minutes pass."""
+        """The next item. Raises an error if the process ends first or after two minutes."""
         for _ in range(120):
             has_ended = self.process.poll() is not None
             with contextlib.suppress(queue.Empty):
                 return events.get(timeout=1)
             if has_ended:
-                raise RuntimeError(f"it ended with {self.process.returncode}: {self.logged()}")
-        raise RuntimeError(f"it does not answer: {self.logged()}")
+                raise RuntimeError(f"the process ended with {self.process.returncode}: {self.logged()}")
+        raise RuntimeError(f"the process does not answer: {self.logged()}")
 
     def logged(self) -> str:
         return Path(self.log.name).read_text()
 
     def cpu(self) -> float:
-        """Seconds of CPU so far, its own and the kernel's for it."""
+        """Seconds of CPU so far, in user and kernel mode."""
         ticks = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def peak_memory(self) -> float:
-        """The most memory it had resident, in MB."""
+        """The peak resident memory, in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 

@@ -1,4 +1,4 @@
-"""EC2, as ec2-sim plays it, and the events of its instances."""
+"""EC2, simulated by ec2-sim, and the events of its instances."""
 
 import json
 import re
@@ -12,14 +12,14 @@ EVENT = Path(__file__).resolve().parent.parent / "events" / "ec2-state-running.j
 
 
 class Ec2:
-    """ec2-sim, changes in force at once."""
+    """ec2-sim with immediate changes."""
 
     def __init__(self, binaries: Path):
         flags = ["--listen", "127.0.0.1:0", "--apply-delay", "0", "--start-delay", "0", "--state-delay", "0"]
         self.process = subprocess.Popen([binaries / "ec2-sim", *flags], stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().split()[-1]
         self.http = requests.Session()
-        # No proxy, whatever the environment says.
+        # Ignores proxy settings of the environment.
         self.http.trust_env = False
 
     def __enter__(self) -> "Ec2":
@@ -30,7 +30,7 @@ class Ec2:
         self.process.wait()
 
     def launch(self, count: int) -> list[bytes]:
-        """Instances with optional tokens, and the events that they came to run."""
+        """Launches instances with optional tokens and returns their state-change events."""
         authorization = f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/{REGION}/ec2/aws4_request, Signature=x"
         ids = []
         while len(ids) < count:
@@ -41,7 +41,7 @@ class Ec2:
             answer.raise_for_status()
             launched = re.findall(r"<instanceId>([^<]+)", answer.text)
             if len(launched) != some:
-                raise RuntimeError(f"{some} instances were to launch: {answer.text}")
+                raise RuntimeError(f"ec2-sim did not launch {some} instances: {answer.text}")
             ids += launched
         return [event(instance_id) for instance_id in ids]
 

@@ -14,7 +14,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
         while data := source.recv(65536):
             sink.sendall(data)
     except OSError:
-        # The other side is gone.
+        # The other side closed the connection.
         pass
     finally:
         for end in (source, sink):
@@ -23,7 +23,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 class Tls:
-    """Listens with TLS, and passes on to a port of this machine."""
+    """Accepts TLS connections and forwards them to a local port."""
 
     def __init__(self, port: int, folder: Path):
         authority = trustme.CA()

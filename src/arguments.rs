@@ -1,16 +1,16 @@
-//! What is to be done, by the command line. Lambda starts the function without arguments.
+//! Command-line arguments. Lambda starts the function without any.
 
-/// What `--version` prints.
+/// The output of `--version`.
 const VERSION: &str = concat!("imds-enforcer ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What `--help` prints, in 80 columns.
+/// The output of `--help`, within 80 columns.
 const HELP: &str = concat!(
     "imds-enforcer ",
     env!("CARGO_PKG_VERSION"),
     r#"
 Brings EC2 instances to the instance metadata options that a policy requires.
 
-It runs in AWS Lambda, which starts it and passes it events about instances; to
+It runs in AWS Lambda, which starts it and sends it events about instances. To
 deploy it, run "sam build" and "sam deploy --guided". To try it without an AWS
 account:
 
@@ -19,47 +19,47 @@ account:
 
 Usage: imds-enforcer [--help | --version]
 
-Environment variables; an empty one counts as unset:
+Environment variables (an empty variable counts as unset):
 
   IMDS_MODE             enforce, or dry-run, which changes nothing
                         [default: enforce]
-  IMDS_POLICY_FILE      the file with the policy
-  IMDS_POLICY           the policy itself, as JSON; set one of the two
+  IMDS_POLICY_FILE      the policy file
+  IMDS_POLICY           the policy as JSON; do not set both variables
                         [default: {"baseline": {"HttpTokens": "required"}}]
   IMDS_MEMBER_ROLE      the role to assume in other accounts: its name, or
                         /PATH/NAME [default: none, its own credentials]
-  IMDS_VERIFY_SECONDS   how long to wait until EC2 has applied a change, 0 to
-                        600 [default: 10]
-  IMDS_MODIFY_RATE      the most changes a second in an account and Region,
-                        after the first 80 [default: 4]
-  SSL_CERT_FILE         a file of root certificates in PEM, in place of the
-                        system's [default: none]
+  IMDS_VERIFY_SECONDS   how long to wait for EC2 to apply a change, 0 to 600
+                        [default: 10]
+  IMDS_MODIFY_RATE      the maximum number of changes a second in an account
+                        and Region, after a burst of 80 [default: 4]
+  SSL_CERT_FILE         a file of root certificates in PEM format, instead of
+                        the system's [default: none]
   SSL_CERT_DIR          folders of root certificates, separated by colons
                         [default: none]
   AWS_ENDPOINT_URL_EC2  the endpoint of EC2 [default: the Region's own]
 
 The AWS SDK's other variables apply as well. The exit code is 0 after --help and
---version, 2 where it is started in a wrong way, and 1 for any other error.
+--version, 2 for incorrect usage, and 1 for any other error.
 "#
 );
 
-/// What is to be done.
+/// The action that the command line requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start<'a> {
     /// Serve Lambda's events.
     Serve,
     /// Print this and exit with 0.
     Print(&'static str),
-    /// Refuse this argument and exit with 2.
+    /// Reject this argument and exit with 2.
     Unknown(&'a str),
-    /// Say that this runs in Lambda and exit with 2.
+    /// Print that the program runs only in Lambda and exit with 2.
     NotInLambda,
 }
 
 impl<'a> Start<'a> {
-    /// Takes the arguments without the program's name; `runtime_api` is the variable `AWS_LAMBDA_RUNTIME_API`.
+    /// Parses the arguments, without the program's name. `runtime_api` is the variable `AWS_LAMBDA_RUNTIME_API`.
     ///
-    /// In Lambda, other arguments are ignored: a container image passes the handler's name.
+    /// In Lambda, other arguments are ignored because a container image passes the handler's name.
     pub fn new(arguments: &'a [String], runtime_api: Option<&str>) -> Self {
         let is_in_lambda = runtime_api.is_some_and(|address| !address.is_empty());
         match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -79,7 +79,7 @@ mod tests {
     use std::cell::RefCell;
 
     #[test]
-    fn arguments_say_what_is_to_be_done() {
+    fn arguments_determine_the_action() {
         for (arguments, runtime_api, expected) in [
             ("", Some("127.0.0.1:9001"), Start::Serve),
             ("bootstrap", Some("127.0.0.1:9001"), Start::Serve),

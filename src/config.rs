@@ -1,4 +1,4 @@
-//! The function's environment → [`Config`], all errors at once.
+//! The function's environment → [`Config`]. All errors are reported at once.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,39 +8,40 @@ use imds_core::policy::Policy;
 use imds_engine::aws::clients::RegionClients;
 use imds_engine::reconcile::Enforcer;
 
-/// How the function is set up.
+/// The configuration of the function.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `IMDS_MODE`: `enforce` (the default) or `dry-run`.
     pub mode: Mode,
-    /// `IMDS_POLICY_FILE` or `IMDS_POLICY`, else the built-in policy.
+    /// `IMDS_POLICY_FILE` or `IMDS_POLICY`; the built-in policy by default.
     pub policy: Policy,
-    /// `IMDS_VERIFY_SECONDS`, 0 to 600: how long to wait for `applied`; 10 by default.
+    /// `IMDS_VERIFY_SECONDS`, 0 to 600: how long to wait for the state `applied`; 10 by default.
     pub verify_within: Duration,
     /// `IMDS_MEMBER_ROLE`: the role to assume in other accounts, as `NAME` or `PATH/NAME`; none by default.
     pub member_role: Option<String>,
-    /// `IMDS_MODIFY_RATE`, 0.01 to 100,000: most changes a second, per account and Region; 4 by default.
+    /// `IMDS_MODIFY_RATE`, 0.01 to 100,000: the maximum number of changes a second, per account and Region; 4 by
+    /// default.
     pub modify_rate: f64,
 }
 
-/// Every variable that is wrong; never empty.
+/// The error of every invalid variable; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<String>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the function's configuration is wrong:\n{}", self.0.join("\n"))
+        write!(f, "the function's configuration is invalid:\n{}", self.0.join("\n"))
     }
 }
 
 impl std::error::Error for ConfigErrors {}
 
 impl Config {
-    /// Reads the configuration through `lookup`, which is `std::env::var` in production. An empty variable of ours counts
-    /// as unset.
+    /// Reads the configuration through `lookup`, which is `std::env::var` in production. An empty variable counts as
+    /// unset.
     ///
     /// # Errors
-    /// Every variable that is wrong, each with how to fix it. A retry needs another configuration.
+    /// Every invalid variable, with how to fix it. A retry helps only after the configuration has changed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let mut errors = Vec::new();
@@ -54,7 +55,7 @@ impl Config {
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// The enforcer that it describes, which reaches EC2 through `clients`.
+    /// Creates the enforcer with this configuration. It calls EC2 through `clients`.
     pub fn into_enforcer(self, clients: RegionClients) -> Enforcer {
         Enforcer::new(self.mode, self.policy, self.verify_within, clients)
     }
@@ -103,22 +104,22 @@ fn member_role(value: Option<String>) -> Result<Option<String>, String> {
     }
 }
 
-/// What IAM does not accept of `PATH/NAME` or `NAME` (IAM API reference, `CreateRole`). In IAM, a path begins and ends with
-/// a slash, and both count.
+/// Returns why IAM does not accept `PATH/NAME` or `NAME` (IAM API reference, `CreateRole`). In IAM, a path begins and
+/// ends with a slash, and both count toward its length.
 fn flaw(role: &str) -> Option<&'static str> {
     let (path, name) = role.rsplit_once('/').unwrap_or(("", role));
     let is_in_name = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     let flaws = [
-        // IAM would take one for a path.
+        // Checked first, as an ARN would otherwise be read as a path.
         (role.starts_with("arn:"), "it is an ARN"),
         (name.is_empty(), "it ends with a slash"),
         (role.split('/').any(str::is_empty), "a segment of its path is empty"),
         (name.len() > 64, "its name has more than 64 characters"),
         (path.len() + 2 > 512, "its path has more than 512 characters"),
-        (!name.chars().all(is_in_name), "its name has other characters than A-Z a-z 0-9 _+=,.@-"),
+        (!name.chars().all(is_in_name), "its name has characters other than A-Z a-z 0-9 _+=,.@-"),
         (
             !path.chars().all(|c| c.is_ascii_graphic()),
-            "its path has other characters than ASCII's visible ones",
+            "its path has characters other than visible ASCII characters",
         ),
     ];
     flaws.into_iter().find_map(|(is_so, flaw)| is_so.then_some(flaw))
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_member_role_has_a_path_or_none() {
+    fn the_member_role_may_have_a_path() {
         let role = |value: &str| read(&[("IMDS_MEMBER_ROLE", value)]).map(|config| config.member_role);
         let (longest_path, longest_name) = ("p".repeat(510), "n".repeat(64));
         for (value, expected) in [
@@ -227,9 +228,9 @@ mod tests {
             ("//x", "a segment of its path is empty"),
             (&format!("a/{longest_name}n"), "its name has more than 64 characters"),
             (&format!("/{longest_path}p/x"), "its path has more than 512 characters"),
-            ("a/b:c", "its name has other characters than A-Z a-z 0-9 _+=,.@-"),
-            ("r\u{f6}le", "its name has other characters than A-Z a-z 0-9 _+=,.@-"),
-            ("a b/c", "its path has other characters than ASCII's visible ones"),
+            ("a/b:c", "its name has characters other than A-Z a-z 0-9 _+=,.@-"),
+            ("r\u{f6}le", "its name has characters other than A-Z a-z 0-9 _+=,.@-"),
+            ("a b/c", "its path has characters other than visible ASCII characters"),
         ] {
             let errors = role(value).unwrap_err().to_string();
             assert!(errors.ends_with(&format!("not {value:?}: {flaw}")), "{value:?}: {errors}");

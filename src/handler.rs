@@ -1,4 +1,4 @@
-//! Lambda payload in, response out.
+//! Lambda payload → response.
 //!
 //! The payload is one EventBridge event, or an SQS batch whose bodies are events.
 
@@ -15,28 +15,29 @@ use imds_engine::report::Report;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 
-/// The most bytes of outcomes that an answer has: Lambda's answers end at 6 MB, and a sweep may have any number.
+/// The maximum size of the outcomes in a response, in bytes: Lambda limits a response to 6 MB, and a sweep may have any
+/// number of outcomes.
 const OUTCOMES_BYTES: usize = 5_000_000;
 
-/// What an invocation came to.
+/// The result of an invocation.
 #[derive(Debug)]
 pub struct Answer {
-    /// What was done; the outcomes are in it for a single event only.
+    /// The report. It contains outcomes only if the payload is a single event.
     pub report: Report,
-    /// Where a sweep came to its end.
+    /// The accounts and Regions whose sweep is complete.
     pub swept: Vec<AccountRegion>,
-    /// What Lambda gets: the report, or for a batch the records to deliver again.
+    /// The response to Lambda: the report or, for a batch, the records to redeliver.
     pub response: Result<Value, HandlerError>,
 }
 
-/// Why an invocation fails as a whole. Lambda delivers the payload again.
+/// Why an invocation fails as a whole. Lambda then retries the payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HandlerError {
-    /// What a direct invocation asked for is not done yet; a retry may do it.
-    #[error("to be retried: {0}")]
+    /// A single event is not processed completely; a retry may complete it.
+    #[error("not complete, must be retried: {0}")]
     Unfinished(String),
-    /// An SQS batch that is not what SQS sends, so that no record of it can be failed by itself.
-    #[error("not an SQS batch, though it comes from aws:sqs: {0}")]
+    /// The payload is not a valid SQS batch, so no record can be reported as failed individually.
+    #[error("not an SQS batch, although its eventSource is aws:sqs: {0}")]
     MalformedBatch(String),
 }
 
@@ -50,7 +51,7 @@ impl From<HandlerError> for Diagnostic {
     }
 }
 
-/// Answers one invocation; `on_report` takes what became of each instance as soon as it is known.
+/// Processes one invocation. Calls `on_report` with the outcome of each instance as soon as it is known.
 pub async fn answer(
     enforcer: &Enforcer,
     payload: Value,
@@ -106,10 +107,10 @@ async fn answer_event(
     Answer { report, swept, response }
 }
 
-/// What a retry is for: the first few of it, since an error message is no place for thousands of instances.
+/// Returns what a retry must complete. Only the first few items, as there may be thousands of instances.
 fn unfinished(report: &Report) -> String {
     const SHOWN: usize = 5;
-    // The instances of a sweep wait for the next one.
+    // The next sweep retries the instances of a sweep.
     let is_due = |r: &&InstanceOutcome| r.outcome.is_retryable() && r.trigger != TriggerKind::Sweep;
     let instances = report.outcomes.iter().filter(is_due).map(|report| {
         let why = report.reasons.last().map(String::as_str).unwrap_or_default();
@@ -132,9 +133,9 @@ struct Record {
 
 /// Why a record names no instance.
 enum Unread {
-    /// It does not concern us, and is done.
+    /// The event is not relevant; the record is done.
     Ignored(Ignored),
-    /// It is not JSON; it fails, so that the dead-letter queue keeps it.
+    /// The body is not JSON. The record fails, so that the dead-letter queue keeps it.
     NotJson(serde_json::Error),
 }
 
@@ -178,7 +179,7 @@ async fn answer_batch(
             }
         }
     }
-    // The outcomes are told one by one and not kept: a sweep has many.
+    // Outcomes are reported one by one and not stored, as a sweep may have many.
     let take = |outcome: InstanceOutcome| {
         on_report(&outcome);
         report.borrow_mut().count(outcome.outcome);

@@ -1,7 +1,7 @@
-//! `imds-enforcer`: an AWS Lambda function that brings EC2 instances to the instance-metadata options that policy
+//! `imds-enforcer`: an AWS Lambda function that brings EC2 instances to the instance metadata options that policy
 //! and tags require, and keeps them there.
 //!
-//! [`handler`] reads events out of a payload and gives them to [`imds_engine`], which `imdsctl` shares.
+//! [`handler`] reads the events of a payload and passes them to [`imds_engine`], which `imdsctl` shares.
 
 pub mod arguments;
 pub mod config;

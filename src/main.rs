@@ -20,7 +20,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-// One thread: the function waits for EC2, it does not compute.
+// One thread is enough: the function mostly waits for EC2.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments: Vec<String> =
@@ -28,14 +28,14 @@ async fn main() -> ExitCode {
     match Start::new(&arguments, variable("AWS_LAMBDA_RUNTIME_API").as_deref()) {
         Start::Serve => serve().await,
         Start::Print(text) => {
-            // It fails where nobody reads it, as in a pipe to head.
+            // Writing fails if the reader has closed the pipe, as head does.
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Start::Unknown(argument) => refuse(&format!("unknown argument {argument:?}; --help says more")),
+        Start::Unknown(argument) => refuse(&format!("unknown argument {argument:?}; see --help")),
         Start::NotInLambda => refuse(
-            "it runs only in AWS Lambda, which sets AWS_LAMBDA_RUNTIME_API: deploy it with sam deploy, or try imdsctl demo or \
-             sam local invoke; --help says more",
+            "it runs only in AWS Lambda, which sets AWS_LAMBDA_RUNTIME_API. Deploy it with sam deploy, or try imdsctl \
+             demo or sam local invoke; see --help",
         ),
     }
 }
@@ -56,7 +56,7 @@ async fn serve() -> ExitCode {
     let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(&config) });
     let clients = RegionClients::new(shared, config.modify_rate, member_role);
     let enforcer = config.into_enforcer(clients);
-    // Lambda sets it with the function's log settings; without it, everything passes.
+    // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")
         .filter(|level| !level.is_empty())
         .unwrap_or_else(|| "INFO".to_owned());
@@ -71,7 +71,7 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
     enforcer.clients().invoked_as(&event.context.invoked_function_arn);
     let LambdaEvent { payload, context } = event;
     let metrics = RefCell::new(Metrics::default());
-    // What cannot be written to the log cannot be complained about either; the work is done all the same.
+    // A failed log write cannot be reported, and must not fail the invocation.
     let log = || Log { out: io::stdout().lock(), request_id: &context.request_id, now: now() };
     let on_report = |instance: &InstanceOutcome| {
         metrics.borrow_mut().add(instance, start);
@@ -92,7 +92,7 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
     answer.response
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+#[expect(clippy::disallowed_methods, reason = "the environment is read here only")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -102,18 +102,18 @@ fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
-/// The name of our sessions in other accounts: who acts, and what for.
+/// Returns the session name in other accounts: who acts, and why.
 fn session(config: &Config) -> String {
     let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let purpose = match config.mode {
         Mode::Enforce => "enforces-metadata-options",
         Mode::DryRun => "dry-runs-metadata-options",
     };
-    // STS takes 64 characters, and function names have none that it does not take.
+    // STS limits the name to 64 characters and allows every character of a function name.
     format!("{purpose}.{function}").chars().take(64).collect()
 }
 
-/// The time from `now` until Lambda's deadline, which is in milliseconds since 1970.
+/// Returns the time from `now` until Lambda's deadline, which is in milliseconds since the Unix epoch.
 fn allowed(deadline: u64, now: OffsetDateTime) -> Duration {
     let now = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     Duration::from_millis(deadline.saturating_sub(now))
@@ -124,7 +124,7 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Says what is wrong with how it was started.
+/// Reports incorrect usage.
 fn refuse(message: &str) -> ExitCode {
     eprintln!("imds-enforcer: {message}");
     ExitCode::from(2)

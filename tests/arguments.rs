@@ -1,4 +1,4 @@
-//! The built function outside of Lambda: what it says to a person who starts it.
+//! The built function outside of Lambda: its help and its error messages.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Every file of events/ is read as the function reads it; what it must name stands here.
+//! Parses every file in events/ as the function does, and compares the result with the table here.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use imds_core::selector::InstanceSelector;
 use imds_core::trigger::Trigger;
 use serde_json::Value;
 
-/// What the event of a file names: the trigger and how many instances, or the start of why it is ignored.
+/// The expected result by file name: the trigger and the number of instances, or the start of the reason to ignore it.
 const EXPECTED: &[(&str, &str)] = &[
     ("ec2-launch-auto-scaling", "launch: 1 instance"),
     ("ec2-launch-cut-off", "launch: the launch with client token"),
@@ -19,7 +19,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("ec2-modify-options", "drift: 1 instance"),
     ("ec2-state-running", "state-change: 1 instance"),
     ("ec2-state-stopped", "state-change: 1 instance"),
-    ("ec2-state-terminated", "ignored: nothing to do in the state \"terminated\""),
+    ("ec2-state-terminated", "ignored: the state \"terminated\" requires no action"),
     ("events-scheduled", "sweep: every instance"),
     ("imds-enforcer-sweep", "sweep: every instance"),
     ("s3-unrelated", "ignored: source \"aws.s3\""),
@@ -57,10 +57,9 @@ fn every_sample_event_names_what_it_should() {
         let path = file.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let event: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let start =
-            expected.remove(&*name).unwrap_or_else(|| panic!("{name}.json: say in EXPECTED what it names"));
+        let start = expected.remove(&*name).unwrap_or_else(|| panic!("{name}.json: add it to EXPECTED"));
         let summary = summary(&event);
         assert!(summary.starts_with(start), "{name}.json: {summary}, not {start}");
     }
-    assert!(expected.is_empty(), "files that are not there: {expected:?}");
+    assert!(expected.is_empty(), "missing files: {expected:?}");
 }

@@ -1,4 +1,4 @@
-//! Many accounts and Regions through one function: each with its own role session.
+//! One function for many accounts and Regions, with a role session for each member account.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -13,12 +13,12 @@ use serde_json::Value;
 use support::lambda::Lambda;
 use support::*;
 
-/// Our own, and three members.
+/// The function's own account and three member accounts.
 const ACCOUNTS: [&str; 4] = [ACCOUNT, "444455556666", "777788889999", "888899990000"];
 const REGIONS: [&str; 2] = [REGION, "eu-west-1"];
 const MEMBER_ROLE: (&str, &str) = ("IMDS_MEMBER_ROLE", "imds-enforcer-member");
 
-/// A launch in an account and Region, and the event of it.
+/// Launches an instance in an account and Region. Returns its id and the event.
 fn launch(sim: &Ec2Sim, account: &str, region: &str) -> (String, Value) {
     let id = sim.account_region(account, region).launch(imdsv1(1)).remove(0);
     let mut event = running_event(&id, now());
@@ -62,7 +62,7 @@ async fn each_instance_is_changed_in_its_account_and_region_with_one_session_an_
     assert_eq!(
         assumptions(&calls),
         [role(ACCOUNTS[1]), role(ACCOUNTS[2]), role(ACCOUNTS[3])],
-        "one an account, and none for our own"
+        "one for each member account, and none for the function's own"
     );
     for ((account, region), (id, _)) in account_regions.iter().zip(&launched) {
         assert!(is_required(&scene.sim, account, region, id), "{account} {region}");
@@ -82,7 +82,7 @@ async fn each_instance_is_changed_in_its_account_and_region_with_one_session_an_
 }
 
 #[tokio::test]
-async fn a_role_with_a_path_is_assumed_by_it() {
+async fn a_role_is_assumed_with_its_path() {
     for role in ["/platform/security/imds-enforcer-member", "platform/security/imds-enforcer-member"] {
         let scene = Scene::new(&[("IMDS_MEMBER_ROLE", role)]).await;
         let (id, event) = launch(&scene.sim, ACCOUNTS[1], REGION);
@@ -98,7 +98,7 @@ async fn a_role_with_a_path_is_assumed_by_it() {
 async fn a_session_is_renewed_before_it_expires() {
     let settings = Settings {
         apply_delay: Duration::ZERO,
-        // The SDK renews credentials ten seconds or more before their end.
+        // The SDK renews credentials ten seconds or more before they expire.
         session_duration: Some(Duration::from_secs(17)),
         ..Settings::default()
     };
@@ -117,7 +117,7 @@ async fn a_session_is_renewed_before_it_expires() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_not_there_yet_holds_up_no_other_account() {
+async fn a_missing_role_does_not_delay_other_accounts() {
     let scene = Scene::new(&[MEMBER_ROLE]).await;
     let bodies: Vec<String> =
         ACCOUNTS.map(|account| launch(&scene.sim, account, REGION).1.to_string()).to_vec();
@@ -130,7 +130,7 @@ async fn a_role_that_is_not_there_yet_holds_up_no_other_account() {
     assert_eq!(failures(&answer), ["m1"]);
     let report = answer.report.outcomes.iter().find(|r| r.account.as_str() == ACCOUNTS[1]).unwrap();
     let reason = report.reasons.last().unwrap();
-    assert!(reason.starts_with("sts:AssumeRole was answered AccessDenied: "), "{reason}");
+    assert!(reason.starts_with("sts:AssumeRole returned AccessDenied: "), "{reason}");
 
     scene.sim.clear_faults();
     let answer = scene.answer(batch(&bodies[1..2], 2)).await;
@@ -138,11 +138,11 @@ async fn a_role_that_is_not_there_yet_holds_up_no_other_account() {
 }
 
 #[tokio::test]
-async fn a_role_that_sts_does_not_answer_for_holds_up_no_other_account() {
+async fn an_sts_timeout_does_not_delay_other_accounts() {
     let scene = Scene::new(&[MEMBER_ROLE]).await;
     let launched = ACCOUNTS.map(|account| launch(&scene.sim, account, REGION));
     let bodies: Vec<String> = launched.iter().map(|(_, event)| event.to_string()).collect();
-    // The first of the members, in the order of their ids.
+    // The first member account in the order of account ids.
     let hangs = Fault::new(FaultKind::Hang(None)).on("AssumeRole");
     scene.sim.inject(Fault { account: Some(ACCOUNTS[1].to_owned()), ..hangs });
     let others = async {
@@ -199,7 +199,7 @@ async fn a_thousand_accounts_take_bounded_memory_and_connections() {
     assert_eq!(assumptions(&sim.calls()).into_iter().collect::<BTreeSet<_>>().len(), 1000);
     let (memory, files) = figures[9];
     assert!(memory < 60.0, "{memory:.1} MB");
-    assert!(memory - figures[4].0 < 8.0, "flat once the clients that are kept are there: {figures:.0?}");
+    assert!(memory - figures[4].0 < 8.0, "memory is constant once the client cache is full: {figures:.0?}");
     assert!(files < 300, "{files} open files");
 }
 
@@ -226,14 +226,11 @@ async fn many_changes_in_many_accounts_take_bounded_connections() {
     };
     let answer = tokio::select! {
         answer = lambda.invoke(batch(&bodies, 1), Duration::from_secs(120)) => answer.unwrap().unwrap(),
-        () = watch => unreachable!("it watches until the answer"),
+        () = watch => unreachable!("it watches until the function responds"),
     };
     assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 0);
     let (most, memory) = (most.get(), lambda.peak_memory());
     println!("3,000 changes in 100 accounts at once: at most {most} open files, {memory:.0} MB");
-    assert!(
-        (50..450).contains(&most),
-        "200 calls to EC2, and sessions of the role beside: {most} open files"
-    );
+    assert!((50..450).contains(&most), "200 calls to EC2 and the calls to STS: {most} open files");
     assert!(memory < 80.0, "{memory:.1} MB");
 }

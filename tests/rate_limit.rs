@@ -1,4 +1,4 @@
-//! How fast changes follow each other, and what becomes of those whose turn comes late or never.
+//! The rate limit of changes, and changes that are delayed or not made before the deadline.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -12,8 +12,8 @@ const DESCRIBE: &str = "DescribeInstances";
 const MODIFY: &str = "ModifyInstanceMetadataOptions";
 
 #[tokio::test]
-async fn near_the_deadline_nothing_new_is_begun_and_nothing_is_lost() {
-    // 80 at once, then 1 a second: in 8 seconds, most of 100 instances have their turn and some do not.
+async fn near_the_deadline_no_change_starts_and_no_instance_is_lost() {
+    // A burst of 80, then 1 per second: 8 seconds are enough for most of the 100 instances, but not for all.
     let scene = Scene::new(&[("IMDS_MODIFY_RATE", "1")]).await;
     let ids = scene.launch(imdsv1(100));
     let bodies: Vec<String> = ids.iter().map(|id| running_event(id, now()).to_string()).collect();
@@ -43,7 +43,7 @@ async fn a_call_that_hangs_past_the_deadline_is_abandoned_and_reported() {
 }
 
 #[tokio::test]
-async fn when_all_is_denied_each_instance_is_asked_for_once() {
+async fn when_every_change_is_denied_each_instance_costs_one_call() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(50));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY));
@@ -54,21 +54,21 @@ async fn when_all_is_denied_each_instance_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn a_denial_of_all_options_costs_one_call_for_each_and_one_for_all() {
+async fn a_denial_of_all_options_costs_one_call_and_one_more_per_option() {
     const POLICY: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2, "HttpProtocolIpv6": "enabled"}}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY));
     let answer = scene.answer(launch_event(&ids)).await;
     assert_eq!(answer.report.counts, [("denied", 1)].into());
-    assert_eq!(scene.calls(MODIFY).len(), 4, "all of it, then each of the three options alone");
+    assert_eq!(scene.calls(MODIFY).len(), 4, "all options, then each of the three alone");
 }
 
 #[tokio::test]
-async fn what_waits_for_its_turn_is_described_again_before_it_is_changed() {
+async fn a_delayed_instance_is_described_again_before_it_is_changed() {
     const POLICY: &str = r#"{"baseline": {"HttpPutResponseHopLimit": {"atMost": 2}},
         "instanceTags": {"exemptions": {"maxDays": 30}}}"#;
-    // 80 at once, then 2 a second: the last of 110 have their turn after 10 seconds.
+    // A burst of 80, then 2 per second: the last of the 110 instances wait for more than 10 seconds.
     let scene = Scene::new(&[("IMDS_POLICY", POLICY), ("IMDS_MODIFY_RATE", "2")]).await;
     let mut ids = scene
         .account_region
@@ -86,5 +86,8 @@ async fn what_waits_for_its_turn_is_described_again_before_it_is_changed() {
     let hops = |id: &str| scene.instance(id).options["HttpPutResponseHopLimit"].clone();
     assert_eq!((hops(exempt), hops(tightened)), ("5".to_owned(), "1".to_owned()), "never loosened");
     let describes = scene.calls(DESCRIBE).len();
-    assert!(describes <= 1 + 3 + 2, "to observe, every 5 seconds of waiting, to verify: {describes}");
+    assert!(
+        describes <= 1 + 3 + 2,
+        "one to observe, one per 5 seconds of waiting, two to verify: {describes}"
+    );
 }

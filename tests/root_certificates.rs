@@ -1,4 +1,4 @@
-//! The built function reaches EC2 over TLS, with root certificates from where they are.
+//! The built function calls EC2 over TLS, with root certificates from the configured locations.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::lambda::Lambda;
 use support::*;
 
-/// What the function answers to a launch, and the warnings of its start.
+/// The function's response to a launch, and the warnings at its start.
 async fn launched_over_tls(variables: &[(&str, &str)]) -> (Result<Value, Value>, Vec<String>) {
     let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
     let address = sim.endpoint().trim_start_matches("http://").parse().unwrap();
@@ -43,7 +43,7 @@ async fn a_file_or_a_folder_alone_is_enough() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_warned_of() {
+async fn an_unreadable_file_causes_a_warning() {
     let variables = [("SSL_CERT_FILE", "/nowhere/roots.pem"), ("SSL_CERT_DIR", tls::FOLDER)];
     let (answer, warnings) = launched_over_tls(&variables).await;
     assert_eq!(answer.unwrap()["counts"], json!({"enforced": 1}));
@@ -53,7 +53,7 @@ async fn a_file_that_cannot_be_read_is_warned_of() {
 
 #[tokio::test]
 async fn a_server_of_another_authority_is_not_trusted() {
-    // These are not what signed the server's certificate.
+    // None of these root certificates signed the server's certificate.
     let stranger = format!("{}/localhost.pem", tls::FOLDER);
     let (answer, _) = launched_over_tls(&[("SSL_CERT_FILE", &stranger)]).await;
     let error = answer.unwrap_err()["errorMessage"].to_string();

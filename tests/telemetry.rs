@@ -1,4 +1,4 @@
-//! What the function writes: log lines and metrics.
+//! The log lines and metrics that the function writes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -18,7 +18,7 @@ async fn log(sim: &Ec2Sim, variables: &[(&str, &str)], payload: Value) -> Vec<Va
     lambda.last_log().await
 }
 
-/// The metrics of a log, added up: by name and the value of the dimension beside Mode, if there is one, else of Mode.
+/// The sums of a log's metrics, by name and by the value of the dimension other than Mode, or of Mode if it is alone.
 fn metrics(log: &[Value]) -> BTreeMap<(String, String), f64> {
     let mut sums = BTreeMap::new();
     for line in log.iter().filter(|line| line.get("_aws").is_some()) {
@@ -57,7 +57,7 @@ async fn calls_are_counted_as_ec2_counts_them_and_the_window_of_imdsv1_is_measur
     let metrics = metrics(&log);
     let count = |action: &str| sim.calls().iter().filter(|call| call.action == action).count() as f64;
     let (changes, describes) = (count("ModifyInstanceMetadataOptions"), count("DescribeInstances"));
-    assert_eq!(changes, 5.0, "two, and three that were throttled");
+    assert_eq!(changes, 5.0, "two changes and three throttled calls");
     let expected = [
         is("Calls", "ec2:DescribeInstances", describes),
         is("Calls", "ec2:ModifyInstanceMetadataOptions", changes),
@@ -74,7 +74,7 @@ async fn calls_are_counted_as_ec2_counts_them_and_the_window_of_imdsv1_is_measur
 }
 
 #[tokio::test]
-async fn a_sweep_that_comes_to_its_end_is_counted() {
+async fn a_completed_sweep_is_counted() {
     let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
     let account_region = sim.account_region(ACCOUNT, REGION);
     account_region.launch(with_options(&[("HttpTokens", "required")]));
@@ -90,7 +90,7 @@ async fn a_sweep_that_comes_to_its_end_is_counted() {
 }
 
 #[tokio::test]
-async fn every_line_says_its_time_and_level_and_metrics_pass_lambdas_filter() {
+async fn every_line_has_a_time_and_level_and_metrics_pass_lambdas_filter() {
     let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
     let account_region = sim.account_region(ACCOUNT, REGION);
     let tag = ("imds:HttpTokens".to_owned(), "\u{1b}[31m\n".to_owned() + &"x".repeat(250));

@@ -1,4 +1,4 @@
-//! Drift, tag changes and sweeps, and what becomes of events that meet in a batch.
+//! Drift, tag changes and sweeps, and batches with several events.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -30,7 +30,7 @@ fn trigger(answer: &imds_enforcer::handler::Answer) -> Value {
 }
 
 #[tokio::test]
-async fn someone_elses_change_is_undone_and_our_own_comes_back_to_one_describe() {
+async fn drift_is_corrected_and_the_event_of_the_correction_costs_one_describe() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
     scene.account_region.modify(&ids[0], &[("HttpTokens", "optional")]);
@@ -49,7 +49,7 @@ async fn someone_elses_change_is_undone_and_our_own_comes_back_to_one_describe()
 }
 
 #[tokio::test]
-async fn a_tag_change_counts_only_where_the_policy_reads_the_tag() {
+async fn a_tag_change_is_ignored_unless_the_policy_reads_the_tag() {
     const POLICY: &str = r#"{"rules": [
         {"name": "r", "when": {"tags": {"Imds": "v2"}}, "require": {"HttpTokens": "required"}}]}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
@@ -68,7 +68,7 @@ async fn a_tag_change_counts_only_where_the_policy_reads_the_tag() {
 }
 
 #[tokio::test]
-async fn a_sweep_takes_every_instance_of_its_account_and_region_and_no_other() {
+async fn a_sweep_covers_exactly_the_instances_of_its_account_and_region() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(5));
     scene.launch(Launch { state: Some("terminated".to_owned()), ..imdsv1(1) });
@@ -90,7 +90,7 @@ async fn a_sweeps_record_fails_only_for_what_stopped_the_sweep() {
     scene.sim.inject(Fault::new(wrong_state).on(MODIFY).of(&ids[0]));
     let answer = scene.answer(sweep.clone()).await;
     assert_eq!(answer.report.counts, [("enforced", 2), ("not-ready", 1)].into());
-    assert!(failures(&answer).is_empty(), "the instance waits for the next sweep");
+    assert!(failures(&answer).is_empty(), "the next sweep retries the instance");
 
     scene.sim.clear_faults();
     scene.sim.inject(Fault::new(FaultKind::Throttle).on(MODIFY));
@@ -112,7 +112,7 @@ async fn a_sweeps_record_fails_only_for_what_stopped_the_sweep() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_comes_again_verifies_what_it_changed_before() {
+async fn a_redelivered_sweep_verifies_its_earlier_changes() {
     let settings = Settings { apply_delay: Duration::from_secs(3), ..Settings::default() };
     let scene = Scene::with(settings, &[("IMDS_VERIFY_SECONDS", "1")]).await;
     scene.launch(imdsv1(1));
@@ -126,7 +126,7 @@ async fn a_sweep_that_comes_again_verifies_what_it_changed_before() {
 }
 
 #[tokio::test]
-async fn a_dry_run_sweep_asks_for_fifty_changes_and_decides_the_rest() {
+async fn a_dry_run_sweep_calls_ec2_for_fifty_changes_and_only_decides_the_rest() {
     let scene = Scene::new(&[("IMDS_MODE", "dry-run")]).await;
     scene.launch(imdsv1(70));
     let answer = scene.answer(sweep_event()).await;
@@ -168,7 +168,7 @@ async fn an_instance_of_a_batch_is_reported_under_the_first_trigger() {
 }
 
 #[tokio::test]
-async fn events_in_any_order_and_number_come_to_the_same_end() {
+async fn the_order_and_number_of_events_do_not_affect_the_result() {
     let scene = Scene::with(Settings::default(), &[]).await;
     let ids = scene.launch(imdsv1(3));
     let mut bodies: Vec<String> = ids.iter().map(|id| running_event(id, now()).to_string()).collect();
@@ -178,12 +178,12 @@ async fn events_in_any_order_and_number_come_to_the_same_end() {
         fastrand::shuffle(&mut bodies);
         scene.answer(batch(&bodies, 2)).await;
     }
-    assert_eq!(scene.calls(MODIFY).len(), 3, "each is changed once");
+    assert_eq!(scene.calls(MODIFY).len(), 3, "each instance is changed once");
     assert!(ids.iter().all(|id| scene.instance(id).options["HttpTokens"] == "required"));
 }
 
 #[tokio::test]
-async fn an_answer_has_no_more_outcomes_than_lambda_lets_through() {
+async fn a_response_has_no_more_outcomes_than_lambda_allows() {
     let scene = Scene::new(&[]).await;
     scene.launch(Launch { count: 14_000, ..with_options(&[("HttpTokens", "required")]) });
     let answer = scene.answer(sweep_event()).await;

@@ -1,5 +1,5 @@
-//! The calls alone: describes what an event names, requires tokens, and looks once more. No policy, no checks, no log.
-//! What the function takes beyond this is its own.
+//! Only the calls: describes the instances of an event, requires tokens, and describes them again. No policy, no
+//! checks, no log. The difference to the function is the function's own work.
 #![allow(clippy::unwrap_used, reason = "a measurement ends by panicking")]
 
 use aws_config::BehaviorVersion;
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(|event| answer(&client, event))).await
 }
 
-#[expect(clippy::disallowed_methods, reason = "the root certificates are found as the function finds them")]
+#[expect(clippy::disallowed_methods, reason = "finds the root certificates in the same way as the function")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -1,4 +1,4 @@
-//! The least that a Lambda function in Rust can be: the limit of start-up, memory and size.
+//! A minimal Lambda function in Rust: the lower bound for startup time, memory and size.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-"""A Lambda runtime for a Python handler, as short as it can be: polls the Runtime API and answers.
+"""A minimal Lambda runtime for a Python handler: polls the Runtime API and answers.
 
 Usage: poll.py MODULE FUNCTION
 """

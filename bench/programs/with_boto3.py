@@ -1,4 +1,4 @@
-"""The same calls with boto3, in the way of a script that many accounts have."""
+"""The same calls with boto3, as in a typical script."""
 
 import json
 

@@ -1,4 +1,4 @@
-//! How fast decisions are: a policy of 20 rules, an instance of 20 tags.
+//! The speed of decisions: a policy with 20 rules, an instance with 20 tags.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use imds_core::decide::{Facts, decide};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::hint::black_box;
 use time::macros::datetime;
 
-/// Rules of every kind: some match, some fail at their last condition, one is an exemption that has ended.
+/// Rules of every kind: some match, some fail at their last condition, some are expired exemptions.
 fn policy() -> Policy {
     let rule = |number: u32| -> Value {
         let key = format!("Tag{}", number % 20);

@@ -30,24 +30,24 @@ impl fmt::Display for Call {
     }
 }
 
-/// A call that did not succeed, as far as it decides what comes next.
+/// A failed call: the parts of the error that determine the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
     /// The call.
     pub call: Call,
-    /// EC2's error code; `None` where no answer came, or none that could be read.
+    /// The error code; `None` if there was no response, or no readable one.
     pub code: Option<String>,
-    /// EC2's message, or what kept the answer from coming.
+    /// The error message, or why there was no response.
     pub message: String,
-    /// The answer's HTTP status, where one came.
+    /// The HTTP status of the response, if there was one.
     pub status: Option<u16>,
 }
 
-/// For how long after its event an instance that EC2 does not show may still appear.
+/// How long after its event an instance that EC2 does not return may still become visible.
 const APPEARS_WITHIN: Duration = Duration::minutes(15);
 
 impl CallError {
-    /// What the error makes of the instance. `age` is the time since the event that named it.
+    /// The outcome for the instance. `age` is the time since the event that named it.
     ///
     /// Codes: EC2 API reference, "Error codes for the Amazon EC2 API".
     pub fn outcome(&self, age: Duration, redelivered: bool) -> Outcome {
@@ -58,14 +58,14 @@ impl CallError {
             Some(code) if is_throttle(code) => Outcome::Throttled,
             Some("IncorrectInstanceState" | "IncorrectState") => Outcome::NotReady,
             Some("InvalidInstanceID.NotFound") => unknown_instance(age, redelivered),
-            // InvalidParameterValue: InstanceMetadataTags=enabled, and a tag key came that forbids it. We send no
-            // value outside the documented ones.
+            // InvalidParameterValue: InstanceMetadataTags=enabled, and a tag key that forbids it was added after the
+            // decision. All values that we send are documented.
             Some("UnsupportedOperation" | "InvalidParameterValue")
                 if self.call == Call::ModifyInstanceMetadataOptions =>
             {
                 Outcome::Blocked
             }
-            // The request was right; credentials are renewed, or come to be known everywhere in a while.
+            // The request is valid: a retry uses renewed credentials, or credentials that have propagated.
             Some(
                 "RequestExpired"
                 | "ExpiredToken"
@@ -76,18 +76,18 @@ impl CallError {
                 | "RequestTimeout"
                 | "RequestTimeoutException",
             ) => Outcome::Failed { retry: true },
-            // What EC2 itself finds wrong with a request has a code; others may stand in between.
+            // EC2 reports an invalid request with a code. A response without a code may come from a proxy.
             code => Outcome::Failed { retry: code.is_none() || !self.status.is_some_and(is_callers_fault) },
         }
     }
 }
 
-/// Whether the HTTP status blames the request itself.
+/// Whether the HTTP status means that the request itself is wrong.
 fn is_callers_fault(status: u16) -> bool {
     (300..500).contains(&status) && !matches!(status, 408 | 429)
 }
 
-/// Whether the error code says that calls come too fast.
+/// Whether the error code means that the call was throttled.
 pub fn is_throttle(code: &str) -> bool {
     matches!(
         code,
@@ -100,18 +100,18 @@ pub fn is_throttle(code: &str) -> bool {
     )
 }
 
-/// What becomes of an instance that EC2 does not know: right after a launch it may not be visible yet.
+/// The outcome for an instance that EC2 does not know. Right after its launch, it may not be visible yet.
 pub fn unknown_instance(age: Duration, redelivered: bool) -> Outcome {
     if redelivered && age >= APPEARS_WITHIN { Outcome::Gone } else { Outcome::NotReady }
 }
 
-/// The sentence that reports show.
+/// The message that reports show.
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(code) = &self.code else {
-            return write!(f, "{} got no answer that can be used: {}", self.call, self.message);
+            return write!(f, "{} returned no usable response: {}", self.call, self.message);
         };
-        write!(f, "{} was answered {code}: {}", self.call, self.message)
+        write!(f, "{} returned {code}: {}", self.call, self.message)
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
             (Modify, Some("InvalidInstanceID.NotFound"), Some(400), old, false, Outcome::NotReady),
             (Modify, Some("InvalidInstanceID.NotFound"), Some(400), young, true, Outcome::NotReady),
             (Modify, Some("InvalidInstanceID.NotFound"), Some(400), old, true, Outcome::Gone),
-            // Cloud Custodian waits for this spelling, which EC2 never sends.
+            // Cloud Custodian expects this spelling, which EC2 never sends.
             (Modify, Some("InvalidInstanceId.NotFound"), Some(400), old, true, wrong),
             (Modify, Some("InvalidInstanceID.Malformed"), Some(400), young, false, wrong),
             (Modify, Some("UnsupportedOperation"), Some(400), young, false, Outcome::Blocked),
@@ -170,7 +170,7 @@ mod tests {
                 expected,
                 "{call} {code:?} {status:?} {age} {redelivered}"
             );
-            assert!(error.to_string().contains(code.unwrap_or("m")), "{code:?}: its text is kept");
+            assert!(error.to_string().contains(code.unwrap_or("m")), "{code:?}: the message contains it");
         }
     }
 }

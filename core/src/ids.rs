@@ -1,13 +1,13 @@
 //! Account ids, Regions and instance ids, checked before they are used.
 //!
-//! They come out of events and end up in filters, host names and ARNs, where a stray `*` or `/` would mean
-//! something else.
+//! They come from events and are used in filters, host names and ARNs, where a stray `*` or `/` would change the
+//! meaning.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Text that is not the identifier it should be.
+/// Text that is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {expected}")]
 pub struct InvalidId {
@@ -26,7 +26,7 @@ macro_rules! identifier {
             /// Checks `text`.
             ///
             /// # Errors
-            /// When it is not of this identifier's form.
+            /// If it does not have the form of this identifier.
             pub fn new(text: &str) -> Result<Self, InvalidId> {
                 let is_valid: fn(&str) -> bool = $is_valid;
                 if is_valid(text) {
@@ -72,7 +72,7 @@ identifier!(
     })
 );
 
-/// Lower-case words joined by hyphens, then a number; 32 characters are far more than any Region needs.
+/// Lowercase words joined by hyphens, then a number. The limit of 32 characters is well above any Region code.
 fn is_region(text: &str) -> bool {
     let Some((words, number)) = text.rsplit_once('-') else { return false };
     text.len() <= 32
@@ -82,7 +82,7 @@ fn is_region(text: &str) -> bool {
         && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// One account in one Region: what a client speaks to, and what EC2 counts its limits by.
+/// One account in one Region: the scope of a client and of EC2's API limits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountRegion {
     /// The account that owns the instances.

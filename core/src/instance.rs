@@ -1,4 +1,4 @@
-//! An EC2 instance in our words: what `DescribeInstances` said of it, as far as a decision or a report needs it.
+//! An EC2 instance: the parts of a `DescribeInstances` response that decisions and reports use.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,23 +15,23 @@ use crate::metadata::{MetadataOptions, OptionName};
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
-    /// The account that owns it, its reservation's `OwnerId`; `None` where EC2 does not say.
+    /// The account that owns it, its reservation's `OwnerId`; `None` if EC2 does not report it.
     pub owner: Option<AccountId>,
-    /// Where it is in its life.
+    /// Its state.
     pub state: InstanceState,
-    /// When it was launched, or last started; `None` where EC2 does not say.
+    /// When it was launched, or last started; `None` if EC2 does not report it.
     pub launched: Option<OffsetDateTime>,
-    /// Its tags, by key. Whoever launches an instance writes them: they are hostile input.
+    /// Its tags, by key. They are untrusted input: anyone who can tag the instance sets them.
     pub tags: BTreeMap<String, String>,
     /// Its metadata options.
     pub options: MetadataOptions,
-    /// Whether its latest change of options has reached it; `None` where EC2 does not say.
+    /// Whether its options are in force; `None` if EC2 does not report it.
     pub options_state: Option<OptionsState>,
-    /// The AWS service or other operator that manages it in the owner's place (`Operator.Managed`), if one does.
+    /// The AWS service or other operator that manages it for the owner (`Operator.Managed`), if any.
     pub managed_by: Option<String>,
 }
 
-/// An instance in EC2's own words, whichever client brought them.
+/// An instance with the EC2 API's own values, independent of the client.
 #[derive(Debug, Clone, Default)]
 pub struct Words<'a> {
     /// `InstanceId`.
@@ -44,24 +44,24 @@ pub struct Words<'a> {
     pub launched: Option<OffsetDateTime>,
     /// `Tags`, by key.
     pub tags: BTreeMap<String, String>,
-    /// `MetadataOptions`, as far as they were said.
+    /// `MetadataOptions`, those that EC2 reported.
     pub options: Vec<(OptionName, Cow<'a, str>)>,
     /// `MetadataOptions.State`.
     pub options_state: Option<&'a str>,
-    /// `Operator.Principal`, where `Operator.Managed` is true; empty where it has no name.
+    /// `Operator.Principal`, if `Operator.Managed` is true; empty if EC2 reports no principal.
     pub managed_by: Option<&'a str>,
 }
 
 impl TryFrom<Words<'_>> for Instance {
     type Error = InvalidId;
 
-    /// Takes what is known here. A word that is new is as if EC2 had not said it; only the id must be one.
+    /// Treats unknown values as not reported. Only an invalid id is an error.
     fn try_from(words: Words<'_>) -> Result<Self, InvalidId> {
         let operator = |name: &str| if name.is_empty() { "another operator" } else { name }.to_owned();
         Ok(Self {
             id: InstanceId::new(words.id)?,
             owner: words.owner.and_then(|owner| AccountId::new(owner).ok()),
-            // A state that is new to us is at least not known to be final.
+            // An unknown state must not be treated as final.
             state: words.state.and_then(InstanceState::from_name).unwrap_or(InstanceState::Pending),
             launched: words.launched,
             tags: words.tags,
@@ -79,13 +79,13 @@ pub enum InstanceState {
     Pending,
     /// In service.
     Running,
-    /// On its way to stopped.
+    /// Being stopped.
     Stopping,
     /// Off; it can be started again.
     Stopped,
-    /// On its way to terminated.
+    /// Being terminated.
     ShuttingDown,
-    /// Gone for good, though EC2 still describes it for about an hour.
+    /// Permanently deleted; EC2 still describes it for about an hour.
     Terminated,
 }
 
@@ -110,7 +110,7 @@ impl InstanceState {
         }
     }
 
-    /// Whether there is no way back from this state.
+    /// Whether the instance is terminated or being terminated, and can never run again.
     pub fn is_final(self) -> bool {
         matches!(self, Self::ShuttingDown | Self::Terminated)
     }
@@ -126,7 +126,7 @@ impl fmt::Display for InstanceState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptionsState {
-    /// Accepted, on its way; a stopped instance takes it at its next start.
+    /// Accepted, not yet in force. A stopped instance applies the options at its next start.
     Pending,
     /// In force.
     Applied,
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_that_are_new_are_as_if_they_were_not_said() {
+    fn unknown_values_are_treated_as_not_reported() {
         let words = Words {
             id: "i-01234567",
             owner: Some("nobody"),

@@ -1,9 +1,9 @@
-//! The decision at the heart of `imds-enforcer`: which instance-metadata options an EC2 instance must have,
-//! and what has to be sent to bring it there.
+//! The decision logic of `imds-enforcer`: which instance metadata options an EC2 instance must have, and what to
+//! send to EC2 to set them.
 //!
-//! Everything here is pure: no I/O, no clock, no environment. An event becomes a [`trigger::Trigger`], EC2's
-//! answer an [`instance::Instance`], and [`decide::decide`] turns policy and facts into a
-//! [`decide::Decision`]. What then happened is told in the words of [`outcome`].
+//! This crate is pure: no I/O, no clock, no environment. An event becomes a [`trigger::Trigger`], EC2's response
+//! becomes an [`instance::Instance`], and [`decide::decide`] turns a policy and facts into a [`decide::Decision`].
+//! [`outcome`] describes the result.
 
 pub mod call_error;
 pub mod decide;

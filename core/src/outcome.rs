@@ -1,4 +1,4 @@
-//! What happened to an instance, and what a retry can do about it.
+//! What happened to an instance, and whether a retry can help.
 
 use std::fmt;
 
@@ -13,33 +13,33 @@ use crate::trigger::TriggerKind;
 /// What happened to one instance in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// Changed, and verified; a stopped instance takes the change at its next start.
+    /// Changed and verified. A stopped instance applies the change at its next start.
     Enforced,
-    /// There was nothing to do.
+    /// Every requirement was already met.
     Compliant,
     /// Dry run: EC2 would have made the change (`DryRunOperation`).
     WouldEnforce,
-    /// A rule or a tag leaves it alone.
+    /// A rule or a tag exempts the instance.
     Exempt,
-    /// Not ours to change.
+    /// The instance must not be changed: it is terminating, or another operator manages it.
     OutOfScope,
-    /// EC2 refuses the change by configuration.
+    /// EC2 refuses the change because of the configuration of the instance or the account.
     Blocked,
-    /// We lack a permission.
+    /// A permission is missing.
     Denied,
-    /// The instance does not exist any more.
+    /// The instance no longer exists.
     Gone,
-    /// EC2 accepted the change; it was not `applied` within the verify window.
+    /// EC2 accepted the change, but it was not `applied` within the verification time.
     Pending,
-    /// The instance cannot be changed in its present state, or EC2 does not show it yet.
+    /// The instance cannot be changed in its present state, or EC2 does not return it yet.
     NotReady,
-    /// EC2 throttled the call, the SDK's own retries included, or our own pace left no time for it.
+    /// EC2 throttled the call and the SDK's retries, or our own rate limit left no time for it.
     Throttled,
-    /// The role in the instance's account cannot be assumed; in a new account it may not be there yet.
+    /// The role in the instance's account cannot be assumed. In a new account, it may not exist yet.
     Unreachable,
     /// Anything else.
     Failed {
-        /// Whether EC2 or the network failed; if not, the request was wrong and stays so.
+        /// `true` if EC2 or the network failed; `false` if the request is wrong, so that a retry fails too.
         retry: bool,
     },
 }
@@ -64,7 +64,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the same event, delivered again later, may end better.
+    /// Whether a redelivery of the same event may succeed.
     pub fn is_retryable(self) -> bool {
         matches!(
             self,
@@ -89,7 +89,7 @@ impl Serialize for Outcome {
     }
 }
 
-/// What happened to one instance, as it is returned and logged.
+/// What happened to one instance, as returned and logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceOutcome {
@@ -99,47 +99,47 @@ pub struct InstanceOutcome {
     pub region: Region,
     /// Its id.
     pub instance_id: InstanceId,
-    /// What named it.
+    /// The kind of event that named it.
     pub trigger: TriggerKind,
     /// What happened.
     pub outcome: Outcome,
-    /// Its options as they were observed.
+    /// Its options as observed before the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<MetadataOptions>,
-    /// What was decided to send, without what EC2 alone refused of it.
+    /// The change that was decided on, without options that EC2 refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
-    /// `applied` or `pending`, as last seen.
+    /// `applied` or `pending`, as last observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<OptionsState>,
-    /// Why it ended so.
+    /// The reasons for the outcome.
     pub reasons: Vec<String>,
     /// What was ignored or left out.
     pub warnings: Vec<String>,
-    /// What metrics need beside.
+    /// Values for metrics that are not in the report.
     #[serde(skip)]
     pub metric_fields: MetricFields,
 }
 
-/// What metrics need of an instance beside its report.
+/// Values for metrics that are not in an instance's report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MetricFields {
-    /// Whether an event that named it was delivered before.
+    /// Whether an event that named it was redelivered.
     pub redelivered: bool,
-    /// The time from its launch, or its start, until `HttpTokens=required` was seen applied, where this invocation
-    /// brought that about: how long the instance answered IMDSv1.
+    /// The time from its launch or start until `HttpTokens=required` was observed as applied, if this invocation
+    /// made the change: how long the instance answered IMDSv1.
     pub launch_to_applied: Option<Duration>,
     /// The last day of its exemption.
     pub exempt_until: Option<Date>,
 }
 
-/// Whether EC2 is asked to change anything.
+/// Whether changes are made or only checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Changes are made.
     #[default]
     Enforce,
-    /// Changes are sent with `DryRun=true`: EC2 answers whether it would make them.
+    /// Changes are sent with `DryRun=true`: EC2 reports whether it would make them.
     DryRun,
 }

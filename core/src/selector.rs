@@ -11,16 +11,16 @@ use crate::ids::InstanceId;
 pub enum InstanceSelector {
     /// By their ids.
     Ids(Vec<InstanceId>),
-    /// All that were launched with this client token; CloudTrail had cut the ids off.
+    /// All that were launched with this client token, if CloudTrail omitted the ids.
     ClientToken {
         /// The token.
         token: String,
-        /// The least that were asked for, and so the least that there are.
+        /// The minimum number that the launch requested, and so the minimum number that exist.
         at_least: usize,
     },
-    /// All that were launched at about this time; CloudTrail had cut ids and token off.
+    /// All that were launched at about this time, if CloudTrail omitted both the ids and the token.
     LaunchedAround(OffsetDateTime),
-    /// All there are.
+    /// All instances.
     All,
 }
 

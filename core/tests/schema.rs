@@ -1,4 +1,4 @@
-//! The JSON Schema accepts what the parser accepts, and refuses what it refuses.
+//! The JSON Schema accepts and rejects the same documents as the parser.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use imds_core::policy::Policy;
@@ -56,8 +56,8 @@ const BAD: &[&str] = &[
     r#"{"instanceTags": {"exemptions": {"maxDays": 3651}}}"#,
 ];
 
-/// A schema cannot compare two values, and knows neither the calendar (formats are but notes to it) nor that a key
-/// is there twice. What accounts and Regions look like is left to the parser.
+/// A schema cannot compare two values, check a date against the calendar (`format` is only an annotation) or detect
+/// duplicate keys. Only the parser checks the form of accounts and Regions.
 const BAD_FOR_THE_PARSER_ALONE: &[&str] = &[
     r#"{"baseline": {"HttpPutResponseHopLimit": {"atLeast": 3, "atMost": 2}}}"#,
     r#"{"rules": [{"name": "a", "exempt": {"until": "2027-02-30"}}]}"#,

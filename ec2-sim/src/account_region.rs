@@ -13,32 +13,32 @@ use crate::request::{Request, uuid};
 use crate::server::{Shared, lock};
 use crate::world::{Transition, World};
 
-/// One account in one Region. Nothing that is done through it is recorded as a call, is throttled or meets faults;
-/// its events are sent.
+/// One account in one Region. Its methods are not recorded as calls, are not throttled and are not affected by faults.
+/// Their events are sent.
 #[derive(Debug, Clone)]
 pub struct AccountRegion {
     pub(crate) world: Shared,
     pub(crate) key: Key,
 }
 
-/// What to launch: one instance as of IMDSv1's days, running, its options applied.
+/// What to launch. The default is one running instance with IMDSv1 enabled and its options applied.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// How many.
+    /// The number of instances.
     pub count: usize,
-    /// Their tags; keys may begin with `aws:`, as those that AWS writes.
+    /// Their tags. Keys can begin with `aws:`, as tags that AWS creates do.
     pub tags: Vec<(String, String)>,
-    /// Their metadata options where they differ from the account's defaults, spelled as the API spells them.
+    /// The metadata options that differ from the account's defaults, with the API's names and values.
     pub options: Vec<(String, String)>,
     /// The client token of the launch.
     pub client_token: Option<String>,
     /// The principal of the service that manages them.
     pub operator: Option<String>,
-    /// Whether they are running at once with their options applied; else they begin as `pending`.
+    /// Whether they are in their final state at once, with their options applied. Otherwise they begin as `pending`.
     pub settled: bool,
-    /// The state in which they are settled, where it is not `running`.
+    /// Their state after the launch; by default `running` if `settled` and `pending` otherwise.
     pub state: Option<String>,
-    /// When they were launched, where it was not now.
+    /// Their launch time; now by default.
     pub launch_time: Option<OffsetDateTime>,
 }
 
@@ -57,14 +57,14 @@ impl Default for Launch {
     }
 }
 
-/// An instance as it is.
+/// The current state of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceView {
     /// Its id.
     pub id: String,
     /// Its state, such as `running`.
     pub state: String,
-    /// Its metadata options, spelled as the API spells them.
+    /// Its metadata options, with the API's names and values.
     pub options: BTreeMap<String, String>,
     /// `pending` or `applied`.
     pub options_state: String,
@@ -98,10 +98,10 @@ fn launched(launch: &Launch) -> Launched {
 }
 
 impl AccountRegion {
-    /// Launches instances, and returns their ids.
+    /// Launches instances and returns their ids.
     ///
     /// # Panics
-    /// If `launch.state` is none of EC2's.
+    /// If `launch.state` is not a state of EC2.
     pub fn launch(&self, launch: Launch) -> Vec<String> {
         let state = launch.state.as_deref().map(|name| State::from_name(name).expect("a state of EC2's"));
         let launched = launched(&launch);
@@ -122,7 +122,7 @@ impl AccountRegion {
         })
     }
 
-    /// The call that would have launched them.
+    /// The RunInstances call that corresponds to the launch.
     fn launch_request(&self, launched: &Launched) -> Request {
         let count = &launched.count.to_string();
         let parameters = [
@@ -146,7 +146,7 @@ impl AccountRegion {
     /// Starts a stopped instance.
     ///
     /// # Panics
-    /// As all methods here that change something: if EC2 would refuse it.
+    /// If EC2 would refuse the change. This applies to all methods that change something.
     pub fn start(&self, id: &str) {
         self.transit(id, Transition::Start);
     }
@@ -166,17 +166,17 @@ impl AccountRegion {
         result.unwrap_or_else(|error| panic!("{transition:?} of {id}: {error}"));
     }
 
-    /// Puts a tag on an instance.
+    /// Adds a tag to an instance.
     pub fn tag(&self, id: &str, key: &str, value: &str) {
         self.call("CreateTags", &[("ResourceId.1", id), ("Tag.1.Key", key), ("Tag.1.Value", value)]);
     }
 
-    /// Takes a tag off an instance.
+    /// Removes a tag from an instance.
     pub fn untag(&self, id: &str, key: &str) {
         self.call("DeleteTags", &[("ResourceId.1", id), ("Tag.1.Key", key)]);
     }
 
-    /// Changes metadata options, as someone else would.
+    /// Changes metadata options, as another user would.
     pub fn modify(&self, id: &str, options: &[(&str, &str)]) {
         let parameters: Vec<_> = [("InstanceId", id)].into_iter().chain(options.iter().copied()).collect();
         self.call("ModifyInstanceMetadataOptions", &parameters);
@@ -188,12 +188,12 @@ impl AccountRegion {
         self.call("ModifyInstanceMetadataDefaults", &[("HttpTokensEnforced", value)]);
     }
 
-    /// The instance, if it is there.
+    /// The instance, if it exists.
     pub fn instance(&self, id: &str) -> Option<InstanceView> {
         self.with(|world, _| world.account(&self.key).find(id).map(InstanceView::from))
     }
 
-    /// Every instance, in the order of their launch.
+    /// Every instance, in launch order.
     pub fn instances(&self) -> Vec<InstanceView> {
         self.with(|world, _| world.account(&self.key).instances.iter().map(InstanceView::from).collect())
     }

@@ -7,17 +7,17 @@ use serde::Deserialize;
 
 use crate::request::Request;
 
-/// The size of a bucket and how fast it fills.
+/// The capacity of a token bucket and its refill rate.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bucket {
-    /// The most calls at once.
+    /// The largest burst, in calls.
     pub capacity: f64,
-    /// Calls a second after that.
+    /// The refill rate, in calls per second.
     pub refill: f64,
 }
 
-/// The buckets of one account and Region. Actions that have none here are not throttled.
+/// The buckets of one account and Region. Actions without a bucket are not throttled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Buckets {
     /// ModifyInstanceMetadataOptions.
@@ -41,12 +41,12 @@ impl Default for Buckets {
     }
 }
 
-/// How full the buckets of one account and Region are.
+/// The number of tokens in the buckets of one account and Region.
 #[derive(Debug, Default)]
 pub(crate) struct Levels(BTreeMap<&'static str, (f64, Instant)>);
 
 impl Levels {
-    /// Takes a token for the call; `false` where there is none.
+    /// Takes a token for the call; `false` if there is none.
     pub(crate) fn take(&mut self, buckets: &Buckets, request: &Request, now: Instant) -> bool {
         let is_filtered = !request.members("Filter").is_empty() || request.get("MaxResults").is_some();
         let (name, bucket) = match request.action.as_str() {

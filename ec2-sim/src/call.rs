@@ -1,4 +1,4 @@
-//! One call: read, faulted or throttled or carried out, and recorded.
+//! The processing of a call: parsing, faults, throttling, the action and the record.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use crate::request::{self, Api, Request, uuid};
 use crate::world::{RecordedCall, Transition, World};
 use crate::xml;
 
-/// What the caller gets.
+/// What the caller receives.
 #[derive(Debug)]
 pub enum Reply {
     /// This status and XML.
     Answer(u16, Vec<u8>),
-    /// Nothing for so long, or ever; then the connection is closed.
+    /// No response. The connection is reset after this time, or after an hour for `None`.
     Hang(Option<Duration>),
     /// A reset connection.
     Reset,
 }
 
-/// What faults make of a call.
+/// The effect of the faults on a call.
 #[derive(Debug, Default)]
 struct Fate {
     hidden: Hidden,
-    /// What the call ends with, where it is not carried out or its answer is spoiled.
+    /// The fault that prevents the call or truncates its response.
     end: Option<FaultKind>,
-    /// The last fault that happened, as the record names it.
+    /// The last fault that applied, by its name in the record.
     fault: Option<&'static str>,
 }
 
-/// Takes a call.
+/// Processes a call.
 pub fn call(world: &mut World, authorization: Option<&str>, body: &[u8]) -> Reply {
     let now = Now::read();
     world.advance(now);
@@ -70,7 +70,7 @@ pub fn call(world: &mut World, authorization: Option<&str>, body: &[u8]) -> Repl
     finish(world, request, ids, &fate, answer)
 }
 
-/// Records the call, and writes its answer.
+/// Records the call and writes its response.
 fn finish(world: &mut World, request: Request, ids: Vec<String>, fate: &Fate, answer: Answer) -> Reply {
     let api = request.api();
     let (status, mut document) = match &answer {
@@ -101,14 +101,14 @@ fn fate(world: &mut World, request: &Request, ids: &[String], key: &Key, now: No
     }
     for (transition, victims) in transitions {
         for id in victims {
-            // One that cannot make the transition is left as it is.
+            // An instance whose state does not allow the transition stays as it is.
             let _ = world.transit(key, &id, transition, now);
         }
     }
     fate
 }
 
-/// Why the call is not carried out, if it is not.
+/// The error that prevents the call, if there is one.
 fn refusal(
     world: &mut World,
     request: &Request,

@@ -1,4 +1,4 @@
-//! The one clock: the simulator lives in real time.
+//! The simulator's only clock, which reads real time.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ pub struct Now {
 }
 
 impl Now {
-    #[expect(clippy::disallowed_methods, reason = "a simulator of EC2 has a clock, as EC2 does")]
+    #[expect(clippy::disallowed_methods, reason = "the simulator's only clock")]
     pub fn read() -> Self {
         Self { instant: Instant::now(), time: OffsetDateTime::now_utc() }
     }
@@ -27,17 +27,17 @@ const SECONDS: &[BorrowedFormatItem<'_>] =
 
 const BASIC: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// As EC2 writes times: `2026-03-17T00:59:42.000Z`.
+/// The time format of EC2: `2026-03-17T00:59:42.000Z`.
 pub fn milliseconds(time: OffsetDateTime) -> String {
     time.format(MILLISECONDS).unwrap_or_default()
 }
 
-/// As events carry times: `2026-03-17T00:59:42Z`.
+/// The time format of events: `2026-03-17T00:59:42Z`.
 pub fn seconds(time: OffsetDateTime) -> String {
     time.format(SECONDS).unwrap_or_default()
 }
 
-/// As signatures carry times: `20260317T005942Z`.
+/// The time format of signatures: `20260317T005942Z`.
 pub fn basic(time: OffsetDateTime) -> String {
     time.format(BASIC).unwrap_or_default()
 }

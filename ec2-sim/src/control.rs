@@ -1,4 +1,4 @@
-//! The simulator's own controls over HTTP, for tests in other processes.
+//! The simulator's controls over HTTP, for tests in other processes.
 
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::fault::Fault;
 use crate::world::World;
 
-/// Answers a request under `/_sim/`, in JSON.
+/// Returns the JSON response to a request under `/_sim/`.
 pub fn answer(world: &mut World, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
     let done = json!({"done": true});
     let (status, answer) = match (method.as_str(), path) {
@@ -35,7 +35,7 @@ pub fn answer(world: &mut World, method: &Method, path: &str, body: &[u8]) -> (S
         (method, path) => {
             let known =
                 "GET or DELETE /_sim/calls, POST or DELETE /_sim/faults, GET /_sim/events, POST /_sim/reset";
-            let error = format!("{method} {path} is not known; known are {known}");
+            let error = format!("unknown control {method} {path}; the controls are {known}");
             (StatusCode::NOT_FOUND, json!({"error": error}))
         }
     };

@@ -1,7 +1,7 @@
 //! EC2's and STS's error codes with their HTTP statuses, from the EC2 API reference, "Error codes", and the STS API
 //! reference, "Common Errors".
 
-/// What a call is refused with.
+/// The error that a call returns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct ApiError {
@@ -47,13 +47,13 @@ impl ApiError {
         Self::new(400, "IncorrectInstanceState", message)
     }
 
-    /// Who calls is not known.
+    /// The caller is unknown.
     pub fn unauthenticated() -> Self {
         let message = "AWS was not able to validate the provided access credentials";
         Self::new(401, "AuthFailure", message)
     }
 
-    /// The session of the caller is over.
+    /// The session of the caller has expired.
     pub fn expired() -> Self {
         Self::new(400, "RequestExpired", "Request has expired.")
     }
@@ -70,19 +70,19 @@ impl ApiError {
         Self::new(500, "InternalError", "An internal error has occurred")
     }
 
-    /// STS's way to deny.
+    /// STS denies the call.
     pub fn may_not_assume(caller: &str, role: &str) -> Self {
         let message =
             format!("User: {caller} is not authorized to perform: sts:AssumeRole on resource: {role}");
         Self::new(403, "AccessDenied", message)
     }
 
-    /// STS's way to throttle.
+    /// STS throttles the call.
     pub fn rate_exceeded() -> Self {
         Self::new(400, "Throttling", "Rate exceeded")
     }
 
-    /// STS's way to fail.
+    /// STS fails.
     pub fn internal_failure() -> Self {
         let message = "The request processing has failed because of an unknown error, exception or failure.";
         Self::new(500, "InternalFailure", message)

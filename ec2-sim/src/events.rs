@@ -1,4 +1,4 @@
-//! What AWS would send to EventBridge.
+//! The events that AWS would send to EventBridge.
 
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -8,7 +8,7 @@ use crate::error::ApiError;
 use crate::instance::{Instance, Key, OPTIONS, State};
 use crate::request::{Request, uuid};
 
-/// EventBridge's envelope.
+/// The envelope of an EventBridge event.
 fn envelope(
     key: &Key,
     source: &str,
@@ -27,13 +27,13 @@ fn arn(key: &Key, id: &str) -> String {
     format!("arn:aws:ec2:{}:{}:instance/{id}", key.1, key.0)
 }
 
-/// An instance has come to a state.
+/// An instance entered a state.
 pub fn state_change(key: &Key, id: &str, state: State, time: OffsetDateTime) -> Value {
     let detail = json!({"instance-id": id, "state": state.name()});
     envelope(key, "aws.ec2", "EC2 Instance State-change Notification", time, &[arn(key, id)], detail)
 }
 
-/// Tags of an instance have changed.
+/// Tags of an instance changed.
 pub fn tag_change(key: &Key, instance: &Instance, changed: &[String], time: OffsetDateTime) -> Value {
     let detail = json!({
         "changed-tag-keys": changed, "service": "ec2", "resource-type": "instance", "version": 1,
@@ -46,7 +46,7 @@ pub fn tag_change(key: &Key, instance: &Instance, changed: &[String], time: Offs
 pub struct ApiCall<'a> {
     pub request: &'a Request,
     pub parameters: Value,
-    /// The response's elements, or why there is none.
+    /// The elements of the response, or the error.
     pub response: Result<Value, &'a ApiError>,
 }
 
@@ -74,7 +74,7 @@ impl ApiCall<'_> {
     }
 }
 
-/// Who calls, as CloudTrail says it: CloudTrail user guide, "CloudTrail userIdentity element".
+/// The caller: CloudTrail user guide, "CloudTrail userIdentity element".
 fn identity(request: &Request) -> Value {
     let Some(session) = &request.session else {
         return json!({
@@ -96,14 +96,14 @@ fn identity(request: &Request) -> Value {
     })
 }
 
-/// As CloudTrail writes error codes. Being throttled is the client's fault there, whatever the HTTP status says.
+/// The error code as CloudTrail records it. CloudTrail attributes throttling to the client, whatever the HTTP status.
 fn error_code(error: &ApiError) -> String {
     let is_throttled = matches!(&*error.code, "RequestLimitExceeded" | "EC2ThrottledException");
     let side = if error.status < 500 || is_throttled { "Client" } else { "Server" };
     format!("{side}.{}", error.code)
 }
 
-/// What CloudTrail records of a call that was refused before it was carried out, if anything here.
+/// CloudTrail's record of a call that was refused before its action ran. `None` for actions that are not recorded.
 pub fn refused(request: &Request, error: &ApiError, time: OffsetDateTime) -> Option<Value> {
     match request.action.as_str() {
         "RunInstances" => Some(run_instances(request, Err(error), usize::MAX, time)),
@@ -112,7 +112,7 @@ pub fn refused(request: &Request, error: &ApiError, time: OffsetDateTime) -> Opt
     }
 }
 
-/// RunInstances, as CloudTrail records it. The response is cut off where there are many instances.
+/// CloudTrail's record of RunInstances. The response is omitted if there are `cut_off` instances or more.
 pub fn run_instances(
     request: &Request,
     response: Result<&[Instance], &ApiError>,
@@ -187,7 +187,7 @@ fn number_or_text(value: &str) -> Value {
     value.parse::<u64>().map_or_else(|_| value.into(), Value::from)
 }
 
-/// ModifyInstanceMetadataOptions, as CloudTrail records it.
+/// CloudTrail's record of ModifyInstanceMetadataOptions.
 pub fn modify(request: &Request, response: Result<&Instance, &ApiError>, time: OffsetDateTime) -> Value {
     let asked = OPTIONS
         .iter()

@@ -1,4 +1,4 @@
-//! Faults on demand.
+//! Injected faults.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use serde::Deserialize;
 
 use crate::request::Request;
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum FaultKind {
     /// `RequestLimitExceeded`, 503; for AssumeRole `Throttling`, 400.
     Throttle,
-    /// `UnauthorizedOperation`, 403; for a dry run as well. For AssumeRole `AccessDenied`, 403.
+    /// `UnauthorizedOperation`, 403, also for a dry run; for AssumeRole `AccessDenied`, 403.
     Deny,
     /// `InternalError`, 500; for AssumeRole `InternalFailure`, 500. The call has no effect.
     ServerError,
-    /// No answer for so many milliseconds, or ever. The call has no effect.
+    /// No response for this time (milliseconds in JSON, an hour for `None`), then a reset. The call has no effect.
     Hang(#[serde(default, deserialize_with = "milliseconds")] Option<Duration>),
     /// The connection is reset. The call has no effect.
     Reset,
-    /// The answer is XML that ends too soon. The call has its effect.
+    /// The XML of the response is truncated. The call takes effect.
     Malformed,
-    /// The instance, or all where the fault names none, is not shown, and unknown to changes. It happens to describes
-    /// that name no ids as well.
+    /// Calls do not find the instance, or any instance if the fault names none. A fault with an instance also applies
+    /// to DescribeInstances calls without ids.
     NotVisible,
-    /// The instances are terminated just before the call is carried out.
+    /// The instances are terminated just before the action runs.
     Terminate,
-    /// The instances are stopped just before the call is carried out.
+    /// The instances are stopped just before the action runs.
     Stop,
     /// This error. The call has no effect.
     Error {
@@ -41,7 +41,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Its name, as in JSON.
+    /// The name of the kind in JSON.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Throttle => "throttle",
@@ -58,7 +58,7 @@ impl FaultKind {
     }
 }
 
-/// The instances that are not shown to a call.
+/// The instances that a call does not find.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hidden {
     all: bool,
@@ -66,7 +66,7 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
-    /// One more, or all.
+    /// Hides an instance, or all for `None`.
     pub(crate) fn add(&mut self, id: Option<&str>) {
         self.all |= id.is_none();
         self.ids.extend(id.map(str::to_owned));
@@ -81,35 +81,35 @@ fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opt
     Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
 }
 
-/// How often a fault happens to the calls that it matches.
+/// How often a fault applies to the calls that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {
     /// Always.
     Always,
-    /// So many times.
+    /// This number of times.
     Times(u32),
     /// With this probability, 0 to 1.
     Probability(f64),
 }
 
-/// Something that goes wrong with the calls that match.
+/// A fault that applies to matching calls.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// The action that it happens to; any where it is absent.
+    /// The action; any if absent.
     pub action: Option<String>,
-    /// An instance that the call must name; any where it is absent.
+    /// An instance that the call must name; any if absent.
     pub instance: Option<String>,
-    /// A parameter that the call must have, and its value, such as `["HttpTokens", "optional"]`; any where it is absent.
+    /// A parameter that the call must have, and its value, such as `["HttpTokens", "optional"]`; any if absent.
     pub parameter: Option<(String, String)>,
-    /// The caller's account, or for AssumeRole that of the role which is to be assumed; any where it is absent.
+    /// The caller's account, or for AssumeRole the account of the role; any if absent.
     pub account: Option<String>,
-    /// The Region; any where it is absent.
+    /// The Region; any if absent.
     pub region: Option<String>,
-    /// How often.
+    /// How often it applies.
     #[serde(default = "always")]
     pub when: When,
 }
@@ -119,7 +119,7 @@ fn always() -> When {
 }
 
 impl Fault {
-    /// A fault that happens to every call.
+    /// A fault that applies to every call.
     pub fn new(kind: FaultKind) -> Self {
         Self {
             kind,
@@ -132,32 +132,32 @@ impl Fault {
         }
     }
 
-    /// Only to calls of this action.
+    /// Limits the fault to calls of this action.
     pub fn on(self, action: &str) -> Self {
         Self { action: Some(action.to_owned()), ..self }
     }
 
-    /// Only to calls that name this instance.
+    /// Limits the fault to calls that name this instance.
     pub fn of(self, instance: &str) -> Self {
         Self { instance: Some(instance.to_owned()), ..self }
     }
 
-    /// Only to calls that have this parameter with this value.
+    /// Limits the fault to calls that have this parameter with this value.
     pub fn with_parameter(self, name: &str, value: &str) -> Self {
         Self { parameter: Some((name.to_owned(), value.to_owned())), ..self }
     }
 
-    /// Only in this account and Region.
+    /// Limits the fault to this account and Region.
     pub fn at(self, account: &str, region: &str) -> Self {
         Self { account: Some(account.to_owned()), region: Some(region.to_owned()), ..self }
     }
 
-    /// Only so many times.
+    /// Limits the fault to this number of calls.
     pub fn times(self, times: u32) -> Self {
         Self { when: When::Times(times), ..self }
     }
 
-    /// Only with this probability, 0 to 1.
+    /// Applies the fault with this probability, 0 to 1.
     pub fn with_probability(self, probability: f64) -> Self {
         Self { when: When::Probability(probability), ..self }
     }
@@ -172,12 +172,12 @@ impl Fault {
             && self.instance.as_ref().is_none_or(|id| ids.contains(id) || self.hides_from(request, ids))
     }
 
-    /// Whether it hides instances from a call that may show any.
+    /// Whether it hides instances from a call that can return any instance.
     fn hides_from(&self, request: &Request, ids: &[String]) -> bool {
         self.kind == FaultKind::NotVisible && request.action == "DescribeInstances" && ids.is_empty()
     }
 
-    /// Whether it happens to this call; counts it if so.
+    /// Whether it applies to this call. Decreases the remaining count if it does.
     pub(crate) fn happens(&mut self, request: &Request, ids: &[String], chance: &mut fastrand::Rng) -> bool {
         if !self.matches(request, ids) {
             return false;
@@ -193,7 +193,7 @@ impl Fault {
         }
     }
 
-    /// The instances of the call that it happens to.
+    /// The instances that it terminates or stops.
     pub(crate) fn victims<'i>(&'i self, ids: &'i [String]) -> &'i [String] {
         self.instance.as_ref().map_or(ids, std::slice::from_ref)
     }

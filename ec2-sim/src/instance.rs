@@ -8,13 +8,13 @@ use time::OffsetDateTime;
 use crate::error::ApiError;
 use crate::xml::Xml;
 
-/// Account and Region.
+/// An account and a Region.
 pub type Key = (String, String);
 
-/// Options by name, as the API spells both; a hop limit is digits.
+/// Options by name, with the API's names and values. The hop limit is in decimal digits.
 pub type Options = BTreeMap<String, String>;
 
-/// The five options, with their names in answers, and their values when IMDSv1 was the default.
+/// The five options, their names in responses and their original defaults, which allow IMDSv1.
 pub const OPTIONS: [(&str, &str, &str); 5] = [
     ("HttpTokens", "httpTokens", "optional"),
     ("HttpPutResponseHopLimit", "httpPutResponseHopLimit", "1"),
@@ -23,10 +23,10 @@ pub const OPTIONS: [(&str, &str, &str); 5] = [
     ("InstanceMetadataTags", "instanceMetadataTags", "disabled"),
 ];
 
-/// The most tags that a resource has.
+/// The limit of tags per resource.
 const MOST_TAGS: usize = 50;
 
-/// Where an instance is in its life.
+/// The state of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Pending,
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    /// The state that follows by itself.
+    /// The state that follows automatically.
     pub fn next(self) -> Option<Self> {
         match self {
             Self::Pending => Some(Self::Running),
@@ -91,15 +91,15 @@ pub struct Instance {
     pub zone: String,
     pub client_token: String,
     pub launch_time: OffsetDateTime,
-    /// From when on describes and changes find it.
+    /// When calls begin to find it.
     pub visible_from: Instant,
     pub state: State,
-    /// When it enters the next state by itself.
+    /// When it enters the next state automatically.
     pub state_due: Option<Instant>,
     pub options: Options,
-    /// Whether the options are in force on the instance.
+    /// Whether the options are applied.
     pub applied: bool,
-    /// When they are, if the instance goes on running.
+    /// When they are applied if the instance is still running.
     pub applied_due: Option<Instant>,
     pub tags: BTreeMap<String, String>,
     /// The principal of the service that manages it.
@@ -107,7 +107,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The options as answers show them.
+    /// The options as in responses.
     pub fn options_xml(&self) -> Xml {
         let mut children = vec![("state", Xml::text(self.options_state()))];
         children.extend(OPTIONS.map(|(name, element, _)| {
@@ -121,7 +121,7 @@ impl Instance {
         if self.applied { "applied" } else { "pending" }
     }
 
-    /// Puts tags on it, all or none.
+    /// Adds all of the tags or none.
     pub fn tag(&mut self, tags: &[(String, String)]) -> Result<(), ApiError> {
         let mut all = self.tags.clone();
         all.extend(tags.iter().cloned());
@@ -130,14 +130,14 @@ impl Instance {
         Ok(())
     }
 
-    /// Changes options, all or none; those that are not among `changes` keep their values.
+    /// Makes all of the changes or none. Other options keep their values.
     pub fn change(&mut self, changes: &Options) -> Result<(), ApiError> {
         let mut options = self.options.clone();
         options.extend(changes.clone());
         let is_off = options.get("HttpEndpoint").is_some_and(|value| value == "disabled");
         if is_off && changes.keys().any(|name| name != "HttpEndpoint") {
             return Err(ApiError::combination(
-                "Options beside HttpEndpoint are not allowed unless it is enabled.",
+                "Options other than HttpEndpoint cannot be set unless it is enabled.",
             ));
         }
         check_tags(&self.tags, &options)?;
@@ -178,13 +178,13 @@ pub fn check_tags(tags: &BTreeMap<String, String>, options: &Options) -> Result<
             return Err(ApiError::invalid_value(key, "Tag.Key", expected));
         }
     }
-    // EC2's own tags do not count.
+    // Tags that AWS creates do not count toward the limit.
     let counted = tags.keys().filter(|key| !key.starts_with("aws:")).count();
     if counted > MOST_TAGS {
         return Err(ApiError::new(
             400,
             "TagLimitExceeded",
-            format!("More than {MOST_TAGS} tags on a resource"),
+            format!("The resource would have more than {MOST_TAGS} tags"),
         ));
     }
     Ok(())

@@ -1,13 +1,13 @@
-//! An embedded EC2 endpoint, for demo and tests.
+//! An embedded EC2 endpoint, for demos and tests.
 //!
-//! It speaks EC2's Query API over HTTP as far as instances and their metadata options go: to the AWS CLI, to boto3
-//! and to the SDKs. What a running instance is asked for is `pending` first and `applied` after a delay, a dry run
-//! changes nothing, and what EC2 refuses is refused with EC2's codes. State is kept apart by account (the access
-//! key, where it is an account id) and Region (that of the signature). STS's AssumeRole answers with a session that
-//! acts in the role's account. Calls are recorded, faults happen on demand, and the events that AWS would send to
-//! EventBridge can be taken, posted to a Lambda runtime emulator, or put on the bus of an EventBridge emulator.
+//! It implements the part of the EC2 Query API that covers instances and their metadata options, for the AWS CLI, boto3
+//! and the AWS SDKs. A change on a running instance is `pending` first and `applied` after a delay. A dry run changes
+//! nothing. Invalid calls are refused with EC2's error codes. Each account (the access key, if it is an account id) and
+//! Region (from the signature) has its own state. AssumeRole of STS returns a session that acts in the role's account.
+//! Calls are recorded and faults can be injected. The events that AWS would send to EventBridge can be read, posted to
+//! a Lambda runtime emulator, or put on the bus of an EventBridge emulator.
 //!
-//! Nothing here authenticates anyone: it is meant to listen on the loopback interface.
+//! Requests are not authenticated. Let the simulator listen on the loopback interface only.
 
 mod account_region;
 mod actions;
@@ -45,7 +45,7 @@ pub use world::RecordedCall;
 use server::{Shared, lock};
 use world::World;
 
-/// A simulator that is listening. It stops when it is dropped.
+/// A running simulator. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Ec2Sim {
     address: SocketAddr,
@@ -57,7 +57,7 @@ impl Ec2Sim {
     /// Starts a simulator on the current tokio runtime.
     ///
     /// # Errors
-    /// If it cannot listen at `settings.listen`, or a URL to deliver to is not valid: see [`Settings`].
+    /// If it cannot listen at `settings.listen`, or if a delivery URL is not valid. See [`Settings`].
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
@@ -84,22 +84,22 @@ impl Ec2Sim {
         lock(&self.world).calls.clone()
     }
 
-    /// Forgets the calls so far.
+    /// Deletes the recorded calls.
     pub fn clear_calls(&self) {
         lock(&self.world).calls.clear();
     }
 
-    /// Lets something go wrong, beside what does already.
+    /// Adds a fault.
     pub fn inject(&self, fault: Fault) {
         lock(&self.world).faults.push(fault);
     }
 
-    /// Lets nothing go wrong any more.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         lock(&self.world).faults.clear();
     }
 
-    /// The events since they were last taken, the oldest first.
+    /// Takes the events since the last call of this method, the oldest first.
     pub fn take_events(&self) -> Vec<Value> {
         let mut world = lock(&self.world);
         world.advance(clock::Now::read());

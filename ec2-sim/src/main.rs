@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// An embedded EC2 endpoint: instances, their metadata options, and the events of both.
 ///
-/// Any EC2 client works with it:
+/// It works with any EC2 client:
 ///
 ///     ec2-sim --listen 127.0.0.1:4566 &
 ///     export AWS_ENDPOINT_URL_EC2=http://127.0.0.1:4566 AWS_DEFAULT_REGION=us-east-1
@@ -19,12 +19,12 @@ use tokio::signal::unix::{SignalKind, signal};
 ///     export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=anything
 ///     aws ec2 run-instances --image-id ami-12345678 --count 2
 ///
-/// The access key is taken for the account where it is an account id; that of a session of STS's AssumeRole acts in
-/// the role's account. Nobody is authenticated.
+/// If the access key is an account id, calls act in that account. Calls with a session of AssumeRole act in the account
+/// of the role. Requests are not authenticated.
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
-    /// Where to listen; port 0 is a free one.
+    /// The address to listen on. Port 0 selects a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// Post every event to this URL, such as the invoke URL of a Lambda runtime emulator.
@@ -36,22 +36,22 @@ struct Arguments {
     /// sources that begin with `aws.`, which EventBridge itself refuses.
     #[arg(long, value_name = "URL")]
     deliver_to_bus: Option<String>,
-    /// From a change of options to `applied`.
+    /// Milliseconds from a change of options to `applied`.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     apply_delay: u64,
-    /// From `pending` to `running`.
+    /// Milliseconds from `pending` to `running`.
     #[arg(long, value_name = "MS", default_value_t = 200)]
     start_delay: u64,
-    /// From `stopping` to `stopped`, and from `shutting-down` to `terminated`.
+    /// Milliseconds from `stopping` to `stopped`, and from `shutting-down` to `terminated`.
     #[arg(long, value_name = "MS", default_value_t = 200)]
     state_delay: u64,
-    /// How long the sessions of assumed roles last, whatever their callers ask for; as asked by default.
+    /// The duration of role sessions in milliseconds. Overrides `DurationSeconds`.
     #[arg(long, value_name = "MS")]
     session_duration: Option<u64>,
     /// Throttle as EC2 does.
     #[arg(long)]
     buckets: bool,
-    /// What the randomness of ids and faults begins with.
+    /// The seed of random ids and faults.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
 }
@@ -70,7 +70,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> std::io::Result<()> {
     if !arguments.listen.ip().is_loopback() {
         eprintln!(
-            "ec2-sim: warning: {} is no loopback address, and nobody is authenticated",
+            "ec2-sim: warning: {} is not a loopback address, and requests are not authenticated",
             arguments.listen
         );
     }
@@ -87,7 +87,7 @@ async fn run(arguments: Arguments) -> std::io::Result<()> {
         ..Settings::default()
     })
     .await?;
-    // Listened for before anyone is told that all is ready.
+    // The signal handlers must exist before the line below reports that the program is ready.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut output = std::io::stdout();
     writeln!(output, "ec2-sim listens on {}", sim.endpoint())?;

@@ -1,11 +1,11 @@
-//! The values of a filter: literal, or with wildcards.
+//! The values of a filter, which are literals or have wildcards.
 
 use std::collections::HashSet;
 
-/// What a filter's values match.
+/// The values of a filter, prepared for matching.
 #[derive(Debug, Default)]
 pub struct Patterns {
-    /// Values without wildcards, of which there are up to 200 instance ids in a call.
+    /// Values without wildcards. A set, because a call can have 200 instance ids.
     literals: HashSet<String>,
     wildcards: Vec<Vec<Part>>,
 }
@@ -35,13 +35,13 @@ impl Patterns {
         self.literals.contains(text) || self.wildcards.iter().any(|parts| is_match(parts, text))
     }
 
-    /// All that they match, where none has a wildcard.
+    /// All values, if none has a wildcard.
     pub fn literals(&self) -> Option<impl Iterator<Item = &str>> {
         self.wildcards.is_empty().then(|| self.literals.iter().map(String::as_str))
     }
 }
 
-/// `*` and `?` are wildcards, and a backslash takes the next character literally.
+/// Parses a value. `*` and `?` are wildcards, and a backslash escapes the next character.
 fn parts(value: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut characters = value.chars();
@@ -56,8 +56,8 @@ fn parts(value: &str) -> Vec<Part> {
     parts
 }
 
-/// Whether the parts cover the whole of `text`. What fails goes back to the last `*`, which then covers one more
-/// character; an earlier one never has to.
+/// Whether the parts match the whole of `text`. After a mismatch, the last `*` matches one more character. Backtracking
+/// to an earlier `*` is never necessary.
 fn is_match(parts: &[Part], text: &str) -> bool {
     let (mut at, mut rest, mut last_any) = (0, text.chars(), None);
     loop {
@@ -129,6 +129,6 @@ mod tests {
             assert_eq!(patterns.matches(text), expected, "{text}");
         }
         assert!(patterns.literals().is_none(), "one has a wildcard");
-        assert!(!Patterns::new(&[]).matches(""), "without a value nothing matches");
+        assert!(!Patterns::new(&[]).matches(""), "a filter without values matches nothing");
     }
 }

@@ -1,4 +1,4 @@
-//! A call of EC2's or STS's Query API: form-encoded parameters, and who calls where.
+//! A call of the EC2 or STS Query API: its form-encoded parameters, caller and Region.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::error::ApiError;
 use crate::session::{Role, Session, Sessions, is_account};
 
-/// The account of callers whose access key is not an account id.
+/// The account of a caller whose access key is not an account id.
 pub const DEFAULT_ACCOUNT: &str = "111122223333";
 
-/// The API that a call belongs to. It says how answers are written, and which errors there are.
+/// The API of a call. It determines the format of responses and the error codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
     Ec2,
@@ -17,7 +17,7 @@ pub enum Api {
 }
 
 impl Api {
-    /// The API that has the action.
+    /// The API of the action.
     pub fn of(action: &str) -> Self {
         if action == "AssumeRole" { Self::Sts } else { Self::Ec2 }
     }
@@ -26,20 +26,20 @@ impl Api {
 /// A call.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// The id of the call, in its answer and in CloudTrail's record of it.
+    /// The id of the call, in its response and in CloudTrail's record.
     pub id: String,
     pub action: String,
     /// The caller's account.
     pub account: String,
     pub region: String,
     pub parameters: BTreeMap<String, String>,
-    /// The session that it is made with, which may have expired.
+    /// The caller's session, which may have expired.
     pub session: Option<Arc<Session>>,
 }
 
 impl Request {
-    /// Reads a call. The Region is that of the signature's credential scope, which is not verified; the account is
-    /// that of the session whose access key is there, or the access key itself.
+    /// Parses a call. The Region comes from the signature's credential scope. The account is that of the session with
+    /// the access key, or the access key itself. The signature is not verified.
     pub fn read(
         authorization: Option<&str>,
         parameters: BTreeMap<String, String>,
@@ -64,8 +64,8 @@ impl Request {
         Api::of(&self.action)
     }
 
-    /// The account that it acts on: that of the role which is to be assumed, for all else the caller's. `None` where
-    /// the role has no valid ARN.
+    /// The account that the call acts on: for AssumeRole the account of the role, otherwise the caller's. `None` if the
+    /// role's ARN is not valid.
     pub fn target_account(&self) -> Option<String> {
         match self.api() {
             Api::Sts => Role::from_arn(self.get("RoleArn")?).map(|role| role.account),
@@ -73,7 +73,7 @@ impl Request {
         }
     }
 
-    /// The ARN of the caller. One without a session is an IAM user named `someone`.
+    /// The ARN of the caller. A caller without a session is an IAM user named `someone`.
     pub fn caller_arn(&self) -> String {
         match &self.session {
             Some(session) => session.arn(),
@@ -81,20 +81,20 @@ impl Request {
         }
     }
 
-    /// The parameter, if it is there.
+    /// The parameter, if it is present.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
     }
 
-    /// The parameter, which must be there and not empty.
+    /// The parameter, which must be present and not empty.
     pub fn needed(&self, name: &str) -> Result<&str, ApiError> {
         self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| ApiError::missing(name))
     }
 
-    /// The whole number of the parameter, if it is there.
+    /// The parameter as an integer, if it is present.
     pub fn number(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| ApiError::invalid_value(text, name, "Expected a whole number."))
+        text.parse().map(Some).map_err(|_| ApiError::invalid_value(text, name, "Expected an integer."))
     }
 
     /// Whether the parameter is `true`.
@@ -107,7 +107,7 @@ impl Request {
         (1..).map_while(|number| self.get(&format!("{name}.{number}")).map(str::to_owned)).collect()
     }
 
-    /// The numbers N for which some `NAME.N.…` is there.
+    /// The prefixes `NAME.1`, `NAME.2` and so on under which parameters are present.
     pub fn members(&self, name: &str) -> Vec<String> {
         let has = |prefix: &str| {
             self.parameters.range(prefix.to_owned()..).next().is_some_and(|(k, _)| k.starts_with(prefix))
@@ -118,7 +118,7 @@ impl Request {
             .collect()
     }
 
-    /// The instance ids that the call names, in any of the ways there are.
+    /// The instance ids that the call names, in any parameter or filter.
     pub fn instance_ids(&self) -> Vec<String> {
         let mut ids = self.list("InstanceId");
         ids.extend(self.get("InstanceId").map(str::to_owned));
@@ -137,7 +137,7 @@ pub fn parameters(body: &[u8]) -> BTreeMap<String, String> {
     form_urlencoded::parse(body).into_owned().collect()
 }
 
-/// A random UUID, for what is never looked up.
+/// A random UUID, which does not depend on the seed.
 pub fn uuid() -> String {
     let id = fastrand::u128(..);
     format!(
@@ -150,7 +150,7 @@ pub fn uuid() -> String {
     )
 }
 
-/// Access key and Region of `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/ec2/aws4_request, …`.
+/// The access key and Region of `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/ec2/aws4_request, …`.
 fn scope(authorization: &str) -> Option<(&str, &str)> {
     let credential = authorization.split_once("Credential=")?.1.split(',').next()?;
     let mut parts = credential.trim().split('/');

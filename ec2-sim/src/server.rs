@@ -1,4 +1,4 @@
-//! HTTP: EC2's Query API at `/`, and the simulator's own controls under `/_sim/`.
+//! The HTTP server, with the Query API at `/` and the simulator's controls under `/_sim/`.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,18 +22,18 @@ use crate::world::World;
 /// The state, shared between connections.
 pub type Shared = Arc<Mutex<World>>;
 
-/// The longest body of a request.
+/// The maximum size of a request body, in bytes.
 const LONGEST_BODY: usize = 1 << 20;
 
 pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Serves connections until it is dropped.
+/// Serves connections until the future is dropped.
 pub async fn serve(listener: TcpListener, world: Shared) {
     let mut connections = JoinSet::new();
     loop {
-        // What fails to be accepted has gone away again; running out of files passes.
+        // Errors of accept are transient: the client disconnected, or no file descriptor was free.
         match listener.accept().await {
             Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&world)))),
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -48,12 +48,12 @@ async fn connection(stream: TcpStream, world: Shared) {
     let served =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
     if served.is_err_and(|error| error.is_user()) {
-        // With nothing to linger for, closing the last handle is a reset.
+        // With a linger time of zero, closing the last handle resets the connection.
         let _ = socket2::SockRef::from(&reset).set_linger(Some(Duration::ZERO));
     }
 }
 
-/// The stream, and a second handle that keeps it open until it is dropped.
+/// The stream, and a second handle that keeps the connection open until the handle is dropped.
 fn resettable(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
     stream.set_nodelay(true)?;
     let stream = stream.into_std()?;
@@ -61,7 +61,7 @@ fn resettable(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)>
     Ok((TcpStream::from_std(stream)?, handle))
 }
 
-/// That the connection is to be reset.
+/// Tells the server to reset the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is to be reset")]
 struct Reset;
@@ -78,7 +78,7 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Bo
         let (status, json) = control::answer(&mut lock(&world), &parts.method, parts.uri.path(), &body);
         return Ok(response(status, "application/json", json));
     }
-    // Everything that EC2's clients send is in the body; a GET has it in the query.
+    // The parameters are in the body, or in the query of a GET request.
     let query = parts.uri.query().unwrap_or_default().as_bytes();
     let parameters = if parts.method == Method::GET { query } else { &body };
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -103,7 +103,7 @@ fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Re
     response
 }
 
-/// Lets happen what is due, when it is due, until it is dropped.
+/// Runs due timers until the future is dropped.
 pub async fn keep_time(world: Shared) {
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     loop {

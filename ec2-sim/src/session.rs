@@ -1,4 +1,4 @@
-//! Roles, and the sessions of those who assume them.
+//! Roles and their sessions.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// The longest ARN of a role: STS API reference, AssumeRole.
+/// The maximum length of a role's ARN: STS API reference, AssumeRole.
 const LONGEST_ARN: usize = 2048;
 
-/// A role, as its ARN describes it.
+/// A role, parsed from its ARN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     pub arn: String,
     pub partition: String,
     pub account: String,
-    /// Its name without its path.
+    /// The name without the path.
     pub name: String,
 }
 
 impl Role {
-    /// Reads `arn:PARTITION:iam::ACCOUNT:role/[PATH/]NAME`; `None` where it is anything else.
+    /// Parses `arn:PARTITION:iam::ACCOUNT:role/[PATH/]NAME`; `None` for anything else.
     pub fn from_arn(arn: &str) -> Option<Self> {
         let ["arn", partition, "iam", "", account, resource] = arn.splitn(6, ':').collect::<Vec<_>>()[..]
         else {
@@ -43,7 +43,7 @@ impl Role {
         })
     }
 
-    /// IAM's id of the role, which is always the same one.
+    /// IAM's id of the role, which depends only on the ARN.
     pub fn id(&self) -> String {
         let mut hasher = DefaultHasher::new();
         self.arn.hash(&mut hasher);
@@ -51,12 +51,12 @@ impl Role {
     }
 }
 
-/// Whether the text is the id of an account: 12 digits.
+/// Whether the text is an account id, which is 12 digits.
 pub fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether the text is so long, of the letters, digits and signs that IAM allows in names.
+/// Whether the text has a length in this range and only characters that IAM allows in names.
 pub fn is_name(text: &str, length: RangeInclusive<usize>) -> bool {
     length.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
 }
@@ -64,20 +64,20 @@ pub fn is_name(text: &str, length: RangeInclusive<usize>) -> bool {
 /// Sessions by their access keys.
 pub type Sessions = HashMap<String, Arc<Session>>;
 
-/// A role that someone assumed.
+/// A session of an assumed role.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub role: Role,
-    /// As the one who assumed the role named it.
+    /// The `RoleSessionName`.
     pub name: String,
     pub access_key: String,
     pub created: OffsetDateTime,
-    /// From then on its calls are refused. Whole milliseconds, which is what its answer can tell.
+    /// When calls begin to be refused. In whole milliseconds, which is the precision of the response.
     pub expires: OffsetDateTime,
 }
 
 impl Session {
-    /// Begins a session. Its access key does not depend on the seed: one of before a reset stays unknown after it.
+    /// Begins a session. Its access key does not depend on the seed, so that keys from before a reset stay unknown.
     pub fn begin(role: Role, name: String, lives: Duration, now: OffsetDateTime) -> Self {
         let lives = time::Duration::try_from(lives).unwrap_or(time::Duration::MAX);
         Self {
@@ -89,7 +89,7 @@ impl Session {
         }
     }
 
-    /// Its ARN, in which the role's path is missing.
+    /// The session's ARN, which does not contain the role's path.
     pub fn arn(&self) -> String {
         let Role { partition, account, name, .. } = &self.role;
         format!("arn:{partition}:sts::{account}:assumed-role/{name}/{}", self.name)
@@ -105,7 +105,7 @@ impl Session {
     }
 }
 
-/// So many random characters of A-Z and 0-9.
+/// Random characters from A-Z and 0-9.
 pub fn random(count: usize) -> String {
     characters(&mut fastrand::Rng::new(), count)
 }

@@ -1,4 +1,4 @@
-//! The state of the simulator: instances by account and Region, timers, faults, and what was recorded.
+//! The state of the simulator: instances by account and Region, timers, faults, recorded calls and events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::instance::{Instance, Key, OPTIONS, Options, State};
 use crate::session::Sessions;
 use crate::settings::Settings;
 
-/// A call as it was recorded.
+/// A recorded call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedCall {
@@ -30,11 +30,11 @@ pub struct RecordedCall {
     pub instance_ids: Vec<String>,
     /// All its parameters.
     pub parameters: BTreeMap<String, String>,
-    /// The HTTP status of the answer; `None` where there was none.
+    /// The HTTP status of the response; `None` if there was no response.
     pub status: Option<u16>,
-    /// The error code of the answer.
+    /// The error code of the response.
     pub code: Option<String>,
-    /// The fault that happened to the call, named as in a fault's `kind`.
+    /// The `kind` of the fault that affected the call.
     pub fault: Option<String>,
     /// The ARN of the role whose session made the call.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub struct RecordedCall {
     pub session_name: Option<String>,
 }
 
-/// What happens by itself.
+/// A change that a timer causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     State(State),
@@ -54,7 +54,7 @@ enum Due {
 /// One account in one Region.
 #[derive(Debug, Default)]
 pub struct Account {
-    /// In the order of their launch.
+    /// In launch order.
     pub instances: Vec<Instance>,
     by_id: HashMap<String, usize>,
     pub defaults: BTreeMap<String, String>,
@@ -64,7 +64,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Where the instance stands among all, for good.
+    /// The position of the instance in `instances`, which never changes.
     pub fn position(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
     }
@@ -82,7 +82,7 @@ impl Account {
         self.instances.push(instance);
     }
 
-    /// What instances get where their launch does not say.
+    /// The options of instances whose launch does not set them.
     pub fn default_options(&self) -> Options {
         let value = |(name, _, old): (&str, _, &str)| {
             let default = self.defaults.get(name).filter(|value| *value != "no-preference" && *value != "-1");
@@ -103,11 +103,11 @@ pub struct World {
     pub accounts: BTreeMap<Key, Account>,
     pub calls: Vec<RecordedCall>,
     pub faults: Vec<Fault>,
-    /// Those that have expired among them.
+    /// The sessions, including expired ones.
     pub sessions: Sessions,
     pub chance: fastrand::Rng,
     events: Vec<Value>,
-    /// A queue for each target that events are delivered to.
+    /// The queue of each delivery target.
     deliveries: Vec<UnboundedSender<Value>>,
     timers: BTreeSet<(Instant, u64, Key, String, Due)>,
     sequence: u64,
@@ -129,7 +129,7 @@ impl World {
         }
     }
 
-    /// Forgets everything but the settings and the events that are still to be delivered.
+    /// Deletes all state except the settings and the events that wait for delivery.
     pub fn reset(&mut self) {
         *self = Self::new(self.settings.clone(), std::mem::take(&mut self.deliveries));
     }
@@ -138,13 +138,13 @@ impl World {
         self.accounts.entry(key.clone()).or_default()
     }
 
-    /// A number that no other call returned.
+    /// A number that this method has not returned before.
     pub fn next(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
     }
 
-    /// 17 hexadecimal digits that no other call returned, and that look like EC2's.
+    /// 17 hexadecimal digits in the form of EC2's ids, which this method has not returned before.
     pub fn next_hex(&mut self) -> String {
         let sequence = self.next();
         format!("{:09x}{:08x}", self.chance.u64(..) & 0xf_ffff_ffff, sequence)
@@ -152,7 +152,7 @@ impl World {
 
     pub fn emit(&mut self, event: Value) {
         for queue in &self.deliveries {
-            // The receiver is gone only while the simulator stops.
+            // Sending fails only while the simulator stops.
             let _ = queue.send(event.clone());
         }
         self.events.push(event);
@@ -166,7 +166,7 @@ impl World {
         std::mem::take(&mut self.events)
     }
 
-    /// Puts an instance in a state, with its event, and sets the timers of what follows by itself.
+    /// Puts an instance in a state, emits the event, and sets the timers of the changes that follow.
     pub fn enter(&mut self, key: &Key, id: &str, state: State, now: Now) {
         let Some(instance) = self.account(key).find_mut(id) else { return };
         instance.state = state;
@@ -185,7 +185,7 @@ impl World {
         self.advance(now);
     }
 
-    /// Lets the options that an instance has come into force, if it runs, after the delay.
+    /// Sets the timer after which the options are applied, if the instance is running.
     pub fn await_applied(&mut self, key: &Key, id: &str, now: Now) {
         let is_awaited = self
             .account(key)
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// Sets a timer; one of the same kind that was set before is void.
+    /// Sets a timer. It replaces an earlier timer of the same kind.
     fn set_timer(&mut self, at: Instant, key: &Key, id: &str, due: Due) {
         let Some(instance) = self.account(key).find_mut(id) else { return };
         match due {
@@ -207,7 +207,7 @@ impl World {
         self.timers.insert((at, sequence, key.clone(), id.to_owned(), due));
     }
 
-    /// Lets happen what is due.
+    /// Makes the changes that are due.
     pub fn advance(&mut self, now: Now) {
         while self.timers.first().is_some_and(|timer| timer.0 <= now.instant) {
             let Some((at, _, key, id, due)) = self.timers.pop_first() else { return };
@@ -222,13 +222,13 @@ impl World {
         }
     }
 
-    /// Starts, stops or terminates an instance, as far as its state allows. Returns the state before.
+    /// Starts, stops or terminates an instance if its state allows it. Returns the previous state.
     pub fn transit(&mut self, key: &Key, id: &str, action: Transition, now: Now) -> Result<State, ApiError> {
         let instance = self.account(key).find_mut(id).ok_or_else(|| ApiError::not_found(&[id.to_owned()]))?;
         let before = instance.state;
         if let Some(state) = action.entered_from(id, before)? {
             if action == Transition::Start {
-                // EC2's launch time is that of the last start.
+                // In EC2, a start renews the launch time.
                 instance.launch_time = now.time;
             }
             self.enter(key, id, state, now);
@@ -237,7 +237,7 @@ impl World {
     }
 }
 
-/// What a caller can do to an instance's state.
+/// A change of state that a caller can request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
     Start,
@@ -254,7 +254,7 @@ impl Transition {
         }
     }
 
-    /// The state that it leads to, if there is anything to do.
+    /// The next state, or `None` if there is nothing to do.
     pub fn entered_from(self, id: &str, state: State) -> Result<Option<State>, ApiError> {
         use State::*;
         match (self, state) {

@@ -1,4 +1,4 @@
-//! Answers as EC2 and STS write them.
+//! Responses in the XML formats of EC2 and STS.
 
 use std::io;
 
@@ -39,12 +39,12 @@ impl Xml {
     }
 }
 
-/// Whether XML 1.0 has no way to write the character.
+/// Whether XML 1.0 cannot represent the character.
 fn is_unwritable(character: char) -> bool {
     matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// The document that answers `action`.
+/// The response document of `action`.
 pub fn response(api: Api, action: &str, request_id: &str, content: &Xml) -> Vec<u8> {
     let id = Xml::text(request_id);
     let namespace = if api == Api::Ec2 { EC2 } else { STS };
@@ -63,7 +63,7 @@ pub fn response(api: Api, action: &str, request_id: &str, content: &Xml) -> Vec<
     })
 }
 
-/// The document that says `error`.
+/// The response document of `error`.
 pub fn error(api: Api, error: &ApiError, request_id: &str) -> Vec<u8> {
     let id = Xml::text(request_id);
     let mut content = vec![("Code", Xml::text(&error.code)), ("Message", Xml::text(&error.message))];

@@ -14,7 +14,7 @@ async fn control(sim: &Ec2Sim, method: &str, path: &str, body: &Value) -> (u16, 
 }
 
 #[tokio::test]
-async fn calls_events_and_state_are_shown_and_forgotten() {
+async fn calls_events_and_state_are_returned_and_deleted() {
     let sim = start(Settings::default()).await;
     let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     call(&sim, &format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required")).await.unwrap();
@@ -59,7 +59,7 @@ async fn faults_are_read_from_json() {
 }
 
 #[tokio::test]
-async fn what_is_no_control_is_refused() {
+async fn unknown_controls_and_invalid_faults_are_refused() {
     let sim = start(Settings::default()).await;
     let rows = [
         ("POST", "/_sim/faults", json!({"kind": "nonsense"}), 400),

@@ -22,12 +22,12 @@ const TAKEN: &str = r#"{"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}"#;
 const REFUSED: &str = r#"{"FailedEntryCount": 1, "Entries": [{"ErrorCode": "NotAuthorizedForSourceException",
                           "ErrorMessage": "Not authorized for the source."}]}"#;
 
-/// What events are posted to.
+/// A server that receives events.
 struct Target {
     listener: TcpListener,
 }
 
-/// A request as it came.
+/// A received request.
 struct Posted {
     head: String,
     body: Value,
@@ -42,7 +42,7 @@ impl Target {
         format!("http://{}", self.listener.local_addr().unwrap())
     }
 
-    /// The next request, and the connection that waits for its answer.
+    /// The next request, and the connection that waits for its response.
     async fn accept(&self) -> (TcpStream, Posted) {
         let accepted = tokio::time::timeout(Duration::from_secs(5), self.listener.accept()).await;
         let (mut stream, _) = accepted.expect("nothing was posted").unwrap();
@@ -57,7 +57,7 @@ impl Target {
         }
     }
 
-    /// The next request, which is given this answer.
+    /// Receives the next request and sends this response.
     async fn answer(&self, status: u16, answer: &str) -> Posted {
         let (mut stream, posted) = self.accept().await;
         let length = answer.len();
@@ -85,7 +85,7 @@ impl Posted {
         &entries[0]
     }
 
-    /// The detail type of an event, or of that in an entry.
+    /// The detail type of the event in the body or in its entry.
     fn kind(&self) -> &str {
         self.body.get("detail-type").unwrap_or_else(|| &self.entry()["DetailType"]).as_str().unwrap()
     }
@@ -104,7 +104,7 @@ fn to_both(function: &Target, bus: &Target) -> Settings {
 }
 
 #[tokio::test]
-async fn events_are_delivered_in_order_and_again_after_a_failure() {
+async fn events_are_delivered_in_order_and_retried_after_a_failure() {
     let target = Target::bind().await;
     let sim = start(to_function(&target)).await;
     sim.account_region(ACCOUNT, REGION).launch(Launch::default());
@@ -132,7 +132,7 @@ async fn a_bus_gets_every_event_in_its_account_and_region() {
     }
 }
 
-/// Asserts on the whole of a call: EventBridge API reference, "PutEvents".
+/// Checks all parts of a call: EventBridge API reference, "PutEvents".
 fn assert_is_put_events_of(posted: &Posted, event: &Value) {
     assert_eq!(posted.head.lines().next(), Some("POST / HTTP/1.1"));
     assert_eq!(posted.header("X-Amz-Target"), "AWSEvents.PutEvents");
@@ -166,7 +166,7 @@ fn assert_is_put_events_of(posted: &Posted, event: &Value) {
 }
 
 #[tokio::test]
-async fn a_bus_is_tried_again_after_each_kind_of_failure() {
+async fn a_bus_delivery_is_retried_after_each_kind_of_failure() {
     let bus = Target::bind().await;
     let sim = start(to_bus(&bus)).await;
     sim.account_region(ACCOUNT, REGION).launch(Launch::default());
@@ -178,7 +178,7 @@ async fn a_bus_is_tried_again_after_each_kind_of_failure() {
 }
 
 #[tokio::test]
-async fn a_target_that_does_not_answer_holds_up_no_other() {
+async fn a_target_that_does_not_respond_delays_no_other() {
     for bus_hangs in [true, false] {
         let (function, bus) = (Target::bind().await, Target::bind().await);
         let sim = start(to_both(&function, &bus)).await;
@@ -200,7 +200,7 @@ async fn deliveries_go_on_after_a_reset() {
     assert!(sim.take_events().is_empty());
     ids.extend(sim.account_region(ACCOUNT, "eu-west-1").launch(Launch::default()));
     for target in [&function, &bus] {
-        // What was waiting before the reset is delivered as well.
+        // Events that were queued before the reset are delivered as well.
         for (id, kind) in [(&ids[0], LAUNCH), (&ids[0], STATE), (&ids[1], LAUNCH), (&ids[1], STATE)] {
             let posted = target.take().await;
             assert_eq!(posted.kind(), kind);
@@ -210,7 +210,7 @@ async fn deliveries_go_on_after_a_reset() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_delivered_to_is_refused_at_the_start() {
+async fn invalid_delivery_urls_are_refused_at_the_start() {
     let never = ["nonsense", "https://127.0.0.1/", "/path", "127.0.0.1:9000", "http://", ""];
     let no_bus = ["http://127.0.0.1", "http://127.0.0.1:9000/path", "http://127.0.0.1:9000/?a=b"];
     let row = |url: &str, is_bus: bool| {
@@ -258,7 +258,7 @@ async fn line(output: impl std::io::Read + Send + 'static) -> String {
 }
 
 #[tokio::test]
-async fn an_event_that_the_bus_keeps_refusing_is_given_up_with_what_to_do() {
+async fn an_event_that_the_bus_keeps_refusing_is_dropped_with_advice() {
     let bus = Target::bind().await;
     let mut program = Program::start(&["--deliver-to-bus", &bus.url()]);
     let ready = line(program.0.stdout.take().unwrap()).await;
@@ -271,7 +271,7 @@ async fn an_event_that_the_bus_keeps_refusing_is_given_up_with_what_to_do() {
     let told = line(program.0.stderr.take().unwrap()).await;
     let expected = format!(
         "ec2-sim: --deliver-to-bus: an event was not delivered: {}/: NotAuthorizedForSourceException: Not authorized \
-         for the source. (the bus refuses events from aws. sources; start the emulator so that it accepts them): {{",
+         for the source. (the bus refuses sources that begin with aws.; configure the emulator to accept them): {{",
         bus.url()
     );
     assert!(told.starts_with(&expected), "{told}");

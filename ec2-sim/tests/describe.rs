@@ -10,14 +10,14 @@ use time::macros::datetime;
 
 use wire::{ACCOUNT, REGION, call, ids, next_token, start};
 
-/// The ids that a describe with these parameters shows.
+/// The ids that DescribeInstances returns for these parameters.
 async fn found(sim: &Ec2Sim, parameters: &str) -> Vec<String> {
     let (status, answer) = call(sim, &format!("Action=DescribeInstances{parameters}")).await.unwrap();
     assert_eq!(status, 200, "{parameters}: {answer}");
     ids(&answer)
 }
 
-/// Names, each with one value.
+/// Filters with one value each.
 type Filters<'a> = &'a [(&'a str, &'a str)];
 
 fn filters(filters: Filters<'_>) -> String {
@@ -28,7 +28,7 @@ fn filters(filters: Filters<'_>) -> String {
 }
 
 #[tokio::test]
-async fn filters_find_what_they_say() {
+async fn filters_return_matching_instances() {
     let sim = start(Settings::default()).await;
     let account_region = sim.account_region(ACCOUNT, REGION);
     let first = account_region.launch(Launch {
@@ -79,10 +79,10 @@ async fn filters_find_what_they_say() {
     }
     let unknown =
         format!("&Filter.1.Name=instance-id&Filter.1.Value.1={}&Filter.1.Value.2=i-00000000", one[0]);
-    assert_eq!(found(&sim, &unknown).await, one, "an unknown id in a filter is merely absent");
+    assert_eq!(found(&sim, &unknown).await, one, "an unknown id in a filter is no error");
 }
 
-/// Reads all pages of 5; `between` happens after each.
+/// Reads all pages with 5 instances each, and calls `between` after each page.
 async fn pages(sim: &Ec2Sim, parameters: &str, mut between: impl FnMut()) -> Vec<Vec<String>> {
     let (mut pages, mut token) = (Vec::new(), String::new());
     loop {
@@ -114,7 +114,7 @@ async fn pages_skip_none_when_others_leave_the_filter() {
     let mut leaving = launched.iter();
     let running = filters(&[("instance-state-name", "running")]);
     let pages = pages(&sim, &running, || account_region.terminate(leaving.next().unwrap())).await;
-    assert_eq!(pages.concat(), launched, "those that left had been shown");
+    assert_eq!(pages.concat(), launched, "the first page already had the instances that left the filter");
 }
 
 #[tokio::test]

@@ -37,10 +37,10 @@ async fn events_are_those_that_aws_would_send() {
     assert!(failed["detail"]["responseElements"].is_null());
     let cut_off = find("aws.ec2", "/detail/requestParameters/clientToken", "t");
     assert_eq!(cut_off["detail"]["responseElements"], json!({"omitted": true}));
-    assert!(sim.take_events().is_empty(), "they are taken once");
+    assert!(sim.take_events().is_empty(), "events are taken once");
 }
 
-/// The events that a call causes at once.
+/// The events that a call causes immediately.
 async fn events_of(sim: &Ec2Sim, body: &str) -> Vec<Value> {
     sim.take_events();
     call(sim, body).await.unwrap();
@@ -74,11 +74,11 @@ async fn calls_that_fail_are_recorded_by_cloudtrail_and_change_nothing() {
     }
     sim.inject(Fault::new(FaultKind::Reset).times(1));
     assert!(call(&sim, &modify).await.is_err());
-    assert!(sim.take_events().is_empty(), "a call that EC2 never saw");
+    assert!(sim.take_events().is_empty(), "the call did not reach EC2");
 }
 
 #[tokio::test]
-async fn a_launch_is_recorded_as_it_was_asked_for_and_answered() {
+async fn a_launch_is_recorded_with_its_parameters_and_response() {
     let sim = start(Settings { start_delay: Duration::from_secs(9), ..Settings::default() }).await;
     let body = "Action=RunInstances&MinCount=2&MaxCount=3&ImageId=ami-0abcdef1234567890&ClientToken=t\
                 &TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=Team\
@@ -109,7 +109,7 @@ async fn a_launch_is_recorded_as_it_was_asked_for_and_answered() {
 }
 
 #[tokio::test]
-async fn every_state_is_told_at_its_time() {
+async fn every_state_change_sends_an_event() {
     let delay = Duration::from_millis(100);
     let sim = start(Settings { start_delay: delay, state_delay: delay, ..Settings::default() }).await;
     let account_region = sim.account_region(ACCOUNT, REGION);

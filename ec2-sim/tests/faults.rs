@@ -1,4 +1,4 @@
-//! Faults on demand, and the token buckets.
+//! Injected faults and token buckets.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod wire;
@@ -11,7 +11,7 @@ use ec2_sim::{Bucket, Buckets, Fault, FaultKind, Launch, Settings};
 use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, ids, start};
 
 #[tokio::test]
-async fn faults_happen_to_the_calls_that_they_match_and_as_often_as_asked() {
+async fn faults_apply_to_matching_calls_and_the_given_number_of_times() {
     let sim = start(Settings::default()).await;
     let account_region = sim.account_region(ACCOUNT, REGION);
     let ids = account_region.launch(Launch { count: 2, ..Launch::default() });
@@ -45,7 +45,7 @@ async fn faults_happen_to_the_calls_that_they_match_and_as_often_as_asked() {
 }
 
 #[tokio::test]
-async fn a_probability_is_kept_and_repeats_with_its_seed() {
+async fn a_probability_is_kept_and_reproducible_with_its_seed() {
     let mut runs = Vec::new();
     for _ in 0..2 {
         let sim = start(Settings { seed: 7, ..Settings::default() }).await;
@@ -62,7 +62,7 @@ async fn a_probability_is_kept_and_repeats_with_its_seed() {
 }
 
 #[tokio::test]
-async fn buckets_throttle_each_account_and_region_for_itself() {
+async fn buckets_throttle_each_account_and_region_separately() {
     let one = Bucket { capacity: 1.0, refill: 0.001 };
     let buckets = Buckets { describe_unfiltered: one, ..Buckets::default() };
     let sim = start(Settings { buckets: Some(buckets), ..Settings::default() }).await;
@@ -73,7 +73,7 @@ async fn buckets_throttle_each_account_and_region_for_itself() {
 }
 
 #[tokio::test]
-async fn what_is_not_visible_is_missing_from_describes_that_name_no_ids_too() {
+async fn describes_without_ids_omit_instances_that_are_not_visible() {
     let sim = start(Settings::default()).await;
     let launched = sim.account_region(ACCOUNT, REGION).launch(Launch { count: 2, ..Launch::default() });
     let all = "Action=DescribeInstances";
@@ -85,11 +85,11 @@ async fn what_is_not_visible_is_missing_from_describes_that_name_no_ids_too() {
     assert_eq!(code(&sim, &named).await, (400, "InvalidInstanceID.NotFound".to_owned()));
     assert_eq!(ids(&call(&sim, all).await.unwrap().1), launched, "twice");
     sim.inject(Fault::new(FaultKind::NotVisible).times(1));
-    assert!(ids(&call(&sim, all).await.unwrap().1).is_empty(), "all, where the fault names none");
+    assert!(ids(&call(&sim, all).await.unwrap().1).is_empty(), "a fault without an instance hides all");
 }
 
 #[tokio::test]
-async fn the_record_says_which_fault_a_call_met() {
+async fn calls_are_recorded_with_their_fault() {
     let sim = start(Settings::default()).await;
     let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     let rows = [

@@ -11,7 +11,7 @@ use time::macros::datetime;
 use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, ids, start};
 
 #[tokio::test]
-async fn refusals_have_ec2s_codes_and_statuses() {
+async fn errors_have_ec2s_codes_and_statuses() {
     let sim = start(Settings::default()).await;
     let account_region = sim.account_region(ACCOUNT, REGION);
     let id = &account_region.launch(Launch::default())[0];
@@ -103,7 +103,7 @@ async fn refusals_have_ec2s_codes_and_statuses() {
 }
 
 #[tokio::test]
-async fn a_change_is_pending_then_applied_and_keeps_what_it_does_not_name() {
+async fn a_change_is_pending_then_applied_and_keeps_other_options() {
     let sim = start(Settings { apply_delay: Duration::from_millis(100), ..Settings::default() }).await;
     let account_region = sim.account_region(ACCOUNT, REGION);
     let id = &account_region.launch(Launch {
@@ -120,7 +120,7 @@ async fn a_change_is_pending_then_applied_and_keeps_what_it_does_not_name() {
 }
 
 #[tokio::test]
-async fn a_stopped_instance_takes_a_change_at_its_start() {
+async fn a_stopped_instance_applies_a_change_at_its_start() {
     let delay = Duration::from_millis(150);
     let settings =
         Settings { apply_delay: delay, start_delay: delay, state_delay: delay, ..Settings::default() };
@@ -141,7 +141,7 @@ async fn a_stopped_instance_takes_a_change_at_its_start() {
 }
 
 #[tokio::test]
-async fn accounts_and_regions_are_apart() {
+async fn accounts_and_regions_are_separate() {
     let sim = start(Settings::default()).await;
     let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     for (account, region, is_shown) in [
@@ -156,13 +156,13 @@ async fn accounts_and_regions_are_apart() {
 }
 
 #[tokio::test]
-async fn calls_are_recorded_with_their_answers() {
+async fn calls_are_recorded_with_their_results() {
     let sim = start(Settings::default()).await;
     let id = &sim.account_region(ACCOUNT, REGION).launch(Launch::default())[0];
     call(&sim, &format!("Action={MODIFY}&InstanceId={id}&HttpTokens=required")).await.unwrap();
     call(&sim, "Action=Nonsense").await.unwrap();
     let calls = sim.calls();
-    assert_eq!(calls.len(), 2, "the launch was no call");
+    assert_eq!(calls.len(), 2, "the launch is not a call");
     assert_eq!(
         (&*calls[0].action, &calls[0].instance_ids, calls[0].status),
         (MODIFY, &vec![id.clone()], Some(200))
@@ -172,7 +172,7 @@ async fn calls_are_recorded_with_their_answers() {
 }
 
 #[tokio::test]
-async fn a_launch_is_not_repeated_under_its_token() {
+async fn a_launch_with_the_same_client_token_is_not_repeated() {
     let sim = start(Settings::default()).await;
     for _ in 0..2 {
         call(&sim, "Action=RunInstances&MinCount=2&MaxCount=2&ClientToken=t").await.unwrap();
@@ -183,7 +183,7 @@ async fn a_launch_is_not_repeated_under_its_token() {
 }
 
 #[tokio::test]
-async fn hostile_requests_are_answered() {
+async fn hostile_requests_get_a_response() {
     let sim = start(Settings::default()).await;
     let big =
         format!("Action=DescribeInstances&Filter.1.Name=tag-key&Filter.1.Value.1={}", "*a".repeat(50_000));
@@ -240,7 +240,7 @@ async fn tags_are_deleted_by_key_by_value_and_all() {
 }
 
 #[tokio::test]
-async fn account_defaults_are_those_of_later_launches() {
+async fn account_defaults_apply_to_later_launches() {
     let sim = start(Settings::default()).await;
     let account_region = sim.account_region(ACCOUNT, REGION);
     let defaults = async || call(&sim, "Action=GetInstanceMetadataDefaults").await.unwrap().1;
@@ -283,7 +283,7 @@ async fn an_instance_is_not_found_before_it_is_visible() {
 }
 
 #[tokio::test]
-async fn whether_a_pending_instance_takes_a_change_is_a_setting() {
+async fn a_setting_decides_whether_a_pending_instance_can_be_changed() {
     for (modify_while_pending, status) in [(true, 200), (false, 400)] {
         let sim = start(Settings { modify_while_pending, ..Settings::default() }).await;
         let id =

@@ -24,7 +24,7 @@ fn assuming(account: &str) -> String {
     format!("Action=AssumeRole&Version=2011-06-15&RoleArn={}&RoleSessionName=sweep", role(account))
 }
 
-/// The text of the first element of that name.
+/// The text of the first element with this name.
 fn element<'a>(answer: &'a str, name: &str) -> &'a str {
     let found = answer.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once("</"));
     found.unwrap_or_else(|| panic!("no {name} in {answer}")).0
@@ -43,18 +43,18 @@ async fn code_with(sim: &Ec2Sim, key: &str, body: &str) -> (u16, String) {
     (status, if status == 200 { String::new() } else { element(&answer, "Code").to_owned() })
 }
 
-/// The time that an answer gives as the session's end.
+/// The session's expiration according to the response.
 fn expiration(answer: &str) -> OffsetDateTime {
     OffsetDateTime::parse(element(answer, "Expiration"), &Rfc3339).unwrap()
 }
 
-#[expect(clippy::disallowed_methods, reason = "compared to what the simulator's clock said")]
+#[expect(clippy::disallowed_methods, reason = "compared with times of the simulator's clock")]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
 #[tokio::test]
-async fn the_answer_has_the_form_of_stss() {
+async fn responses_have_the_format_of_sts() {
     let sim = start(Settings::default()).await;
     for (asked, seconds) in [("", 3600), ("&DurationSeconds=900", 900), ("&DurationSeconds=43200", 43_200)] {
         let before = now();
@@ -79,7 +79,7 @@ async fn the_answer_has_the_form_of_stss() {
         let lasts = (expiration(&answer) - before).as_seconds_f64() - f64::from(seconds);
         assert!((-0.1..5.0).contains(&lasts), "{asked:?}: {lasts} s away");
     }
-    assert_ne!(session(&sim, MEMBER).await, session(&sim, MEMBER).await, "each has its own key");
+    assert_ne!(session(&sim, MEMBER).await, session(&sim, MEMBER).await, "each session has its own key");
 }
 
 #[tokio::test]
@@ -113,20 +113,24 @@ async fn the_record_over_http_names_role_and_session() {
     call_at(&sim, &key, REGION, &assuming(OTHER)).await.unwrap();
     let (_, calls) = http(&sim, "GET", "/_sim/calls", "", "").await.unwrap();
     let calls: Value = serde_json::from_str(&calls).unwrap();
-    assert_eq!((calls[0].get("role"), calls[0].get("sessionName")), (None, None), "absent without a session");
+    assert_eq!(
+        (calls[0].get("role"), calls[0].get("sessionName")),
+        (None, None),
+        "omitted without a session"
+    );
     let chained = ["account", "role", "sessionName"].map(|name| &calls[1][name]);
     assert_eq!(chained, [&json!(MEMBER), &json!(role(MEMBER)), &json!("sweep")], "one role assumes another");
 }
 
 #[tokio::test]
-async fn a_session_ends_at_its_expiration_and_another_goes_on() {
+async fn a_session_ends_at_its_expiration_and_can_be_renewed() {
     let lives = Duration::from_secs(1);
     let sim = start(Settings { session_duration: Some(lives), ..Settings::default() }).await;
     let before = now();
     let (_, answer) = call(&sim, &assuming(MEMBER)).await.unwrap();
     let (key, expires) = (element(&answer, "AccessKeyId"), expiration(&answer));
     let lasts = expires - before;
-    assert!(lasts > lives / 2 && lasts < 10 * lives, "the true time: {lasts}");
+    assert!(lasts > lives / 2 && lasts < 10 * lives, "the expiration is the actual one: {lasts}");
     assert_eq!(code_with(&sim, key, DESCRIBE).await.0, 200);
     tokio::time::sleep((expires - now()).try_into().unwrap_or_default()).await;
     sim.inject(Fault::new(FaultKind::Throttle).times(1));
@@ -134,10 +138,10 @@ async fn a_session_ends_at_its_expiration_and_another_goes_on() {
     for body in [&modify, DESCRIBE] {
         assert_eq!(code_with(&sim, key, body).await, (400, "RequestExpired".to_owned()), "{body}");
     }
-    assert!(sim.take_events().is_empty(), "CloudTrail does not know who calls");
+    assert!(sim.take_events().is_empty(), "CloudTrail does not record calls of unknown callers");
     let expired = sim.calls().pop().unwrap();
     assert_eq!((expired.code.as_deref(), expired.role), (Some("RequestExpired"), Some(role(MEMBER))));
-    assert_eq!(expired.fault, None, "a fault waits for a call that is let in");
+    assert_eq!(expired.fault, None, "faults do not apply to refused sessions");
     let (_, answer) = call_at(&sim, key, REGION, &assuming(OTHER)).await.unwrap();
     assert!(answer.contains("<Type>Sender</Type><Code>RequestExpired</Code>"), "{answer}");
     sim.clear_faults();
@@ -155,11 +159,11 @@ async fn unknown_sessions_are_refused() {
         assert_eq!(code_with(&sim, key, DESCRIBE).await, refused, "{key}");
         assert_eq!(code_with(&sim, key, &assuming(MEMBER)).await, refused, "{key}");
     }
-    assert!(sim.calls().is_empty(), "nobody made them");
+    assert!(sim.calls().is_empty(), "calls of unknown callers are not recorded");
 }
 
 #[tokio::test]
-async fn what_sts_would_refuse_is_refused() {
+async fn invalid_parameters_are_refused_as_by_sts() {
     let sim = start(Settings::default()).await;
     let arn = role(MEMBER);
     let named = |name: &str| format!("Action=AssumeRole&RoleArn={arn}&RoleSessionName={name}");
@@ -175,7 +179,7 @@ async fn what_sts_would_refuse_is_refused() {
         (named("ab"), true),
         (named(&"a".repeat(64)), true),
         (named(&"a".repeat(65)), false),
-        (named("a+b"), false), // A space, once decoded.
+        (named("a+b"), false), // Decodes to a space.
         (named("a_%2B=,.@-"), true),
         (named("%C3%A9%C3%A9"), false),
         (lasting("899"), false),
@@ -193,7 +197,7 @@ async fn what_sts_would_refuse_is_refused() {
 }
 
 #[tokio::test]
-async fn a_fault_meets_the_account_whose_role_is_to_be_assumed() {
+async fn a_fault_of_assume_role_matches_the_account_of_the_role() {
     let sim = start(Settings::default()).await;
     let error =
         FaultKind::Error { code: "RegionDisabledException".into(), status: 403, message: "no".into() };
@@ -215,11 +219,11 @@ async fn a_fault_meets_the_account_whose_role_is_to_be_assumed() {
     sim.inject(Fault::new(FaultKind::Deny).at(ACCOUNT, REGION));
     let key = session(&sim, MEMBER).await;
     assert_eq!(code_with(&sim, &key, DESCRIBE).await.0, 200, "in the member's account");
-    assert_eq!(code(&sim, DESCRIBE).await.1, "UnauthorizedOperation", "in the caller's");
+    assert_eq!(code(&sim, DESCRIBE).await.1, "UnauthorizedOperation", "in the caller's account");
 }
 
 #[tokio::test]
-async fn who_is_denied_is_told_by_name() {
+async fn a_denial_names_the_caller() {
     let sim = start(Settings::default()).await;
     let key = session(&sim, MEMBER).await;
     sim.inject(Fault::new(FaultKind::Deny).on("AssumeRole"));

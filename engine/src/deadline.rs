@@ -1,4 +1,4 @@
-//! The time that an invocation has.
+//! The time limits of an invocation.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use imds_core::call_error::{Call, CallError};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// The time that an invocation has.
+/// The time limits of an invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    /// The time at its start.
+    /// The time at the start of the invocation.
     pub now: OffsetDateTime,
     start: Instant,
-    /// After this, nothing new is begun.
+    /// No new work starts after this.
     pub last_start: Instant,
-    /// After this, nothing more is waited for: what is left is reported.
+    /// Nothing is awaited after this; unfinished work is reported as such.
     pub end: Instant,
 }
 
 impl Deadline {
-    /// An invocation that began `now` and is cut off after `allowed`.
+    /// Creates the limits of an invocation that starts at `now` and times out after `allowed`.
     ///
-    /// Of a long one, the last 5 seconds are for changes under way, and the last of them for the report; of a short
-    /// one, a quarter and a tenth.
+    /// Reserves 5 s for calls in flight, of which 1 s is for the report; of a short invocation, at most a quarter and a
+    /// tenth of its time.
     pub fn new(now: OffsetDateTime, allowed: Duration) -> Self {
         let start = Instant::now();
         let before_cut_off = |longest: Duration, share: u32| start + allowed - longest.min(allowed / share);
@@ -35,20 +35,20 @@ impl Deadline {
         }
     }
 
-    /// The time at present.
+    /// Returns the current time.
     pub fn at_present(&self) -> OffsetDateTime {
         self.now.saturating_add(self.start.elapsed().try_into().unwrap_or_default())
     }
 
-    /// Whether there is still time to begin something after `pause`.
+    /// Returns whether new work may still start after `pause`.
     pub fn allows(&self, pause: Duration) -> bool {
         Instant::now() + pause < self.last_start
     }
 
-    /// What `work` comes to, unless the end comes first.
+    /// Awaits `work` until `end`.
     ///
     /// # Errors
-    /// Those of `work`, or that there was no answer in time; a retry has time again.
+    /// The errors of `work`, or that there was no response in time; a retry starts with a full time limit.
     pub async fn bound<T>(
         &self,
         call: Call,
@@ -64,7 +64,7 @@ impl Deadline {
     }
 }
 
-/// Waits for `turn`, and not at all where it has come: the timer goes by whole milliseconds, and would take one or two.
+/// Waits until `turn`. Returns at once if it has passed, as the timer has a resolution of 1 ms and would add a delay.
 pub async fn wait_until(turn: Instant) {
     if turn > Instant::now() {
         sleep_until(turn).await;

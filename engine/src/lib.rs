@@ -1,7 +1,7 @@
 //! `imds-engine`: what the function and `imdsctl` share.
 //!
-//! [`reconcile`] takes the one path for a batch of events: resolve → decide → apply → verify; what is required is
-//! decided in [`imds_core`]. [`aws`] is the only door to AWS, and [`report`] tells what was done.
+//! [`reconcile`] processes a batch of events: resolve → decide → apply → verify. [`imds_core`] decides what is
+//! required. [`aws`] makes all calls to AWS, and [`report`] writes the report, log lines and metrics.
 
 pub mod aws;
 pub mod deadline;

@@ -1,4 +1,4 @@
-//! Any JSON is a trigger or is ignored with a reason that is short.
+//! Any JSON becomes a trigger, or is ignored with a short reason.
 #![no_main]
 
 use imds_core::policy::Policy;

@@ -1,5 +1,5 @@
-//! Any document is a policy or a list of errors, each with a place; a policy decides on any tags without a panic, and
-//! what it decides is done once it is carried out.
+//! Any document becomes a policy, or a list of errors with their places. A policy decides on any tags without a panic,
+//! and no further change is due after its decision is applied.
 #![no_main]
 
 use imds_core::decide::{Facts, Verdict, decide};
@@ -13,7 +13,7 @@ use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
-// A document, a line that is a zero byte, and tags: key, zero byte, value, zero byte and so on.
+// The input: a document, then the keys and values of tags in turn, all separated by zero bytes.
 fuzz_target!(|input: &str| {
     let mut parts = input.split('\0');
     let document = parts.next().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-/// The time now.
+/// Returns the current time.
 #[expect(clippy::disallowed_methods, reason = "the command line is the edge")]
 pub fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()

@@ -2,14 +2,14 @@
 
 use std::process::{ExitCode, Termination};
 
-/// How the program ends.
+/// The exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: all is as required.
+    /// 0: everything complies with the policy.
     Compliant,
-    /// 1: something is not as required.
+    /// 1: something does not comply.
     Findings,
-    /// 2: the question could not be answered.
+    /// 2: the command failed.
     Error,
 }
 

@@ -1,4 +1,4 @@
-//! The operator's command line.
+//! `imdsctl`, the command line for operators.
 
 mod clock;
 mod demo;
@@ -13,7 +13,7 @@ use exit::Exit;
 
 /// Bring EC2 instances to the metadata options that a policy requires, IMDSv2 above all.
 ///
-/// Exit codes: 0 all as required, 1 something is not, 2 error.
+/// Exit codes: 0 everything complies, 1 something does not, 2 error.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -27,16 +27,16 @@ enum Command {
     /// Check a policy, or print the schema of policies.
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Enforce a small fleet in an embedded EC2, and show what was done and why.
+    /// Enforce a policy on a small fleet in an embedded EC2, and show what was done and why.
     ///
-    /// Starts ec2-sim inside this process, launches instances of every kind, and gives EC2's events to the Lambda
-    /// function's own handler. Needs no AWS account, no credentials and no network.
+    /// Starts ec2-sim inside this process, launches instances of every kind, and passes EC2's events to the Lambda
+    /// function's own handler. Needs no AWS account, credentials or network.
     Demo,
 }
 
 #[tokio::main]
 async fn main() -> Exit {
-    // Strips colours where the output is no terminal, or NO_COLOR is set.
+    // Strips colors if the output is not a terminal or NO_COLOR is set.
     let mut out = UntilClosed(anstream::stdout());
     let result = match Arguments::parse().command {
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
@@ -49,7 +49,7 @@ async fn main() -> Exit {
     })
 }
 
-/// Drops what is written after the reader has closed the pipe, as `head` does: the exit code still tells the result.
+/// Discards output after the reader has closed the pipe, as `head` does, so that the exit code is that of the result.
 struct UntilClosed<W>(W);
 
 impl<W: Write> Write for UntilClosed<W> {

@@ -13,11 +13,11 @@ use crate::exit::Exit;
 /// What to do with policies.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Say what a policy does in plain sentences, or list every error with its place.
+    /// Describe what a policy does in plain sentences, or list every error with its location.
     ///
-    /// Exit codes: 0 the policy is right, 2 it is not.
+    /// Exit codes: 0 the policy is valid, 2 it is not.
     Check {
-        /// The policy's file.
+        /// The policy file.
         file: PathBuf,
     },
     /// Print the JSON Schema of policies, for editors and other checkers.
@@ -37,11 +37,11 @@ pub fn run(command: &Command, out: &mut impl Write) -> Result<Exit> {
     Ok(Exit::Compliant)
 }
 
-/// Reads the policy in `file`; the error has a line for everything that is wrong with it.
+/// Reads the policy in `file`. The error has one line for each problem in the policy.
 pub fn read(file: &Path) -> Result<Policy> {
     let document =
         std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     Policy::parse(&document).map_err(|errors| {
-        anyhow!("the policy is wrong:\n{}", errors.in_document(&file.display().to_string()))
+        anyhow!("the policy is invalid:\n{}", errors.in_document(&file.display().to_string()))
     })
 }

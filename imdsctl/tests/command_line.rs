@@ -26,7 +26,7 @@ fn spawn(arguments: &[&str]) -> Child {
 /// Runs `imdsctl` in the project's folder with `input` on its standard input.
 fn imdsctl(arguments: &[&str], input: &str) -> Output {
     let mut child = spawn(arguments);
-    // It may have ended before it reads, on an error.
+    // The process may exit with an error before it reads its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -39,7 +39,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// An instance as `aws ec2 describe-instances` prints it, as far as it matters.
+/// An instance as `aws ec2 describe-instances` prints it, with the relevant fields only.
 fn instance(number: u32, tokens: &str, tags: Value) -> Value {
     json!({
         "InstanceId": format!("i-{number:017x}"),
@@ -59,7 +59,7 @@ fn described(instances: &[Value]) -> String {
 
 const ORGANIZATION: &str = "policy/examples/organization-with-exemptions.json";
 
-/// `explain --json` of one instance: decision and change.
+/// Returns the decision and the change of `explain --json` for one instance.
 fn explained(policy: &str, instance: Value, more: &[&str]) -> (String, Value) {
     let now: &[&str] = if more.contains(&"--now") { &[] } else { &["--now", "2026-11-24T12:00:00Z"] };
     let arguments = [&["explain", "--json", "--policy", policy], now, more].concat();
@@ -77,10 +77,10 @@ fn the_published_schema_is_current() {
 }
 
 #[test]
-fn every_policy_that_is_published_is_right() {
+fn every_published_policy_is_valid() {
     let examples = std::fs::read_dir(project().join("policy/examples")).unwrap();
     let files: Vec<PathBuf> = examples.map(|file| file.unwrap().path()).collect();
-    assert_eq!(files.len(), 4, "an example that is new needs a test of what it decides");
+    assert_eq!(files.len(), 4, "a new example needs a test of its decisions");
     for file in files.iter().chain([&project().join("policy/policy.json")]) {
         let output = imdsctl(&["policy", "check", file.to_str().unwrap()], "");
         assert!(output.status.success(), "{}: {}", file.display(), stderr(&output));
@@ -193,7 +193,7 @@ fn exit_codes_tell_compliant_from_findings_from_errors() {
 }
 
 #[test]
-fn errors_name_the_file_the_place_and_the_mend() {
+fn errors_name_the_file_the_place_and_the_fix() {
     let bad_id = described(&[json!({"InstanceId": "i-1"})]);
     let no_owner = json!([{"InstanceId": "i-0123456789abcdef0"}]).to_string();
     let rows: [(&[&str], &str, &[&str]); 6] = [
@@ -209,11 +209,11 @@ fn errors_name_the_file_the_place_and_the_mend() {
             &bad_id,
             &["Reservations[0].Instances[0].InstanceId", "\"i-1\" is not an"],
         ),
-        (&["--policy", "policy/policy.json"], &no_owner, &["[0]", "name it with --account"]),
+        (&["--policy", "policy/policy.json"], &no_owner, &["[0]", "set it with --account"]),
         (
             &["--policy", "policy/policy.json", "--account", "111122223333"],
             &no_owner,
-            &["[0]", "name it with --region"],
+            &["[0]", "set it with --region"],
         ),
     ];
     for (arguments, input, expected) in rows {
@@ -250,11 +250,15 @@ fn policy_check_lists_every_error_or_says_what_the_policy_does() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_reason_to_complain() {
+fn a_closed_pipe_is_not_an_error() {
     let many: Vec<Value> = (0..2000).map(|number| instance(number, "optional", json!([]))).collect();
     let mut child = spawn(&["explain", "--policy", "policy/policy.json"]);
     drop(child.stdout.take());
     child.stdin.take().unwrap().write_all(described(&many).as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!((stderr(&output).as_str(), output.status.code()), ("", Some(1)), "the exit code still tells");
+    assert_eq!(
+        (stderr(&output).as_str(), output.status.code()),
+        ("", Some(1)),
+        "the exit code reports findings"
+    );
 }

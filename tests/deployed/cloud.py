@@ -14,9 +14,9 @@ from documents import commands
 from ec2_words import describe
 from processes import ACCOUNT, REGION, ROOT, Ec2Sim, Running, free_port, settings, until
 
-# What `sam build` made.
+# The output of `sam build`.
 BUILT = Path(os.environ.get("SAM_BUILD_FOLDER", ROOT / ".aws-sam" / "build"))
-# How long nothing must happen for all to be done.
+# How long there must be no activity until everything is done.
 QUIET = 1.0
 
 SESSION = boto3.Session()
@@ -34,7 +34,7 @@ class Ministack(Running):
             S3_DATA_DIR=str(folder / "s3"),
         )
         command = [sys.executable, Path(__file__).with_name("ministack_server.py"), "--until-stdin-closes"]
-        # Whatever becomes of the tests, the pipe closes with them.
+        # The pipe closes when the tests end, in whatever way.
         super().__init__(command, folder, "ministack", environment, stdin=subprocess.PIPE)
         self.url = f"http://127.0.0.1:{port}"
         self.started(lambda: self.listens(port))
@@ -47,7 +47,7 @@ class Ministack(Running):
 
 @cache
 def client(service: str, url: str, account: str, region: str):
-    """A client that tries once; the account is the access key."""
+    """A client without retries; the account is the access key."""
     return SESSION.client(
         service,
         endpoint_url=url,
@@ -59,7 +59,7 @@ def client(service: str, url: str, account: str, region: str):
 
 
 class Cloud:
-    """Both emulators. Each knows the other: events go one way, the functions' calls the other."""
+    """Both emulators, connected: ec2-sim sends events, and the functions send calls to ec2-sim."""
 
     def __init__(self, start):
         port = free_port()
@@ -72,7 +72,7 @@ class Cloud:
         return client(service, url, account, region)
 
     def environment(self, account: str = ACCOUNT, region: str = REGION) -> dict[str, str]:
-        """What makes `aws` and `sam` use both emulators, as a user sets them up."""
+        """The variables with which `aws` and `sam` use both emulators, as a user sets them."""
         return settings(
             account,
             AWS_ENDPOINT_URL=self.ministack.url,
@@ -96,7 +96,7 @@ class Cloud:
         )
 
     def sam_deploy(self, template: Path = BUILT / "template.yaml", tags: str = "team=platform", **parameters: str):
-        """`sam deploy` with the settings of samconfig.toml, but for the question."""
+        """`sam deploy` with the settings of samconfig.toml, but without confirmation."""
         assert template.is_file(), "sam build makes it"
         given = {"Mode": "enforce", "Ec2EndpointUrl": self.sim.url} | parameters
         overrides = [f"{name}={value}" for name, value in given.items()]
@@ -163,7 +163,7 @@ class Stack:
         return {name: count for name, count in counts.items() if any(count)}
 
     def settle(self, within: float = 30.0):
-        """Waits until all is done: queues are empty, nothing is in flight, and for a while nobody calls EC2."""
+        """Waits until done: queues are empty, nothing is in flight, and there are no calls to EC2 for a while."""
         end = time.monotonic() + within
         seen, since = None, time.monotonic()
         while time.monotonic() - since < QUIET:

@@ -1,4 +1,4 @@
-"""What the tests share: both emulators, started once a file, and what they and the functions printed during a test."""
+"""Shared by the tests: both emulators, started once per file, and what they and the functions printed during a test."""
 
 import sys
 from contextlib import ExitStack

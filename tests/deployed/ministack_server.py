@@ -1,11 +1,11 @@
-"""ministack, an emulator of AWS that nobody here wrote, made to behave as AWS does where the template depends on it.
+"""ministack, a third-party emulator of AWS, patched to behave as AWS does where the template depends on it.
 
     GATEWAY_PORT=4500 python tests/deployed/ministack_server.py
 
-Every patch says what AWS does and ministack does not. What a patch builds on is looked up first: if another version of
-ministack lacks it, the server does not start. Environment: that of ministack, and AWS_ENDPOINT_URL_STS, the URL of
-ec2-sim, which gives out the credentials of the functions. `--until-stdin-closes` ends the server and its functions with
-whoever holds the other end of its standard input.
+Every patch describes what AWS does and ministack does not. The server checks the internals that a patch needs: if a
+version of ministack lacks one, the server does not start. Environment: the variables of ministack, and
+AWS_ENDPOINT_URL_STS, the URL of ec2-sim, which issues the functions' credentials. With `--until-stdin-closes`, the
+server and its functions end when the standard input closes.
 """
 
 import functools
@@ -30,9 +30,9 @@ import botocore.session
 PORT = os.environ.setdefault("GATEWAY_PORT", "4566")
 os.environ.setdefault("BIND_HOST", "127.0.0.1")
 os.environ.setdefault("MINISTACK_ACCOUNT_ID", "111122223333")
-# Listeners of services that nobody here uses.
+# Listeners of services that are not used here.
 os.environ.update(IOT_MTLS_ENABLED="0", SFTP_ENABLED="0")
-# ministack hands it on to the functions.
+# ministack passes it on to the functions.
 os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{PORT}"
 
 from ministack import app  # noqa: E402
@@ -43,7 +43,7 @@ from ministack.services.cloudformation import changesets, engine, handlers, prov
 logger = logging.getLogger("ministack_server")
 
 
-# What the patches call beside what they replace.
+# What the patches call, in addition to what they replace.
 CALLED = {
     cloudwatch: ("_put_metric_data",),
     changesets: ("_evaluate_conditions",),
@@ -65,7 +65,7 @@ for module, names in CALLED.items():
 
 
 def patch(owner, name: str, parameters: str):
-    """Replaces `owner.name` by what the decorated function makes of it. Its parameters must be those that are named."""
+    """Replaces `owner.name` with the result of the decorated function. Its parameters must be as given."""
     original = getattr(owner, name, None)
     found = " ".join(inspect.signature(original).parameters) if original else "nothing"
     if found != parameters:
@@ -83,7 +83,7 @@ def patch(owner, name: str, parameters: str):
 
 @patch(eventbridge, "_put_events", "data allow_aws_source")
 def take_events_of_aws_services(put_events):
-    """Events of `aws.` sources come from AWS alone, and are refused from anyone else. Here ec2-sim plays AWS."""
+    """Only AWS can send events with `aws.` sources; all others are refused. Here, ec2-sim sends them."""
     return functools.partial(put_events, allow_aws_source=True)
 
 
@@ -200,7 +200,7 @@ def give_functions_their_roles(environment):
     return environment_of_role
 
 
-# Removed with the server.
+# Removed when the server ends.
 LAYERS = tempfile.TemporaryDirectory(prefix="layers-")
 
 
@@ -249,7 +249,7 @@ def extract_metrics(pump):
 
 
 class Lines:
-    """A function's output. Each line is looked at as it is read."""
+    """A function's output. Each line is checked for metrics as it is read."""
 
     def __init__(self, stream, config: dict):
         self.stream = stream
@@ -260,7 +260,7 @@ class Lines:
         try:
             put_metrics(line, self.scope)
         except Exception:
-            # Were it raised, the function could not print any more.
+            # If it were raised, the function's output would no longer be read.
             logger.exception("metrics that CloudWatch would not extract: %r", line)
         return line
 
@@ -356,7 +356,7 @@ def main():
     if mounted.returncode:
         sys.exit(f"ministack_server: no function could have its layers at /opt: {mounted.stderr}")
     if "--until-stdin-closes" in sys.argv:
-        # Not to kill whoever started it.
+        # Otherwise, it would kill the process that started it.
         assert os.getpgid(0) == os.getpid(), "it must lead a process group of its own"
         threading.Thread(target=end_with_stdin, daemon=True).start()
     sys.argv = sys.argv[:1]

@@ -20,7 +20,7 @@ def command(cloud: Cloud, *arguments: str) -> list[str]:
 
 
 def nothing_is_left(cloud: Cloud):
-    """Neither stack nor logs, neither package nor a running instance of the script's."""
+    """The script left no stack, no logs, no package and no running instance."""
     stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
     alive = [stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"]
     assert set(alive) <= {"aws-sam-cli-managed-default"}
@@ -63,7 +63,7 @@ def test_an_interruption_removes_everything(cloud):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A terminal sends the signal to all processes of its foreground.
+        # A terminal sends the signal to all processes in the foreground.
         start_new_session=True,
     )
     before = len(cloud.sim.calls("RunInstances"))
@@ -79,11 +79,11 @@ def test_an_interruption_removes_everything(cloud):
     [
         (["--nonsense"], "--nonsense is not an option"),
         (["--nonsense", "x"], "--nonsense is not an option"),
-        (["--timeout", "soon"], "soon is no number of seconds"),
-        (["--timeout", "08"], "08 is no number of seconds"),
+        (["--timeout", "soon"], "--timeout must be a number of seconds from 1 to 99999, and is soon"),
+        (["--timeout", "08"], "--timeout must be a number of seconds from 1 to 99999, and is 08"),
         (["--stack-name", "--yes"], "--stack-name is not an option, or needs a value"),
-        (["--stack-name", "a stack"], "a stack is no name of a stack"),
-        (["--s3-bucket", "a bucket"], "a bucket is no name of a bucket"),
+        (["--stack-name", "a stack"], "a stack is not a valid name of a stack"),
+        (["--s3-bucket", "a bucket"], "a bucket is not a valid name of a bucket"),
         (["--parameter", "Mode=dry-run"], "--parameter takes NAME=VALUE, and not Mode"),
         (["--build", "nowhere"], "nowhere/template.yaml is missing"),
         ([], "not started"),
@@ -97,7 +97,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_made(cloud, arguments
 
 
 def test_a_stack_that_may_be_there_is_not_touched(cloud, tmp_path):
-    """One throttled look does not say that there is none."""
+    """A throttled describe call does not show that the stack does not exist."""
     aws = tmp_path / "aws"
     real = shutil.which("aws")
     aws.write_text(
@@ -113,5 +113,5 @@ exec {real} "$@"
     environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
     ended = subprocess.run(command(cloud), env=environment, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2, ended.stdout + ended.stderr
-    assert "it cannot be told whether there is a stack" in ended.stderr
+    assert "cannot determine whether a stack" in ended.stderr
     nothing_is_left(cloud)

@@ -98,7 +98,7 @@ def organization(cloud, tmp_path_factory) -> Organization:
 
 @pytest.fixture(autouse=True)
 def done(organization):
-    """After each test, nothing is left to do, and nothing failed on its way to the hub."""
+    """After each test, nothing is left to do, and every event reached the hub."""
     yield
     organization.hub.settle()
     for member in organization.members.values():
@@ -114,7 +114,7 @@ def test_a_launch_in_a_member_is_enforced_by_the_hub(organization, region):
     outcomes = hub.outcomes(instance_id)
     assert {(o["account"], o["region"]) for o in outcomes} == {(MEMBER, region)}
     assert {o["trigger"] for o in outcomes} <= {"launch", "state-change"}, "our own change is no drift"
-    # One role for all Regions: IAM takes no second one of its name.
+    # One role for all Regions: IAM refuses a second role with the same name.
     assert [of for of in REGIONS if "MemberRole" in organization.members[of].ids] == ["us-east-1"]
     role = organization.members["us-east-1"].role_arn("MemberRole")
     changes = hub.changes(instance_id)
@@ -145,13 +145,13 @@ def test_the_hubs_own_account_is_enforced_without_a_member_role(organization):
 
 def test_a_members_schedule_sweeps_its_account_and_region_alone(organization):
     hub, member = organization.hub, organization.members["eu-west-1"]
-    # Missed by events: the rules of the member are off.
+    # Events are missed, as the member's rules are disabled.
     events = member.client("events")
     for rule in ("LaunchRule", "StateRule"):
         events.disable_rule(Name=member.ids[rule])
     (instance_id,) = running(member.ec2, options=OPTIONAL)
     hub.cloud.sim.forget_calls()
-    # Scheduler does with the target what the schedule says.
+    # Sends what Scheduler would send to the schedule's target.
     target = member.client("scheduler").get_schedule(Name=member.ids["Schedule"])["Target"]
     assert target["Arn"] == f"arn:aws:events:eu-west-1:{MEMBER}:event-bus/default"
     entry = {

@@ -1,4 +1,4 @@
-"""docs/local.md, "The whole loop": its commands, run as they stand there, but for ports."""
+"""docs/local.md, "The whole loop": its commands, unchanged except for ports."""
 
 import pytest
 from documents import Commands, commands

@@ -1,4 +1,4 @@
-"""The template as `sam deploy` deploys it to one account, and the loop closed through its own rules and queues."""
+"""The template deployed to one account by `sam deploy`, with the closed loop through its own rules and queues."""
 
 import time
 from contextlib import contextmanager
@@ -20,14 +20,14 @@ def stack(cloud) -> Stack:
 
 @pytest.fixture(autouse=True)
 def done(stack):
-    """After each test, nothing is left to do: no message waits, in no queue, and no change calls for another."""
+    """After each test, nothing is left to do: all queues are empty, and no change causes another."""
     yield
     stack.settle()
 
 
 @contextmanager
 def off(stack: Stack, *rules: str):
-    """Rules that are disabled meanwhile: what they would have told is missed."""
+    """Disables rules in the block, so that their events are missed."""
     events = stack.client("events")
     for rule in rules:
         events.disable_rule(Name=stack.ids[rule])
@@ -45,7 +45,7 @@ def alarm_states(stack: Stack) -> dict[str, str]:
 
 
 def enforced_once(stack: Stack, instance_id: str, *triggers: str):
-    """The instance was changed for one of these triggers, and our own change told the function nothing."""
+    """The instance was changed for one of these triggers, and the function's own change caused no further one."""
     stack.settle()
     outcomes = stack.outcomes(instance_id)
     assert {outcome["trigger"] for outcome in outcomes} <= set(triggers), outcomes
@@ -59,7 +59,7 @@ def test_a_launch_is_enforced_and_our_own_change_is_no_drift(stack):
     stack.wait_until_enforced(*ids)
     for instance_id in ids:
         enforced_once(stack, instance_id, "launch", "state-change")
-    # EC2 told the bus of our changes, too, and who made them.
+    # EC2 also sent events of the function's own changes, with the identity of the caller.
     told = {
         detail["requestParameters"]["ModifyInstanceMetadataOptionsRequest"]["InstanceId"]: detail["userIdentity"]
         for detail in (event["detail"] for event in stack.cloud.sim.events())
@@ -70,7 +70,7 @@ def test_a_launch_is_enforced_and_our_own_change_is_no_drift(stack):
 
 
 def test_a_launch_that_cloudtrail_cuts_off_is_enforced_whole(stack):
-    # Only the record of the launch, whose list of instances is cut off, tells of them.
+    # Only the record of the launch names them, and its list of instances is truncated.
     with off(stack, "StateRule"):
         ids = launch(stack.ec2, 45, options=OPTIONAL)
         stack.wait_until_enforced(*ids, within=30)

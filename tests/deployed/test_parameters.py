@@ -1,4 +1,4 @@
-"""Which parameters the template takes, by its own rules: nothing is created of a combination that is wrong."""
+"""Which parameters the template's rules accept: an invalid combination creates nothing."""
 
 import json
 

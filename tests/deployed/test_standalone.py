@@ -91,7 +91,7 @@ def test_a_launch_is_enforced_by_the_account_s_own_function(stacks, account):
     role = stack.role_arn("EnforcerRole")
     assert f":{account}:" in role
     assert {(c["account"], c["region"], c["role"]) for c in changes} == {(account, REGION_OF[account], role)}
-    # No function assumes a role, and the other account's knows nothing of it.
+    # No function assumes a role, and the other account's function has no log of it.
     assert not [call for call in stack.cloud.sim.calls("AssumeRole") if call.get("role")]
     (other,) = (stacks[name] for name in stacks if name != account)
     assert not other.outcomes(instance_id)

@@ -1,4 +1,4 @@
-//! What is sent to EC2, and what is reported.
+//! The calls to EC2 and the report.
 
 use std::time::Duration;
 
@@ -20,7 +20,10 @@ async fn a_launch_of_20_costs_one_describe_20_changes_and_at_most_two_more() {
     assert_eq!(answer.response.unwrap(), serde_json::to_value(&answer.report).unwrap());
     assert_eq!(scene.calls(MODIFY).len(), 20);
     let describes = scene.calls(DESCRIBE).len();
-    assert!((2..=3).contains(&describes), "one to observe and one or two to verify, not {describes}");
+    assert!(
+        (2..=3).contains(&describes),
+        "{describes} describes; expected one to observe and one or two to verify"
+    );
     assert_eq!(scene.sim.calls().len(), 20 + describes, "no other call");
     for id in ids {
         let instance = scene.instance(&id);
@@ -130,14 +133,14 @@ async fn only_what_is_required_and_differs_is_sent() {
     }
 }
 
-/// What a modify call asked for beside the instance, sorted.
+/// The options in a modify call, sorted.
 fn only_options(call: ec2_sim::RecordedCall) -> Vec<(String, String)> {
     let asked = |(name, _): &(String, String)| !["Action", "Version", "InstanceId"].contains(&name.as_str());
     call.parameters.into_iter().filter(asked).collect()
 }
 
 #[tokio::test]
-async fn a_stopped_instance_is_enforced_and_takes_the_change_at_its_start() {
+async fn a_stopped_instance_is_enforced_and_applies_the_change_at_its_start() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(Launch { state: Some("stopped".to_owned()), ..imdsv1(1) });
     let answer = scene.answer(launch_event(&ids)).await;
@@ -159,7 +162,7 @@ async fn a_fresh_instance_that_complies_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn what_another_operator_manages_is_left_alone() {
+async fn instances_of_another_operator_are_not_changed() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(Launch { operator: Some("eks.amazonaws.com".to_owned()), ..imdsv1(1) });
     let answer = scene.answer(launch_event(&ids)).await;
@@ -169,7 +172,7 @@ async fn what_another_operator_manages_is_left_alone() {
 }
 
 #[tokio::test]
-async fn rules_tags_and_exemptions_decide_in_the_function_too() {
+async fn the_function_applies_rules_tags_and_exemptions() {
     const POLICY: &str = r#"{
         "baseline": {"HttpTokens": "required"},
         "rules": [
@@ -198,11 +201,11 @@ async fn rules_tags_and_exemptions_decide_in_the_function_too() {
         let found = (&*found["HttpEndpoint"], &*found["HttpTokens"], &*found["HttpPutResponseHopLimit"]);
         assert_eq!(found, *options, "{id}");
     }
-    assert!(scene.calls("GetInstanceMetadataDefaults").is_empty(), "nothing would be loosened");
+    assert!(scene.calls("GetInstanceMetadataDefaults").is_empty(), "no change loosens an option");
 }
 
 #[tokio::test]
-async fn rules_about_accounts_go_by_the_owner_that_ec2_names() {
+async fn account_rules_use_the_owner_id_from_ec2() {
     const POLICY: &str = r#"{"baseline": {"HttpTokens": "required"}, "rules": [
         {"name": "theirs", "when": {"accounts": "444455556666"}, "exempt": {"until": "9999-12-31"}}]}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
@@ -210,5 +213,9 @@ async fn rules_about_accounts_go_by_the_owner_that_ec2_names() {
     let mut event = launch_event(&ids);
     event["account"] = "444455556666".into();
     let answer = scene.answer(event).await;
-    assert_eq!(answer.report.counts, [("enforced", 1)].into(), "their exemption is not for our instance");
+    assert_eq!(
+        answer.report.counts,
+        [("enforced", 1)].into(),
+        "the other account's exemption does not apply"
+    );
 }

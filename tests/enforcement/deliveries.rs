@@ -1,4 +1,4 @@
-//! Which records of a batch are delivered again.
+//! The records of a batch that are redelivered.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::{MODIFY, outcomes};
 async fn an_ignored_event_causes_no_call() {
     let scene = Scene::new(&[]).await;
     let answer = scene.answer(json!({"source": "aws.s3", "detail-type": "Object Created"})).await;
-    let ignored = "source \"aws.s3\" with detail-type \"Object Created\" does not concern us";
+    let ignored = "source \"aws.s3\" with detail-type \"Object Created\" is not handled";
     let expected = json!({"mode": "enforce", "counts": {}, "outcomes": [], "ignored": [ignored]});
     assert_eq!(answer.response.unwrap(), expected);
     assert!(scene.sim.calls().is_empty());
 }
 
 #[tokio::test]
-async fn three_that_fail_do_not_keep_seventeen_from_being_enforced() {
+async fn three_failures_do_not_prevent_seventeen_changes() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(20));
     let wrong_state = FaultKind::Error {
@@ -39,11 +39,11 @@ async fn three_that_fail_do_not_keep_seventeen_from_being_enforced() {
     for (id, outcome) in [(&ids[3], "gone"), (&ids[7], "not-ready"), (&ids[11], "denied")] {
         assert!(outcomes(&answer).contains(&(id.clone(), outcome)), "{id} is {outcome}");
     }
-    assert_eq!(failures(&answer), ["m7"], "only what a retry can mend is delivered again");
+    assert_eq!(failures(&answer), ["m7"], "only retryable outcomes cause a redelivery");
     let denied = answer.report.outcomes.iter().find(|report| report.instance_id.as_str() == ids[11]).unwrap();
     let reason = denied.reasons.last().unwrap();
     assert!(
-        reason.starts_with("ec2:ModifyInstanceMetadataOptions was answered UnauthorizedOperation"),
+        reason.starts_with("ec2:ModifyInstanceMetadataOptions returned UnauthorizedOperation"),
         "{reason}"
     );
 }
@@ -67,11 +67,11 @@ async fn bad_records_neither_panic_nor_fail_the_others() {
     assert_eq!(
         failures(&answer),
         ["m0", "m5", "m6"],
-        "what is not JSON goes to the dead-letter queue in the end"
+        "records that are not JSON eventually go to the dead-letter queue"
     );
     assert_eq!(outcomes(&answer), [(ids[0].clone(), "enforced")]);
     assert_eq!(answer.report.ignored.len(), 4, "{:?}", answer.report.ignored);
-    assert!(answer.report.ignored.iter().all(|why| why.len() < 300), "foreign text is cut short");
+    assert!(answer.report.ignored.iter().all(|why| why.len() < 300), "text from events is truncated");
 
     for payload in [json!([]), json!("text"), json!(null), json!({"Records": []}), no_ids] {
         let answer = scene.answer(payload.clone()).await;
@@ -81,7 +81,7 @@ async fn bad_records_neither_panic_nor_fail_the_others() {
 }
 
 #[tokio::test]
-async fn a_batch_that_sqs_did_not_make_fails_as_a_whole() {
+async fn an_invalid_sqs_batch_fails_as_a_whole() {
     let scene = Scene::new(&[]).await;
     for records in [json!([{"eventSource": "aws:sqs", "body": "{}"}]), json!([{"eventSource": "aws:sqs"}, 1])]
     {
@@ -92,7 +92,7 @@ async fn a_batch_that_sqs_did_not_make_fails_as_a_whole() {
 }
 
 #[tokio::test]
-async fn what_is_not_applied_in_time_is_pending_and_verified_at_the_next_delivery() {
+async fn a_change_not_applied_in_time_is_pending_and_verified_at_redelivery() {
     let settings = Settings { apply_delay: Duration::from_secs(3), ..Settings::default() };
     let scene = Scene::with(settings, &[("IMDS_VERIFY_SECONDS", "1")]).await;
     let ids = scene.launch(imdsv1(1));
@@ -105,11 +105,11 @@ async fn what_is_not_applied_in_time_is_pending_and_verified_at_the_next_deliver
     tokio::time::sleep(Duration::from_secs(1)).await;
     let third = scene.answer(batch(&bodies, 3)).await;
     assert_eq!((outcomes(&third)[0].1, failures(&third)), ("compliant", vec![]));
-    assert_eq!(scene.calls(MODIFY).len(), 1, "changed once");
+    assert_eq!(scene.calls(MODIFY).len(), 1, "the instance is changed once");
 }
 
 #[tokio::test]
-async fn an_instance_named_often_is_handled_once_under_the_first_trigger() {
+async fn an_instance_named_by_several_records_is_handled_once_under_the_first_trigger() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(1));
     let running = running_event(&ids[0], now()).to_string();
@@ -120,7 +120,7 @@ async fn an_instance_named_often_is_handled_once_under_the_first_trigger() {
 }
 
 #[tokio::test]
-async fn its_outcome_decides_the_fate_of_every_record_that_named_it() {
+async fn an_outcome_applies_to_every_record_that_names_the_instance() {
     let scene = Scene::new(&[("IMDS_MODIFY_RATE", "1000")]).await;
     let ids = scene.launch(imdsv1(2));
     scene.sim.inject(Fault::new(FaultKind::Throttle).on(MODIFY).of(&ids[0]));

@@ -16,7 +16,7 @@ async fn an_instance_that_ec2_does_not_show_is_described_again() {
 }
 
 #[tokio::test]
-async fn an_unknown_instance_is_not_ready_first_and_gone_a_quarter_of_an_hour_later() {
+async fn an_unknown_instance_is_not_ready_at_first_and_gone_after_15_minutes() {
     let scene = Scene::new(&[]).await;
     let (young, old) = (time::Duration::minutes(1), time::Duration::minutes(16));
     let rows = [(young, 1, "not-ready"), (young, 2, "not-ready"), (old, 1, "not-ready"), (old, 2, "gone")];
@@ -33,7 +33,7 @@ async fn an_unknown_instance_is_not_ready_first_and_gone_a_quarter_of_an_hour_la
 }
 
 #[tokio::test]
-async fn a_launch_whose_record_was_cut_off_is_found_by_token_else_by_time() {
+async fn a_launch_with_omitted_elements_is_found_by_token_or_by_time() {
     let scene = Scene::new(&[]).await;
     let token = "odd*token?".to_owned();
     let ids = scene.launch(Launch { client_token: Some(token.clone()), ..imdsv1(45) });
@@ -44,20 +44,23 @@ async fn a_launch_whose_record_was_cut_off_is_found_by_token_else_by_time() {
             "eventName": "RunInstances", "eventTime": launched,
             "requestParameters": parameters, "responseElements": {"omitted": true},
         }));
-        // Delivered so late that a look by time shows all.
+        // The event is old enough that a describe by time returns all instances.
         event["time"] = running_event("", now() - time::Duration::minutes(2))["time"].clone();
         event
     };
     let answer = scene.answer(cut_off(json!({"clientToken": token}))).await;
     assert_eq!(answer.report.counts, [("enforced", 45)].into());
     assert!(ids.iter().all(|id| scene.instance(id).options["HttpTokens"] == "required"));
-    assert_eq!(scene.instance(&bystander[0]).options["HttpTokens"], "optional", "a token is taken literally");
+    assert_eq!(
+        scene.instance(&bystander[0]).options["HttpTokens"],
+        "optional",
+        "the client token matches literally"
+    );
 
     let answer = scene.answer(cut_off(json!({"omitted": true}))).await;
     assert_eq!(answer.report.counts, [("compliant", 45), ("enforced", 1)].into());
     let answer = scene.answer(cut_off(json!({"clientToken": "unknown"}))).await;
-    let error =
-        answer.response.expect_err("there is nothing to report on, and the event is not lost").to_string();
+    let error = answer.response.expect_err("the event is not lost if no instance is found").to_string();
     assert!(
         error.contains("the launch with client token \"unknown\": EC2 shows no such instance"),
         "{error}"
@@ -65,11 +68,11 @@ async fn a_launch_whose_record_was_cut_off_is_found_by_token_else_by_time() {
 }
 
 #[tokio::test]
-async fn a_cut_off_launch_is_described_until_two_answers_agree() {
+async fn a_launch_with_omitted_elements_is_described_until_two_responses_agree() {
     let scene = Scene::new(&[]).await;
     let token = "a-token".to_owned();
     let ids = scene.launch(Launch { client_token: Some(token.clone()), ..imdsv1(3) });
-    // The first look shows two of three.
+    // The first describe returns two of three instances.
     scene.sim.inject(Fault::new(FaultKind::NotVisible).on(DESCRIBE).of(&ids[2]).times(1));
     let event = |at_least: usize| {
         api_call(json!({
@@ -92,7 +95,7 @@ async fn a_cut_off_launch_is_described_until_two_answers_agree() {
 }
 
 #[tokio::test]
-async fn a_launch_known_by_its_time_alone_comes_again_when_it_may_not_show_yet() {
+async fn a_launch_known_only_by_its_time_is_retried_while_it_may_not_be_visible() {
     let scene = Scene::new(&[]).await;
     scene.launch(imdsv1(1));
     let event = api_call(json!({

@@ -1,4 +1,4 @@
-//! What the function does about an event, shown with EC2's record of its calls.
+//! The function's reaction to events, verified with the calls that the simulator recorded.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changes;

@@ -1,4 +1,4 @@
-//! What EC2 refuses, and what is done all the same.
+//! Changes that EC2 refuses, and the options that are still changed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{DESCRIBE, MODIFY};
 const OPTIONAL_AND_2: &str = r#"{"baseline": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 2}}"#;
 
 #[tokio::test]
-async fn a_dry_run_asks_ec2_and_changes_nothing() {
+async fn a_dry_run_calls_ec2_and_changes_nothing() {
     let scene = Scene::new(&[("IMDS_MODE", "dry-run")]).await;
     let ids = scene.launch(imdsv1(2));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).of(&ids[1]));
@@ -23,17 +23,17 @@ async fn a_dry_run_asks_ec2_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn when_describing_is_denied_every_instance_says_so() {
+async fn a_denied_describe_is_reported_for_every_instance() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(3));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(DESCRIBE));
     let answer = scene.answer(launch_event(&ids)).await;
     assert_eq!(answer.report.counts, [("denied", 3)].into());
-    assert!(answer.report.outcomes[0].reasons[0].starts_with("ec2:DescribeInstances was answered"));
+    assert!(answer.report.outcomes[0].reasons[0].starts_with("ec2:DescribeInstances returned"));
 }
 
 #[tokio::test]
-async fn where_the_account_enforces_tokens_optional_is_left_out_and_the_rest_is_sent() {
+async fn optional_tokens_are_left_out_if_the_account_enforces_tokens() {
     for (enforced, sent) in [(true, "required"), (false, "optional")] {
         let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
         let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
@@ -48,11 +48,11 @@ async fn where_the_account_enforces_tokens_optional_is_left_out_and_the_rest_is_
 }
 
 #[tokio::test]
-async fn what_ec2_refuses_unforeseen_keeps_no_other_option_back() {
+async fn an_unexpected_refusal_does_not_prevent_other_options() {
     let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
     scene.account_region.set_tokens_enforced(true);
-    // The function may not ask for the account's defaults, and so cannot tell beforehand.
+    // The function is denied the account's defaults and therefore cannot predict the refusal.
     scene.sim.inject(Fault::new(FaultKind::Deny).on("GetInstanceMetadataDefaults"));
     let answer = scene.answer(launch_event(&ids)).await;
     let report = serde_json::to_value(&answer.report.outcomes[0]).unwrap();
@@ -61,7 +61,8 @@ async fn what_ec2_refuses_unforeseen_keeps_no_other_option_back() {
         (&json!("enforced"), &json!({"HttpPutResponseHopLimit": 2}))
     );
     let warning = report["warnings"][1].as_str().unwrap();
-    let expected = "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions was answered UnsupportedOperation";
+    let expected =
+        "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions returned UnsupportedOperation";
     assert!(warning.starts_with(expected), "{warning}");
     let options = scene.instance(&ids[0]).options;
     assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), ("required", "2"));
@@ -69,7 +70,7 @@ async fn what_ec2_refuses_unforeseen_keeps_no_other_option_back() {
 }
 
 #[tokio::test]
-async fn a_guard_that_denies_optional_tokens_keeps_no_other_option_back() {
+async fn a_guard_that_denies_optional_tokens_does_not_prevent_other_options() {
     let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).with_parameter("HttpTokens", "optional"));
@@ -79,8 +80,8 @@ async fn a_guard_that_denies_optional_tokens_keeps_no_other_option_back() {
     assert_eq!(report.outcome.as_str(), "enforced");
     assert_eq!(serde_json::to_value(report.change).unwrap(), json!({"HttpPutResponseHopLimit": 2}));
     let expected = [
-        "whether the account enforces tokens is not known: ec2:GetInstanceMetadataDefaults was answered",
-        "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions was answered UnauthorizedOperation",
+        "cannot determine whether the account enforces tokens: ec2:GetInstanceMetadataDefaults returned",
+        "HttpTokens=optional is left out: ec2:ModifyInstanceMetadataOptions returned UnauthorizedOperation",
     ];
     for (warning, expected) in report.warnings.iter().zip(expected) {
         assert!(warning.starts_with(expected), "{warning}");
@@ -89,17 +90,17 @@ async fn a_guard_that_denies_optional_tokens_keeps_no_other_option_back() {
 }
 
 #[tokio::test]
-async fn a_ceiling_that_denies_a_hop_limit_of_a_tag_keeps_tokens_not_optional() {
+async fn a_ceiling_that_denies_a_tags_hop_limit_does_not_prevent_required_tokens() {
     const POLICY: &str =
         r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": {"atMost": 5}}}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
     let tag = ("imds:HttpPutResponseHopLimit".to_owned(), "5".to_owned());
     let ids = scene.launch(Launch { tags: vec![tag], ..imdsv1(1) });
-    // The template's HopLimitCeiling, at 3.
+    // As with the template's HopLimitCeiling of 3.
     scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).with_parameter("HttpPutResponseHopLimit", "5"));
     let answer = scene.answer(launch_event(&ids)).await;
     let report = &answer.report.outcomes[0];
-    assert_eq!(report.outcome.as_str(), "denied", "the hop limit is not as required");
+    assert_eq!(report.outcome.as_str(), "denied", "the hop limit does not meet the policy");
     assert_eq!(serde_json::to_value(report.change).unwrap(), json!({"HttpTokens": "required"}));
     assert_eq!(serde_json::to_value(report.state).unwrap(), "applied", "it was verified");
     let options = scene.instance(&ids[0]).options;
@@ -107,18 +108,22 @@ async fn a_ceiling_that_denies_a_hop_limit_of_a_tag_keeps_tokens_not_optional() 
 }
 
 #[tokio::test]
-async fn what_is_denied_without_a_guard_is_not_asked_for_option_by_option() {
+async fn a_denial_without_a_guard_does_not_cause_a_call_per_option() {
     const POLICY: &str = r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
     let ids = scene.launch(imdsv1(1));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY));
     let answer = scene.answer(launch_event(&ids)).await;
     assert_eq!(answer.report.counts, [("denied", 1)].into());
-    assert_eq!(scene.calls(MODIFY).len(), 2, "both, and required tokens, which no guard denies");
+    assert_eq!(
+        scene.calls(MODIFY).len(),
+        2,
+        "both options, then only required tokens, which no guard denies"
+    );
 }
 
 #[tokio::test]
-async fn an_option_that_fails_for_good_keeps_no_other_option_back() {
+async fn an_option_that_fails_permanently_does_not_prevent_other_options() {
     const POLICY: &str = r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
     let ids = scene.launch(imdsv1(1));
@@ -133,7 +138,7 @@ async fn an_option_that_fails_for_good_keeps_no_other_option_back() {
 }
 
 #[tokio::test]
-async fn optional_tokens_that_fail_for_good_are_no_success() {
+async fn optional_tokens_that_fail_permanently_are_not_a_success() {
     let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
     let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
     let error = |code: &str| FaultKind::Error { code: code.into(), status: 400, message: "no".into() };
@@ -146,7 +151,7 @@ async fn optional_tokens_that_fail_for_good_are_no_success() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_is_verified_when_the_rest_is_not() {
+async fn accepted_options_are_verified_although_others_fail() {
     let rows = [(FaultKind::Deny, "denied", false), (FaultKind::Throttle, "throttled", true)];
     for (kind, outcome, comes_again) in rows {
         let settings = Settings { apply_delay: Duration::from_millis(700), ..Settings::default() };

@@ -1,4 +1,4 @@
-//! Many launches at once.
+//! Bursts of launches.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use crate::support::queue::Queue;
 use crate::support::*;
 use crate::{ALONE, DESCRIBE, MODIFY, by_code};
 
-/// EC2 with its buckets, ten times as fast to fill as AWS's.
+/// A simulator whose token buckets refill ten times as fast as those of EC2.
 fn fast_buckets() -> Settings {
     let buckets = Buckets {
         modify: Bucket { capacity: 100.0, refill: 50.0 },
@@ -21,12 +21,12 @@ fn fast_buckets() -> Settings {
     Settings { buckets: Some(buckets), apply_delay: Duration::from_millis(200), ..Settings::default() }
 }
 
-/// Launches instances one by one, and gives their events as the rules of the template let them through.
+/// Launches instances one by one. Returns a queue with the events that the template's rules match.
 async fn launch_burst(sim: &Ec2Sim, count: usize) -> (Vec<String>, Queue) {
     let account_region = sim.account_region(ACCOUNT, REGION);
     let launch = || account_region.launch(Launch { settled: false, ..Launch::default() }).remove(0);
     let ids: Vec<String> = (0..count).map(|_| launch()).collect();
-    // Until they run.
+    // Wait until the instances are running.
     tokio::time::sleep(Duration::from_millis(400)).await;
     let mut queue = Queue::new(Duration::from_secs(30), 5);
     let mut events = sim.take_events();
@@ -34,7 +34,7 @@ async fn launch_burst(sim: &Ec2Sim, count: usize) -> (Vec<String>, Queue) {
         event["detail"]["state"] == "running" || event["detail"]["eventName"] == "RunInstances"
     });
     events.iter().for_each(|event| queue.send(event));
-    assert_eq!(queue.sent(), 2 * count, "a launch and a state change for each");
+    assert_eq!(queue.sent(), 2 * count, "a launch and a state change per instance");
     (ids, queue)
 }
 
@@ -48,7 +48,7 @@ fn assert_all_required(sim: &Ec2Sim, ids: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_of_500_launches_keeps_the_pace_and_loses_nothing() {
+async fn a_burst_of_500_launches_keeps_the_rate_and_loses_nothing() {
     let _alone = ALONE.lock().await;
     const RATE: f64 = 40.0;
     let sim = Ec2Sim::start(fast_buckets()).await.unwrap();
@@ -74,22 +74,27 @@ async fn a_burst_of_500_launches_keeps_the_pace_and_loses_nothing() {
         .flat_map(|c| &c.instance_ids)
         .collect();
     let modifies = calls.iter().filter(|call| call.action == MODIFY).count();
-    assert_eq!((changed.len(), modifies), (500, 500), "each once, none throttled");
-    // 10 batches of at most 100 ids: a describe each to observe, and a few looks each to verify.
+    assert_eq!(
+        (changed.len(), modifies),
+        (500, 500),
+        "each instance is changed once, and no call is throttled"
+    );
+    // 10 batches of at most 100 ids, each with one describe to observe and a few to verify.
     let describes = calls.iter().filter(|call| call.action == DESCRIBE).count();
     assert!(describes <= 10 + 10 * 3, "{describes} describes");
     assert!(took <= 1.25 * allowed, "{took:.1} s");
     assert!(memory < 40.0, "{memory:.1} MB");
 }
 
-/// How several processes that share one bucket took a burst.
+/// The results of a burst for processes that share one token bucket.
 struct Shared {
     seconds: f64,
     memory: Vec<f64>,
     calls: Vec<RecordedCall>,
 }
 
-/// Gives a burst of 500 launches to so many processes with this rate, in batches of at most this size. None may be lost.
+/// Distributes a burst of 500 launches to processes with this rate, in batches of at most this size. Panics if an
+/// instance is lost.
 async fn share(processes: usize, rate: &str, batch_size: usize) -> Shared {
     let sim = Ec2Sim::start(fast_buckets()).await.unwrap();
     let (ids, queue) = launch_burst(&sim, 500).await;
@@ -110,9 +115,9 @@ async fn share(processes: usize, rate: &str, batch_size: usize) -> Shared {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_processes_share_one_bucket() {
     let _alone = ALONE.lock().await;
-    // The messages are spread over the batches that wait.
+    // The batch size of 34 spreads the messages over all processes.
     let Shared { seconds, memory, calls } = share(3, "13", 34).await;
-    // Together they keep a pace of 39, below the 50 of EC2's bucket; their bursts are above what it holds.
+    // Their total rate of 39 is below the refill rate of 50, but their bursts exceed the capacity of the bucket.
     let allowed = (500.0 - 80.0) / 39.0;
     println!(
         "three processes: {seconds:.1} s of {allowed:.1} s that the rates allow, {memory:.1?} MB, {:?}",
@@ -123,9 +128,9 @@ async fn three_processes_share_one_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_together_are_too_fast_give_way() {
+async fn processes_that_exceed_the_rate_together_back_off() {
     let _alone = ALONE.lock().await;
-    // As the template has it: two at once, each with four fifths of what EC2 gives.
+    // As in the template: a concurrency of two, each with four fifths of EC2's rate.
     let Shared { seconds, calls, .. } = share(2, "40", 100).await;
     let modifies = calls.iter().filter(|call| call.action == MODIFY);
     let throttled = modifies.clone().filter(|call| call.status == Some(503)).count();
@@ -134,6 +139,6 @@ async fn processes_that_together_are_too_fast_give_way() {
         "two processes, too fast: {seconds:.1} s of {allowed:.1} s that EC2 allows, {throttled} calls throttled, {:?}",
         by_code(&calls)
     );
-    assert!(throttled * 2 < modifies.count(), "most calls are not in vain: {throttled} throttled");
+    assert!(throttled * 2 < modifies.count(), "fewer than half of the calls are throttled: {throttled}");
     assert!(seconds <= 2.0 * allowed, "{seconds:.1} s");
 }

@@ -1,4 +1,4 @@
-//! EC2 fails in many ways, functions are killed, and other people change things.
+//! EC2 fails in several ways, functions are killed, and other users change instances.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use crate::support::lambda::Lambda;
 use crate::support::queue::Queue;
 use crate::support::*;
 
-/// What EC2 does wrong, and how often.
+/// Injects faults of EC2 with their probabilities.
 fn chaos(sim: &Ec2Sim) {
     for (kind, probability) in [
         (FaultKind::Throttle, 0.10),
@@ -29,21 +29,21 @@ fn chaos(sim: &Ec2Sim) {
     }
 }
 
-/// How often functions are killed on the way.
+/// How often functions are killed during an invocation.
 const KILLS: usize = 10;
 
-/// One of the functions that work side by side, and what it answered.
+/// One of the concurrent functions, and the outcomes that it reported.
 struct Chaos<'a> {
     sim: &'a Ec2Sim,
     queue: &'a Mutex<Queue>,
     lambda: Lambda,
-    /// How often one of them was killed, or is about to be.
+    /// The number of kills of all functions so far, including planned ones.
     kills: &'a Cell<usize>,
     outcomes: BTreeMap<String, usize>,
 }
 
 impl Chaos<'_> {
-    /// Gives the function a batch, and kills it on the way if there were not enough of these yet.
+    /// Invokes the function with a batch. Kills it during the invocation if there were fewer than [`KILLS`] kills.
     async fn take(&mut self, batch: &Value) {
         let invoked = self.lambda.invoke(batch.clone(), Duration::from_secs(60));
         let answer = match self.kills.get() < KILLS {
@@ -51,23 +51,23 @@ impl Chaos<'_> {
                 self.kills.set(self.kills.get() + 1);
                 let pause = Duration::from_millis(fastrand::u64(50..1500));
                 let Ok(answer) = tokio::time::timeout(pause, invoked).await else {
-                    // Its records come again by themselves.
+                    // Its records are redelivered after the visibility timeout.
                     self.lambda.kill();
                     self.lambda = start_chaotic(self.sim).await;
                     return;
                 };
-                // It was done before.
+                // The function responded before the kill.
                 self.kills.set(self.kills.get() - 1);
                 answer
             }
             false => invoked.await,
         };
-        let answer = answer.expect("none is cut off").unwrap();
+        let answer = answer.expect("no invocation times out").unwrap();
         self.check(batch, &answer).await;
         self.queue.lock().unwrap().answered(batch, &answer);
     }
 
-    /// Holds the log of the invocation against its batch: one outcome an instance, and their sum.
+    /// Compares the log of the invocation with its batch: one outcome per instance, and the totals.
     async fn check(&mut self, batch: &Value, answer: &Value) {
         let policy = Policy::parse(CHAOTIC).unwrap();
         let named: BTreeSet<String> = records(batch, &policy).flat_map(|(_, ids)| ids).collect();
@@ -77,11 +77,7 @@ impl Chaos<'_> {
             .filter_map(|line| Some((line["instanceId"].as_str()?.to_owned(), line["outcome"].as_str()?)))
             .collect();
         let reported: BTreeSet<String> = outcomes.iter().map(|(id, _)| id.clone()).collect();
-        assert_eq!(
-            (reported.len(), &reported),
-            (outcomes.len(), &named),
-            "one outcome an instance, and no other"
-        );
+        assert_eq!((reported.len(), &reported), (outcomes.len(), &named), "exactly one outcome per instance");
         let done = log.last().unwrap();
         let sum: u64 =
             done["counts"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
@@ -101,7 +97,7 @@ impl Chaos<'_> {
     }
 }
 
-/// The message ids of a batch, and the instances that each names.
+/// The message ids of a batch, with the instances that each message names.
 fn records(batch: &Value, policy: &Policy) -> impl Iterator<Item = (String, Vec<String>)> {
     batch["Records"].as_array().unwrap().iter().map(|record| {
         let event = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();
@@ -115,7 +111,7 @@ fn records(batch: &Value, policy: &Policy) -> impl Iterator<Item = (String, Vec<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_loses_nothing() {
-    // Not alone: it mostly waits for what hangs.
+    // Does not lock ALONE, because this test mostly waits for calls that hang.
     let settings = Settings { apply_delay: Duration::from_millis(200), seed: 4, ..Settings::default() };
     let sim = Ec2Sim::start(settings).await.unwrap();
     let account_region = sim.account_region(ACCOUNT, REGION);
@@ -144,7 +140,7 @@ async fn chaos_loses_nothing() {
         chaos.outcomes
     };
     let outcomes = futures_util::future::join_all((0..3).map(work)).await;
-    // What was applied last.
+    // The last changes become applied.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (took, queue) = (started.elapsed(), queue.lock().unwrap());
     let sent = queue.sent();
@@ -157,13 +153,13 @@ async fn chaos_loses_nothing() {
         by_code(&sim.calls())
     );
     assert_eq!(kills.get(), KILLS);
-    assert_eq!((queue.done, queue.dead.len()), (sent, 0), "every record is done; 30 deliveries were enough");
+    assert_eq!((queue.done, queue.dead.len()), (sent, 0), "every record is processed within 30 deliveries");
     let wrong: Vec<_> =
         account_region.instances().into_iter().filter(|instance| !is_as_required(instance)).collect();
-    assert!(wrong.is_empty(), "as the policy requires: {wrong:?}");
+    assert!(wrong.is_empty(), "every instance meets the policy: {wrong:?}");
     let raised =
         account_region.instances().iter().filter(|i| i.options["HttpPutResponseHopLimit"] == "2").count();
-    assert!(raised > 50, "the tags that were put meanwhile count: {raised}");
+    assert!(raised > 50, "tags that were added during the test take effect: {raised}");
 }
 
 const CHAOTIC: &str = r#"{"baseline": {"HttpTokens": "required"}, "rules": [
@@ -174,7 +170,7 @@ async fn start_chaotic(sim: &Ec2Sim) -> Lambda {
     Lambda::start(sim, &variables).await
 }
 
-/// What other people do meanwhile.
+/// Changes that other users make during the test.
 fn disturb(account_region: &ec2_sim::AccountRegion, ids: impl Iterator<Item = String>) {
     for (number, id) in ids.enumerate() {
         match number % 4 {
@@ -190,7 +186,7 @@ fn is_sent_by_rules(event: &Value) -> bool {
     matches!(event["detail"]["state"].as_str(), Some("running" | "stopped")) || event["source"] == "aws.tag"
 }
 
-/// Whether an instance that still exists is as [`CHAOTIC`] requires, and in force.
+/// Whether the instance meets [`CHAOTIC`] with its options applied, or is terminated.
 fn is_as_required(instance: &InstanceView) -> bool {
     let is_ending = matches!(&*instance.state, "shutting-down" | "terminated");
     let hops = if instance.tags.contains_key("Pods") { "2" } else { "1" };

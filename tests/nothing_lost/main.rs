@@ -1,4 +1,4 @@
-//! Under load and failure: the built function as a process, a queue before it, and EC2 behind it.
+//! Load and failure tests of the built function as a process, with an emulated SQS queue and EC2.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod burst;
@@ -16,7 +16,7 @@ const DESCRIBE: &str = "DescribeInstances";
 
 const MODIFY: &str = "ModifyInstanceMetadataOptions";
 
-/// Most of these tests measure time and memory, or compute, on a small machine: one at a time.
+/// Serializes the tests that measure time and memory or that compute for long.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn by_code(calls: &[RecordedCall]) -> BTreeMap<(String, String), usize> {

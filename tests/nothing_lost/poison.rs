@@ -1,4 +1,4 @@
-//! Events and batches with something wrong in them.
+//! Malformed events and batches.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::ALONE;
 use crate::support::*;
 
-/// An event with something wrong in it.
+/// An event with a random defect.
 fn mutated(events: &[Value]) -> String {
     let mut text = fastrand::choice(events).unwrap().to_string();
     match fastrand::u8(0..6) {
@@ -32,7 +32,7 @@ fn mutated(events: &[Value]) -> String {
             text = String::from_utf8_lossy(&bytes).into_owned();
         }
         _ => {
-            // A part of it is replaced by something of another kind.
+            // Replaces a field by a value of another type.
             let mut event: Value = serde_json::from_str(&text).unwrap();
             let key = fastrand::choice(["source", "detail", "resources", "time", "account", "detail-type"])
                 .unwrap();
@@ -45,7 +45,7 @@ fn mutated(events: &[Value]) -> String {
     text
 }
 
-/// Whether a sentence that begins so says why something came to no end.
+/// Whether the report's `unresolved` has an entry with this prefix.
 fn is_said(answer: &Answer, beginning: &str) -> bool {
     answer.report.unresolved.iter().any(|why| why.starts_with(beginning))
 }
@@ -67,7 +67,7 @@ async fn of_10_000_poisoned_records_none_panics_and_none_is_lost() {
     let (mut records, mut failed) = (0, 0);
     while records < 10_000 {
         let bodies: Vec<String> = (0..100).map(|_| mutated(&events)).collect();
-        // Too little time to look again for instances that are not there.
+        // Leaves too little time for further describes of missing instances.
         let answer = scene.answer_within(batch(&bodies, 2), Duration::from_secs(1)).await;
         let failures = failures(&answer);
         let outcomes: BTreeMap<(&str, &str, &str), bool> = answer
@@ -92,7 +92,7 @@ async fn of_10_000_poisoned_records_none_panics_and_none_is_lost() {
                     })
                 }
                 Ok(Ok(Trigger { instances: InstanceSelector::All, .. })) => is_said(&answer, "the sweep"),
-                // What is not found is given up a quarter of an hour after its event.
+                // An instance that is not found is dropped 15 minutes after its event.
                 Ok(Ok(Trigger { instances, time, .. })) => {
                     is_said(&answer, &instances.to_string()) && now() - time < time::Duration::minutes(15)
                 }
@@ -102,7 +102,7 @@ async fn of_10_000_poisoned_records_none_panics_and_none_is_lost() {
         records += bodies.len();
         failed += failures.len();
     }
-    println!("poison: {records} records, {failed} to be delivered again");
+    println!("poison: {records} records, {failed} to be redelivered");
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn poisoned_envelopes_fail_as_a_whole_or_account_for_every_record() {
             1 => mutated(&events),
             _ => (0..fastrand::usize(1..200)).map(|_| fastrand::char(..)).collect(),
         };
-        // Lambda's runtime refuses what is not JSON before the handler sees it.
+        // The Lambda runtime refuses payloads that are not JSON before it calls the handler.
         let Ok(payload) = serde_json::from_str::<Value>(&payload) else { continue };
         let answer = scene.answer_within(payload.clone(), Duration::from_secs(1)).await;
         if payload.pointer("/Records/0/eventSource").and_then(Value::as_str) != Some("aws:sqs") {
@@ -140,5 +140,5 @@ async fn poisoned_envelopes_fail_as_a_whole_or_account_for_every_record() {
         }
     }
     println!("poisoned envelopes: {whole} failed as a whole, {batches} batches, {others} single events");
-    assert!(whole > 0 && batches > 500 && others > 500, "each kind is met");
+    assert!(whole > 0 && batches > 500 && others > 500, "the test covers each kind");
 }

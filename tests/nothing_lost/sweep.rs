@@ -1,4 +1,4 @@
-//! A sweep that is cut off again and again.
+//! A sweep that times out repeatedly.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::*;
 use crate::{ALONE, MODIFY};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_of_10_000_goes_on_at_its_retries_and_changes_each_once() {
+async fn a_sweep_of_10_000_continues_with_retries_and_changes_each_once() {
     let _alone = ALONE.lock().await;
     let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
     let account_region = sim.account_region(ACCOUNT, REGION);
@@ -35,7 +35,7 @@ async fn a_sweep_of_10_000_goes_on_at_its_retries_and_changes_each_once() {
         "a sweep of 10000: {tries} tries of 5 s, {:.0?}, {first:.1} MB at first, {last:.1} MB at last",
         started.elapsed()
     );
-    assert!(tries > 1, "the deadline was met on the way");
+    assert!(tries > 1, "the sweep reached the deadline");
     assert_eq!((queue.done, queue.done_again, queue.dead.len()), (1, 0, 0));
     let left =
         account_region.instances().into_iter().filter(|i| i.options["HttpTokens"] != "required").count();
@@ -45,6 +45,6 @@ async fn a_sweep_of_10_000_goes_on_at_its_retries_and_changes_each_once() {
     changed.sort();
     let calls = changed.len();
     changed.dedup();
-    assert_eq!((changed.len(), calls), (10_000, 10_000), "none is changed twice");
-    assert!(last - first < 10.0, "flat: {first:.1} MB, then {last:.1} MB");
+    assert_eq!((changed.len(), calls), (10_000, 10_000), "no instance is changed twice");
+    assert!(last - first < 10.0, "memory is constant: {first:.1} MB, then {last:.1} MB");
 }

@@ -11,7 +11,7 @@ PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId":
 
 
 def load(variable: str) -> dict:
-    """The template as JSON that an environment variable names. Missing, it is an error: no test is skipped."""
+    """The template as JSON that an environment variable names. A missing one is an error: no test is skipped."""
     return json.loads(Path(os.environ[variable]).read_text())
 
 

@@ -16,7 +16,7 @@ SESSION = boto3.Session()
 
 
 def ec2_client(url: str, account: str = ACCOUNT, region: str = REGION, **config):
-    """A boto3 client that tries once: what EC2 answers is what a test sees."""
+    """A boto3 client without retries, so that a test sees each answer of EC2."""
     config = {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, "read_timeout": 15} | config
     return SESSION.client(
         "ec2",
@@ -79,7 +79,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def sim(start) -> Ec2Sim:
-    """An EC2 in which nothing takes long, but long enough to be seen."""
+    """An EC2 with delays that are short, but long enough to be observed."""
     return start(Ec2Sim, "--apply-delay", "300", "--start-delay", "50", "--state-delay", "50")
 
 
@@ -107,7 +107,7 @@ def moto(tmp_path_factory) -> Iterator[Moto]:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory):
-    """The metrics of a function that met every outcome."""
+    """The metrics of a function after instances of every outcome."""
     import written
 
     with starting(tmp_path_factory.mktemp("written")) as start:

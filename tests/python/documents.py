@@ -9,7 +9,7 @@ from pathlib import Path
 
 from processes import ROOT, Running, program, settings
 
-# What a first line says that no test runs here.
+# The first lines of blocks that no test runs.
 MARKS = ("# Needs AWS", "# Needs a network")
 PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "ec2-sim" / "README.md", *ROOT.glob("docs/*.md")])
 BLOCK = re.compile(r"^(?P<indent> *)```sh\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -33,7 +33,7 @@ def blocks(page: str) -> list[Block]:
     text = (ROOT / page).read_text()
     found = []
     for match in BLOCK.finditer(text):
-        # A comment in an earlier block is no heading.
+        # A comment in an earlier block is not a heading.
         before = re.sub(r"^ *```.*?^ *```$", "", text[: match.start()], flags=re.MULTILINE | re.DOTALL)
         headings = re.findall(r"^#+ (.*)$", before, re.MULTILINE)
         lines = [line.removeprefix(match["indent"]) for line in match["text"].splitlines()]
@@ -48,14 +48,14 @@ def commands(page: str, heading: str) -> list[str]:
     return found
 
 
-# Programs that a reader builds or installs, and the tests have already.
+# Programs that a reader builds or installs; the tests use the built ones.
 OURS = {"ec2-sim": "EC2_SIM_BIN", "imdsctl": "IMDSCTL_BIN"}
-# What the commands set themselves does not come from the tests.
+# Variables that the commands set themselves, so the tests do not set them.
 SET_BY_COMMANDS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
 
 
 class Commands(Running):
-    """A block of commands in a shell, as it stands there, but for `instead`: ports and addresses."""
+    """Runs a block of commands in a shell, unchanged except for the replacements in `instead`: ports and addresses."""
 
     def __init__(self, folder: Path, text: str, instead: dict[str, str], **more: str):
         programs = folder / "programs"
@@ -72,7 +72,7 @@ class Commands(Running):
         super().__init__(["bash", "-c", self.text], folder, "commands", bare | path | more)
 
     def succeeded(self, within: float = 60.0) -> str:
-        """What they print; they must end well."""
+        """The output of the commands, which must succeed."""
         try:
             code = self.process.wait(within)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""EC2 calls as the tests say them."""
+"""Short forms of EC2 calls for the tests."""
 
 from contextlib import contextmanager
 
@@ -8,7 +8,7 @@ from processes import until
 
 OPTIONS = ("HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit", "HttpProtocolIpv6", "InstanceMetadataTags")
 IMAGE = "ami-0abcdef1234567890"
-# Well-formed, and given to no instance.
+# A well-formed ID that no instance has.
 NO_INSTANCE = "i-0fffffffffffffff0"
 
 

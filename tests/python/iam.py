@@ -6,7 +6,7 @@ from cfn import as_list
 
 
 def condition_holds(operator: str, keys: dict, context: dict) -> bool:
-    """Whether all keys of an operator hold; negated operators hold where the key is absent."""
+    """Whether all keys of an operator match; negated operators match if the key is absent."""
     return all(key_holds(operator, wanted, context.get(key)) for key, wanted in keys.items())
 
 
@@ -30,7 +30,7 @@ def key_holds(operator: str, wanted, present) -> bool:
 
 
 def matches_arn(arn: str, pattern: str) -> bool:
-    """Part by part: a wildcard crosses no colon but in the last one."""
+    """Matches part by part: a wildcard matches a colon only in the last part."""
     parts, patterns = arn.split(":", 5), pattern.split(":", 5)
     return len(parts) == len(patterns) and all(map(matches, parts, patterns))
 

@@ -1,4 +1,4 @@
-"""The processes that the tests talk to: started on free ports, waited for within bounds, stopped at the end."""
+"""The processes of the tests: started on free ports, awaited with a timeout, stopped at the end."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 
 
 def program(variable: str, what: str) -> Path:
-    """The program that an environment variable names. Missing, it is an error: no test is skipped."""
+    """The program that an environment variable names. A missing one is an error: no test is skipped."""
     path = Path(os.environ.get(variable, ""))
     if not path.is_file():
         raise FileNotFoundError(f"set {variable} to {what}; it is {str(path)!r}")
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 
 def until(what: str, look, within: float = 15.0):
-    """Looks again and again until `look()` gives something true, which is returned."""
+    """Polls `look()` until it returns a true value, and returns that value."""
     end = time.monotonic() + within
     while True:
         seen = look()
@@ -45,7 +45,7 @@ def until(what: str, look, within: float = 15.0):
 
 
 def settings(access_key: str = ACCOUNT, **more: str) -> dict[str, str]:
-    """An environment with credentials, a Region and no more of AWS than `more` says."""
+    """An environment with credentials, a Region and, of AWS's other variables, only those in `more`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SSL_CERT_"))}
     return environment | {
         "AWS_ACCESS_KEY_ID": access_key,
@@ -75,7 +75,7 @@ class Running:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 cwd=folder,
-                # A group of its own: what it starts ends with it.
+                # A process group of its own, so that its children end with it.
                 start_new_session=True,
             )
 
@@ -83,7 +83,7 @@ class Running:
         return self.log.read_text(errors="replace")
 
     def started(self, look):
-        """Waits for `look()`, or says what the process printed."""
+        """Polls `look()`, and fails with the output of the process."""
 
         def alive_and_seen():
             assert self.process.poll() is None, f"{self.name} ended at once:\n{self.output()}"
@@ -136,7 +136,7 @@ class Ec2Sim(Running):
 
 
 class Moto(Running):
-    """moto's server: an EC2 that nobody here wrote."""
+    """moto's server: an independent emulator of EC2."""
 
     def __init__(self, folder: Path):
         port = free_port()

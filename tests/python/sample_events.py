@@ -1,4 +1,4 @@
-"""The files of events/, told of instances that really run."""
+"""The files of events/, with the IDs of existing instances."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def text(name: str) -> str:
 
 
 def ids(name: str) -> list[str]:
-    """The instances that the file names, those in the bodies of SQS records included, in order."""
+    """The instances that the file names, including those in the bodies of SQS records, in order."""
     return list(dict.fromkeys(ID.findall(text(name))))
 
 

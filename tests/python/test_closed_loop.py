@@ -1,4 +1,4 @@
-"""The loop closed: ec2-sim tells the function of what happens, and the function changes ec2-sim."""
+"""The closed loop: ec2-sim sends its events to the function, and the function changes instances in ec2-sim."""
 
 import sample_events
 from conftest import AwsCli, ec2_client
@@ -7,7 +7,7 @@ from processes import INVOKE_PATH, Ec2Sim, Function, free_port, until
 
 
 def loop(start, *flags: str) -> tuple[Ec2Sim, Function]:
-    """ec2-sim and the function, each knowing the other."""
+    """ec2-sim and the function, connected to each other."""
     port = free_port()
     sim = start(Ec2Sim, "--deliver-to", f"http://127.0.0.1:{port}{INVOKE_PATH}", *flags)
     return sim, start(Function, sim.url, port)
@@ -25,7 +25,7 @@ def test_a_launched_instance_is_required_within_seconds(start):
     ids = [instance["InstanceId"] for instance in answer["Instances"]]
     assert all(instance["MetadataOptions"]["HttpTokens"] == "optional" for instance in answer["Instances"])
     until("all enforced", lambda: all(is_enforced(ec2, instance_id) for instance_id in ids), within=15)
-    # One change each, though a launch and three state changes told of them.
+    # One change each, although a launch event and three state changes named the instances.
     changed = sorted(call["parameters"]["InstanceId"] for call in sim.calls("ModifyInstanceMetadataOptions"))
     assert changed == sorted(ids)
 

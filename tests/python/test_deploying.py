@@ -1,4 +1,4 @@
-"""What AWS refuses, or does differently than it looks, held against every template that is deployed.
+"""Checks every deployed template for what AWS refuses, or does in an unexpected way.
 
 Linters do not see these: the services themselves refuse, or do harm and say nothing. Each row names its source.
 """
@@ -81,10 +81,10 @@ def test_the_logs_outlive_the_stack_and_are_kept_for_400_days():
 
 @ALL
 def test_every_alarm_is_on_one_metric(template):
-    """Metric math over a series that never had data gives no data: the alarm hides a failure, or rings for ever."""
+    """Metric math over a series that never had data gives no data: the alarm hides a failure, or never clears."""
     for name, alarm in template().of_type("AWS::CloudWatch::Alarm").items():
         assert "MetricName" in alarm and "Metrics" not in alarm, name
-        # EvaluationPeriods times Period is at most a day below an hour's period, and seven days from there on.
+        # The maximum of EvaluationPeriods times Period: one day for periods below an hour, otherwise seven days.
         longest = 86_400 if alarm["Period"] < 3_600 else 604_800
         assert alarm["EvaluationPeriods"] * alarm["Period"] <= longest, name
 
@@ -111,7 +111,7 @@ def test_the_documented_topic_policy_admits_what_is_sent():
 
 
 def test_a_failed_stack_of_a_member_is_told():
-    """A stack set whose every stack failed is a successful operation, within the tolerance: somebody has to look."""
+    """A StackSets operation succeeds even if every stack failed within the tolerance, so failures are reported."""
     (rule,) = [r for r in hub().of_type("AWS::Events::Rule").values() if "aws.cloudformation" in str(r)]
     (target,) = rule["Targets"]
     assert target["Arn"] == HUB["AlarmTopicArn"]
@@ -150,7 +150,7 @@ def test_the_runtime_changes_with_a_deployment_only():
 
 
 def test_no_file_of_the_image_is_named():
-    """A function that needs one stops everywhere at once, if AWS moves it."""
+    """If AWS moved such a file, the functions of all accounts would stop at once."""
     variables = load("TEMPLATE_JSON")["Globals"]["Function"]["Environment"]["Variables"]
     assert not variables.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}
 
@@ -170,6 +170,6 @@ def test_every_role_has_path_and_boundary(template):
 
 @ALL
 def test_no_resource_has_tags_of_its_own_that_the_stacks_would_lose_to(template):
-    """CloudFormation puts the stack's tags on all that it makes; a resource's own would win over them."""
+    """CloudFormation sets the stack's tags on all resources; a resource's own tags would override them."""
     for name, resource in template().resources.items():
         assert not as_list(resource["Properties"].get("Tags", [])), name

@@ -1,4 +1,4 @@
-"""The documents' commands, run as they stand there."""
+"""Runs the documents' commands unchanged."""
 
 import pytest
 from conftest import ec2_client
@@ -31,7 +31,7 @@ def test_a_policy_is_tried_before_it_is_deployed(start, sim):
     (instance_id,) = running(ec2)
     (text,) = commands("README.md", "The policy")
     where = {name: settings()[name] for name in SET_BY_COMMANDS} | {"AWS_ENDPOINT_URL_EC2": sim.url}
-    # explain exits with 1 where something is to be done.
+    # explain exits with 1 if an instance needs a change.
     printed = start(Commands, f"{text} || [[ $? == 1 ]]", {}, **where).succeeded()
     assert instance_id in printed and "HttpTokens" in printed, printed
     assert options(ec2, instance_id)["HttpTokens"] == "optional", "nothing is changed"

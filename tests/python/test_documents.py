@@ -1,4 +1,4 @@
-"""The documents' commands run, or say what they need; their links lead somewhere."""
+"""The documents' commands are run by a test or say what they need, and their links have existing targets."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 from documents import PAGES, blocks
 from processes import ROOT
 
-# Which test runs the commands under a heading: a file that names page and heading, or holds the commands themselves.
+# Which test runs the commands under a heading: a file that names page and heading, or has the commands themselves.
 RUN_BY = {
     ("README.md", "Two commands"): ".ci/run",
     ("README.md", "The policy"): "tests/python/test_document_commands.py",

@@ -33,7 +33,7 @@ DEFAULTS = {
     "HttpProtocolIpv6": "disabled",
     "InstanceMetadataTags": "disabled",
 }
-# All that can differ while the endpoint is enabled.
+# The options that can differ while the endpoint is enabled.
 OTHERS = {
     "HttpTokens": "required",
     "HttpEndpoint": "enabled",
@@ -273,7 +273,7 @@ def test_each_filter_finds_what_it_names(ec2):
         ({"metadata_options.http_put_response_hop_limit": "64"}, {db}),
         ({"metadata_options.http_protocol_ipv6": "enabled"}, {db}),
         ({"metadata_options.instance_metadata_tags": "enabled"}, {db}),
-        # All filters must hold; of a filter's values, any.
+        # All filters must match; one of a filter's values is enough.
         ({"tag__App": "*", "metadata_options.http_tokens": "optional"}, {db}),
         ({"tag__App": "web", "instance_state_name": "stopped"}, set()),
     ]
@@ -347,7 +347,7 @@ def test_tags_come_and_go(ec2):
     ec2.create_tags(Resources=[first, second], Tags=[{"Key": "Team", "Value": "a"}, {"Key": "App", "Value": "db"}])
     for instance_id in (first, second):
         assert tags(ec2, instance_id) == {"App": "db", "Team": "a"}
-    # A tag goes by its key, or only if it has the value that is given.
+    # A tag is deleted by its key, or, if a value is given, only if it has that value.
     ec2.delete_tags(Resources=[first], Tags=[{"Key": "App", "Value": "web"}, {"Key": "Team"}])
     assert tags(ec2, first) == {"App": "db"}
     assert tags(ec2, second) == {"App": "db", "Team": "a"}

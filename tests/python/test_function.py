@@ -10,7 +10,7 @@ from conftest import SESSION, ec2_client
 from ec2_words import IMAGE, NO_INSTANCE, describe, launch, options, running, wait_for_state
 from processes import ACCOUNT, Function, until
 
-# What each file of events/ comes to: the trigger and the number of instances enforced, or why it is ignored.
+# The result of each file of events/: the trigger and the number of enforced instances, or why it is ignored.
 EXPECTED = {
     "ec2-launch-one": ("launch", 1),
     "ec2-launch-many": ("launch", 20),
@@ -20,22 +20,22 @@ EXPECTED = {
     "ec2-modify-options": ("drift", 1),
     "ec2-state-running": ("state-change", 1),
     "ec2-state-stopped": ("state-change", 1),
-    "ec2-state-terminated": 'nothing to do in the state "terminated"',
-    "s3-unrelated": 'source "aws.s3" with detail-type "Object Created" does not concern us',
+    "ec2-state-terminated": 'the state "terminated" requires no action',
+    "s3-unrelated": 'source "aws.s3" with detail-type "Object Created" is not handled',
     "sqs-batch": ("batch", 2),
     "tag-change": ("tag-change", 1),
     "tag-change-unread": "the policy reads none of the changed tags",
 }
-# These name no instances: they are about all there are.
+# These name no instances: they apply to all instances.
 SWEEPS = ["events-scheduled", "imds-enforcer-sweep"]
 MODIFY, DESCRIBE = "ModifyInstanceMetadataOptions", "DescribeInstances"
 
 
 def imdsv1(ec2, name: str, count: int, image: str = IMAGE) -> list[str]:
-    """Instances with optional tokens, as many as the event is about, in the state that it tells of."""
+    """Launches instances with optional tokens, as many as the event names, in the event's state."""
     more = {}
     if name == "ec2-launch-cut-off":
-        # CloudTrail cut the ids off: the token names the instances.
+        # CloudTrail truncated the IDs: the client token identifies the instances.
         more["ClientToken"] = sample_events.about(name, [])["detail"]["requestParameters"]["clientToken"]
     ids = launch(ec2, count, options={"HttpTokens": "optional"}, ImageId=image, **more)
     for instance_id in ids:
@@ -95,7 +95,7 @@ def test_events_against_ec2_sim(sim, ec2, function, name):
         assert not calls, "an ignored event makes no call"
     else:
         assert calls[MODIFY] == len(ids)
-        # A cut-off launch is looked at until two looks agree.
+        # The instances of a truncated launch are described until two answers agree.
         observe = 2 if name == "ec2-launch-cut-off" else 1
         assert observe + 1 <= calls[DESCRIBE] <= observe + 2, "to observe, and one or two to verify"
         assert set(calls) == {MODIFY, DESCRIBE}
@@ -116,7 +116,7 @@ def test_events_against_moto(start, moto, name):
     answer = function.invoke(told_of(name, ids))
 
     if name == "ec2-launch-cut-off":
-        # moto has no filter client-token and breaks: to the function EC2 has failed, and a retry may do it.
+        # moto fails at the filter client-token: to the function, EC2 failed, and the event is retried.
         assert answer["errorType"] == "Unfinished", answer
         return
     check_answer(name, answer, ids)

@@ -358,7 +358,7 @@ def test_rules_send_to_the_hub_alone_and_the_schedule_sweeps_alone():
 
 
 def test_two_hubs_of_other_prefixes_meet_nowhere():
-    """Names and ids that CloudFormation does not generate, of both templates: each is another with another prefix."""
+    """Each name and ID that CloudFormation does not generate, in both templates, differs with another prefix."""
 
     def given(filled: Filled) -> set[str]:
         keys = re.compile(r"(Name|StatementId)$")
@@ -375,7 +375,7 @@ def test_two_hubs_of_other_prefixes_meet_nowhere():
 
 
 def test_what_cannot_change_later_says_so():
-    """CloudFormation cannot replace what has a name: a stack set would fail in every account."""
+    """CloudFormation cannot replace a resource with a fixed name: a stack set would fail in every account."""
     for name in ("NamePrefix", "IamPath", "RoleRegion"):
         text = load("TEMPLATE_JSON")["Parameters"][name]["Description"]
         assert re.search(r"Do not change it( in a hub)? later", text), name

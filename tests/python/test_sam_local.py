@@ -22,12 +22,12 @@ def bridge() -> str:
 
 @pytest.fixture
 def sim(start) -> Ec2Sim:
-    """An EC2 that containers reach."""
+    """An EC2 that is reachable from containers."""
     return start(Ec2Sim, "--listen", f"{bridge()}:0", "--apply-delay", "300", "--start-delay", "50")
 
 
 def run(command: list) -> subprocess.CompletedProcess:
-    """Runs sam; once more if it hangs, as it was seen to do while it builds the image for the first time."""
+    """Runs sam. Retries once if it hangs, as it sometimes does when it first builds the image."""
     more = {"env": settings(SAM_CLI_TELEMETRY="0"), "cwd": ROOT, "capture_output": True, "text": True}
     try:
         return subprocess.run(command, timeout=90, **more)
@@ -89,7 +89,7 @@ def test_an_event_of_something_else(sim, tmp_path):
 
 def test_the_commands_of_the_documentation(start):
     server, client = commands("docs/local.md", "The function in a container")
-    # The image is there already, and a registry may be out of reach.
+    # The image exists already, and a registry may be unreachable.
     skip = {"sam local invoke": "sam local invoke --skip-pull-image"}
     instead = {"172.17.0.1": bridge(), "4566": str(free_port())} | skip
     sim = start(Commands, server, instead)

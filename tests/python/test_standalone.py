@@ -364,7 +364,7 @@ esac
 
 
 def elf(machine: int) -> bytes:
-    """A file that says that it is for this processor."""
+    """A file with the ELF header of this architecture."""
     return b"\x7fELF".ljust(18, b"\0") + machine.to_bytes(2, "little") + bytes(1000)
 
 
@@ -406,9 +406,9 @@ def test_it_uploads_to_each_region_s_bucket_once(package):
     assert first == package.objects("eu-west-1") == code
     assert re.fullmatch("imds-enforcer/standalone-[0-9a-f]{16}.yaml", template)
     assert package.content("us-east-1", template) == FILE.read_bytes()
-    # A bucket that is versioned tells whether anything is uploaded again.
+    # Versioning shows whether an object is uploaded again.
     again = package()
-    assert again.stderr.count("is there already") == 5 and "is uploaded" not in again.stderr
+    assert again.stderr.count("exists already") == 5 and "is uploaded" not in again.stderr
     assert package.objects("us-east-1") == [*code, template] and package.objects("eu-west-1") == code
 
 
@@ -459,7 +459,7 @@ def test_missing_buckets_are_named_with_the_commands_that_create_them(package):
         policies.append(json.loads(policy.replace('"Bool"', '"StringEquals"'))["Statement"])
         assert all(s["Resource"] == f"arn:aws:s3:::{bucket}/imds-enforcer/*" for s in policies[-1])
     package()
-    # moto knows none of the policy's conditions.
+    # moto supports none of the policy's conditions.
     bucket = f"arn:aws:s3:::{package.prefix}-us-east-1"
     ours, theirs = {"aws:PrincipalOrgID": "ORGANIZATION_ID"}, {"aws:PrincipalOrgID": "o-other00000"}
     statements = [*policies[0], {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}]
@@ -487,13 +487,13 @@ def documented_policy(package: Package) -> list[dict]:
 
 @pytest.mark.parametrize("action", ["DeleteObject", "DeleteObjectVersion", "ReplicateObject", "ReplicateDelete"])
 def test_a_version_cannot_be_removed_to_make_room_for_another(package, action):
-    """If-None-Match holds for a key whose object is deleted; a replica overwrites without PutObject."""
+    """If-None-Match succeeds for a key whose object is deleted; replication overwrites without PutObject."""
     administrator = [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]
     bucket = "arn:aws:s3:::BUCKET_PREFIX-REGION"
     for key, expected in (("KEY/v/policy.zip", False), ("KEY/standalone-1.yaml", False), ("other/policy.zip", True)):
         statements = [*administrator, *documented_policy(package)]
         assert is_allowed(statements, f"s3:{action}", f"{bucket}/{key}", {}) is expected, key
-    assert "must change the bucket policy first" in " ".join(package.run("--help").stdout.split())
+    assert "must first change the bucket policy" in " ".join(package.run("--help").stdout.split())
 
 
 @pytest.mark.parametrize("checksum", ["of other content", "missing"])
@@ -503,7 +503,7 @@ def test_what_a_bucket_has_must_be_the_same_content(package, checksum):
     place = f"{package.prefix}-us-east-1/imds-enforcer/{version}/policy.zip"
     checksums = package.folder / "checksums" / place
     if checksum == "missing":
-        # Nobody vouches for it.
+        # An object without a checksum cannot be verified.
         checksums.unlink()
     else:
         checksums.write_text(base64.b64encode(hashlib.sha256(b"other").digest()).decode() + "\n")
@@ -570,7 +570,7 @@ def test_an_aws_cli_that_does_not_start_is_named(package):
             "is not of account 444455556666 (--bucket-owner): An error occurred (403)",
         ),
         ([], {"PLACE": "eu-central-1"}, "is in eu-central-1: Lambda in us-east-1 cannot read it"),
-        ([], {"MISSING": "(403)"}, "cannot be looked for, which takes s3:GetObject and s3:ListBucket: "),
+        ([], {"MISSING": "(403)"}, "cannot be read, which needs s3:GetObject and s3:ListBucket: "),
     ],
 )
 def test_a_bucket_that_does_not_serve_is_not_used(package, arguments, answers, message):
@@ -621,7 +621,7 @@ def test_the_commands_that_it_prints_are_accepted(package, template):
     kept = template["Parameters"].keys() - code.keys() - given.keys()
     assert len(kept) > 5
     assert parameters_of(update) == parameters_of(pilot) == code | given | dict.fromkeys(kept, True)
-    assert "leave it out" in ended.stdout
+    assert "remove it from the commands" in ended.stdout
     assert all("--tags" not in arguments for arguments in printed)
     preferences = "RegionConcurrencyType=PARALLEL,MaxConcurrentPercentage=25,FailureTolerancePercentage=100"
     for arguments in (instances, pilot, update):
@@ -644,12 +644,12 @@ def test_a_new_version_goes_to_a_pilot_before_it_goes_to_all(package):
     assert pilot[targets : targets + 5] == [
         *("--deployment-targets", "OrganizationalUnitIds=PILOT_UNIT", "--regions", *REGIONS)
     ]
-    # But for where to, it is the same update.
+    # Except for the targets, both updates are the same.
     assert pilot[:targets] + pilot[targets + 5 :] == update
     first, second = (match.start() for match in re.finditer("^aws cloudformation update-stack-set", text, re.M))
     said = " ".join(text[first:second].replace("\n#", " ").split())
     assert "A function that cannot start does not fail its stack's update" in said
-    assert "look at the pilot's alarms" in said
+    assert "check the pilot's alarms" in said
 
 
 def test_tags_are_those_of_the_stack_set(package):
@@ -689,7 +689,7 @@ def test_an_update_keeps_just_the_parameters_that_the_stack_set_has(package):
     kept = {key for key, value in given.items() if value is True}
     assert kept == {"Mode", "ModifyRate"}
     assert given["LogRetentionDays"] == "30"
-    assert "leave it out" not in ended.stdout
+    assert "remove it from the commands" not in ended.stdout
 
 
 @pytest.mark.parametrize(

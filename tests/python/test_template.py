@@ -1,4 +1,4 @@
-"""The template holds what it says: who may send, what is kept, what is granted, and what alarms and widgets look at."""
+"""Checks the template: who may send, what is retained, what is granted, and the metrics of alarms and widgets."""
 
 import json
 import re
@@ -179,7 +179,7 @@ def searched(expression: str) -> list[tuple[str, str, dict]]:
 
 
 def looked_at(filled: Filled) -> dict[str, list[tuple[str, str, dict]]]:
-    """What each alarm and widget looks at: namespace, name, and dimensions by name."""
+    """The metrics of each alarm and widget: namespace, name, and dimensions by name."""
     found = {}
     for name, alarm in filled.of_type("AWS::CloudWatch::Alarm").items():
         dimensions = {d["Name"]: d["Value"] for d in alarm.get("Dimensions", [])}
@@ -203,7 +203,7 @@ def test_alarms_and_widgets_look_at_what_is_written(written):
         for namespace, metric, dimensions in metrics:
             row = f"{name}: {namespace} {metric} {dimensions}"
             if namespace == "ImdsEnforcer":
-                # What is looked at by mode is written in one of the modes: WouldEnforce in dry runs alone.
+                # A metric by mode is published in at least one mode: WouldEnforce only in dry runs.
                 among = [dimensions | {"Mode": mode} for mode in modes] if "Mode" in dimensions else [dimensions]
                 assert any((metric, frozenset(d.items())) in written.names for d in among), row
             else:

@@ -1,4 +1,4 @@
-"""What the function writes about instances of every outcome."""
+"""The function's log lines for instances of every outcome."""
 
 import datetime
 import json
@@ -41,7 +41,7 @@ def old(event: dict) -> str:
 
 
 def came_to_run(*ids: str) -> dict:
-    """A batch that says so of each."""
+    """A batch with a state change to running for each instance."""
     return sample_events.batch(*(json.dumps(sample_events.about("ec2-state-running", [i])) for i in ids))
 
 

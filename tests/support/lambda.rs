@@ -1,4 +1,4 @@
-//! The built function as a process, under a stand-in for Lambda's Runtime API.
+//! The built function as a process, with an emulation of the Lambda Runtime API.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::{ACCOUNT, REGION, now};
 
-/// A payload that waits for the process to poll for it.
+/// A payload that is queued until the process polls for it.
 struct Invocation {
     id: String,
     payload: Value,
@@ -34,7 +34,7 @@ struct Api {
     waiting: Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>,
 }
 
-/// The function, running.
+/// The running function.
 pub struct Lambda {
     process: Child,
     api: Arc<Api>,
@@ -45,7 +45,7 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Starts the function on this EC2, with these variables in its environment.
+    /// Starts the function with this EC2 endpoint and these environment variables.
     pub async fn start(sim: &Ec2Sim, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -75,7 +75,7 @@ impl Lambda {
         Self { process, api, invocations, server, count: 0, log }
     }
 
-    /// What the function logged in its last invocation, once it is all there.
+    /// The log of the last invocation, once it is complete.
     pub async fn last_log(&self) -> Vec<Value> {
         let id = invocation_id(self.count);
         for _ in 0..200 {
@@ -86,15 +86,15 @@ impl Lambda {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("{id} was not logged to its end within 2 s");
+        panic!("the log of {id} was not complete within 2 s");
     }
 
-    /// All that the function logged so far.
+    /// The whole log so far.
     pub fn log(&self) -> Vec<Value> {
         self.log.lock().unwrap().clone()
     }
 
-    /// Gives the function a payload. `None`: it did not answer in time, and Lambda would have cut it off.
+    /// Invokes the function. `None` if it does not respond within `allowed`, after which Lambda would stop it.
     pub async fn invoke(&mut self, payload: Value, allowed: Duration) -> Option<Result<Value, Value>> {
         self.count += 1;
         let id = invocation_id(self.count);
@@ -102,27 +102,27 @@ impl Lambda {
         self.api.waiting.lock().unwrap().insert(id.clone(), sender);
         let deadline = u64::try_from((now() + allowed).unix_timestamp_nanos() / 1_000_000).unwrap();
         let sent = self.invocations.send(Invocation { id, payload, deadline });
-        assert!(sent.is_ok(), "the Runtime API is there");
+        assert!(sent.is_ok(), "the Runtime API is running");
         tokio::time::timeout(allowed, answer).await.ok()?.ok()
     }
 
-    /// Ends the process at once, as SIGKILL does.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// How many files, connections included, the process has open.
+    /// The number of open files of the process, connections included.
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(self.files()).unwrap().count()
     }
 
-    /// The folder of the files that the process has open.
+    /// The folder that lists the open files of the process.
     pub fn files(&self) -> String {
         format!("/proc/{}/fd", self.process.id())
     }
 
-    /// The most memory that the process had resident so far, in MB.
+    /// The peak resident memory of the process, in MB.
     pub fn peak_memory(&self) -> f64 {
         let id = self.process.id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
@@ -137,7 +137,7 @@ fn invocation_id(number: u64) -> String {
 
 fn read_log(stdout: ChildStdout, log: &Mutex<Vec<Value>>) {
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        // A process that is killed may leave half a line.
+        // A killed process can leave an incomplete line.
         let line = serde_json::from_str(&line).unwrap_or_default();
         log.lock().unwrap().push(line);
     }
@@ -162,7 +162,7 @@ async fn answer(request: Request<Incoming>, api: Arc<Api>) -> Result<Response<Fu
     let path = request.uri().path().trim_start_matches("/2018-06-01/runtime/invocation/").to_owned();
     if request.method() == Method::GET && path == "next" {
         let Some(invocation) = api.next.lock().await.recv().await else {
-            // The test is over.
+            // The test has ended.
             return Ok(Response::builder().status(500).body(Full::default()).unwrap());
         };
         let response = Response::builder()
@@ -178,7 +178,7 @@ async fn answer(request: Request<Incoming>, api: Arc<Api>) -> Result<Response<Fu
     let (id, kind) = path.split_once('/').unwrap_or_default();
     let waiting = api.waiting.lock().unwrap().remove(id);
     if let Some(waiting) = waiting {
-        // The test may have given up on it.
+        // The test may have stopped waiting for it.
         let _ = waiting.send(if kind == "response" { Ok(body) } else { Err(body) });
     }
     Ok(Response::builder().status(202).body(Full::default()).unwrap())

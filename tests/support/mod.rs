@@ -1,6 +1,6 @@
-//! The real enforcer, with the real SDK, against an ec2-sim of its own.
+//! The function's handler with the AWS SDK and its own ec2-sim.
 
-// Each test file takes what it needs of this.
+// No test file uses all of this.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared between test files")]
 
 pub mod lambda;
@@ -28,7 +28,7 @@ use queue::Queue;
 pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "us-east-1";
 
-/// An EC2 and a function that works on it.
+/// A simulator and a function that uses it.
 pub struct Scene {
     pub sim: Ec2Sim,
     pub enforcer: Enforcer,
@@ -36,7 +36,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// An EC2 that applies changes at once, and a function with these variables in its environment.
+    /// A simulator that applies changes immediately, and a function with these environment variables.
     pub async fn new(variables: &[(&str, &str)]) -> Self {
         Self::with(Settings { apply_delay: Duration::ZERO, ..Settings::default() }, variables).await
     }
@@ -57,7 +57,7 @@ impl Scene {
         Self { sim, enforcer, account_region }
     }
 
-    /// Launches instances, and forgets the events of it.
+    /// Launches instances and discards the events.
     pub fn launch(&self, launch: Launch) -> Vec<String> {
         let ids = self.account_region.launch(launch);
         self.sim.take_events();
@@ -68,12 +68,12 @@ impl Scene {
         self.account_region.instance(id).unwrap_or_else(|| panic!("{id} exists"))
     }
 
-    /// Gives the function a payload, and a minute.
+    /// Invokes the function with a timeout of one minute.
     pub async fn answer(&self, payload: Value) -> Answer {
         self.answer_within(payload, Duration::from_secs(60)).await
     }
 
-    /// Gives the function a payload and so much time. The outcomes are in the answer's report, of a batch as well.
+    /// Invokes the function with this timeout. The answer's report has the outcomes, also for a batch.
     pub async fn answer_within(&self, payload: Value, allowed: Duration) -> Answer {
         let outcomes = RefCell::new(Vec::new());
         let on_report = |outcome: &InstanceOutcome| outcomes.borrow_mut().push(outcome.clone());
@@ -88,7 +88,7 @@ impl Scene {
     }
 }
 
-/// At most `most` messages as Lambda gets them, once some are visible; `None` when nothing is left.
+/// Waits for visible messages and returns up to `most` as an SQS event; `None` if the queue is empty.
 pub async fn next_batch(queue: &Mutex<Queue>, most: usize) -> Option<Value> {
     loop {
         {
@@ -104,13 +104,13 @@ pub async fn next_batch(queue: &Mutex<Queue>, most: usize) -> Option<Value> {
     }
 }
 
-/// Gives all that is on the queue to the function, batch by batch, until nothing is left.
+/// Invokes the function with batches of messages until the queue is empty.
 pub async fn drain(queue: &Mutex<Queue>, lambda: &mut Lambda, batch_size: usize, allowed: Duration) {
     while let Some(batch) = next_batch(queue, batch_size).await {
         match lambda.invoke(batch.clone(), allowed).await {
             Some(Ok(answer)) => queue.lock().unwrap().answered(&batch, &answer),
             Some(Err(error)) => panic!("the function failed: {error}"),
-            None => panic!("the function was cut off after {allowed:?}"),
+            None => panic!("the function timed out after {allowed:?}"),
         }
     }
 }
@@ -120,18 +120,18 @@ pub fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
-/// Instances as they were launched in IMDSv1's days: tokens optional, endpoint enabled, hop limit 1.
+/// Instances that allow IMDSv1: tokens optional, endpoint enabled, hop limit 1.
 pub fn imdsv1(count: usize) -> Launch {
     Launch { count, ..Launch::default() }
 }
 
-/// Instances with these options, and IMDSv1's for the rest.
+/// Instances with these options; the other options are those of [`imdsv1`].
 pub fn with_options(options: &[(&str, &str)]) -> Launch {
     let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Launch { options, ..Launch::default() }
 }
 
-/// CloudTrail's event of a launch of `ids`, as far as the function reads it.
+/// CloudTrail's event of a launch of `ids`, with the fields that the function reads.
 pub fn launch_event(ids: &[String]) -> Value {
     let items: Vec<Value> = ids.iter().map(|id| json!({"instanceId": id})).collect();
     api_call(json!({
@@ -140,12 +140,12 @@ pub fn launch_event(ids: &[String]) -> Value {
     }))
 }
 
-/// An event of CloudTrail.
+/// A CloudTrail event.
 pub fn api_call(detail: Value) -> Value {
     event("AWS API Call via CloudTrail", now(), detail)
 }
 
-/// The event that `id` came to run at `time`.
+/// The event of `id` entering the state `running` at `time`.
 pub fn running_event(id: &str, time: OffsetDateTime) -> Value {
     event("EC2 Instance State-change Notification", time, json!({"instance-id": id, "state": "running"}))
 }
@@ -172,9 +172,9 @@ pub fn batch(bodies: &[String], receives: u32) -> Value {
     json!({"Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>()})
 }
 
-/// The message ids that the function wants delivered again.
+/// The message ids that the function reports for redelivery.
 pub fn failures(answer: &Answer) -> Vec<String> {
-    let response = answer.response.as_ref().expect("a batch is answered");
+    let response = answer.response.as_ref().expect("a batch has a response");
     let failures = response["batchItemFailures"].as_array().expect("a list of failures");
     failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned()).collect()
 }

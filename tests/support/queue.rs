@@ -1,4 +1,4 @@
-//! A stand-in for SQS as an event source: visibility timeout, receive count, dead letters.
+//! An emulation of SQS as an event source: visibility timeout, receive count, dead-letter queue.
 
 use std::time::{Duration, Instant};
 
@@ -19,16 +19,16 @@ pub struct Queue {
     max_receives: u32,
     messages: Vec<Message>,
     sent: usize,
-    /// The ids of messages that were received too often.
+    /// The ids of messages in the dead-letter queue.
     pub dead: Vec<String>,
-    /// How many messages were deleted, as they were done.
+    /// The number of messages that were processed and deleted.
     pub done: usize,
-    /// How often a message was done that had been deleted before: it was visible again while it was worked on.
+    /// How often a deleted message was processed again, because its visibility timeout expired during processing.
     pub done_again: usize,
 }
 
 impl Queue {
-    /// An empty queue. A message that is received stays invisible for `visibility`; after `max_receives` it is dead.
+    /// An empty queue with this visibility timeout. Messages move to the dead-letter queue after `max_receives`.
     pub fn new(visibility: Duration, max_receives: u32) -> Self {
         Self {
             visibility,
@@ -41,24 +41,24 @@ impl Queue {
         }
     }
 
-    /// Puts a message on it.
+    /// Sends a message.
     pub fn send(&mut self, body: &Value) {
         self.sent += 1;
         let id = format!("m{}", self.sent);
         self.messages.push(Message { id, body: body.to_string(), visible_from: Instant::now(), receives: 0 });
     }
 
-    /// How many messages were ever put on it.
+    /// The number of messages sent so far.
     pub fn sent(&self) -> usize {
         self.sent
     }
 
-    /// Whether nothing is left, visible or not.
+    /// Whether the queue has no messages, visible or not.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// At most `most` messages as Lambda gets them; `None` where none is visible.
+    /// Up to `most` messages as an SQS event; `None` if none is visible.
     pub fn receive(&mut self, most: usize) -> Option<Value> {
         let now = Instant::now();
         let is_dead = |m: &Message| m.visible_from <= now && m.receives >= self.max_receives;
@@ -76,7 +76,7 @@ impl Queue {
         (!records.is_empty()).then(|| json!({"Records": records}))
     }
 
-    /// Takes the function's answer to a batch: what it does not fail is deleted.
+    /// Processes the function's response to a batch: deletes the messages that it does not report as failed.
     pub fn answered(&mut self, batch: &Value, answer: &Value) {
         let failures = answer["batchItemFailures"].as_array().expect("a list of failures");
         let is_failure = |id: &Value| failures.iter().any(|failure| failure["itemIdentifier"] == *id);

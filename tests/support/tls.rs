@@ -1,7 +1,7 @@
-//! TLS in front of a server that speaks plain HTTP.
+//! A TLS proxy for a plain HTTP server.
 //!
-//! `tls/authority.pem` is a root certificate for tests, and `tls/localhost.pem` with its key is issued by it. Both are valid
-//! until 2125. The authority's key was thrown away.
+//! `tls/authority.pem` is a root certificate for tests. It signed `tls/localhost.pem`. Both are valid until 2125. The
+//! authority's key was discarded.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 /// The folder with `authority.pem`.
 pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls");
 
-/// Passes on to `address` what comes in by TLS; the URL to call.
+/// Starts a TLS proxy for `address`. Returns its URL.
 pub async fn in_front_of(address: SocketAddr) -> String {
     let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/localhost.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/localhost.key")).unwrap();
@@ -29,7 +29,7 @@ pub async fn in_front_of(address: SocketAddr) -> String {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that does not trust the certificate hangs up.
+                // A client that does not trust the certificate closes the connection.
                 let Ok(mut outside) = acceptor.accept(stream).await else { return };
                 let mut inside = TcpStream::connect(address).await.unwrap();
                 let _ = copy_bidirectional(&mut outside, &mut inside).await;

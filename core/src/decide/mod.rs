@@ -14,54 +14,54 @@ use crate::policy::{Effect, Policy, Requirements, is_active};
 use reason::SourcedRequirements;
 pub use reason::{Origin, Reason, SourcedRequirement, TagRejection, Warning};
 
-/// All that is known about an instance when it is decided on.
+/// What is known about an instance at the time of the decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The account that owns it.
     pub account: &'a AccountId,
     /// The Region it is in.
     pub region: &'a Region,
-    /// What EC2 said of it.
+    /// The instance as EC2 described it.
     pub instance: &'a Instance,
-    /// Whether the account's defaults enforce tokens (`HttpTokensEnforced`); `None` where nobody asked EC2.
+    /// Whether the account's defaults enforce tokens (`HttpTokensEnforced`); `None` if they were not read.
     pub tokens_enforced: Option<bool>,
 }
 
-/// What has to be done about an instance, and what its owner should know beside it.
+/// What to do about an instance, with warnings for its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What has to be done.
+    /// What to do.
     pub verdict: Verdict,
-    /// What was left out or ignored on the way.
+    /// What was left out of the change, or ignored.
     pub warnings: Vec<Warning>,
 }
 
-/// What has to be done about an instance, with the reasons.
+/// What to do about an instance, with the reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every requirement already holds.
+    /// Every requirement is already met.
     Compliant {
-        /// The requirements that hold.
+        /// The requirements that are met.
         reasons: Vec<Reason>,
     },
-    /// Send exactly `change`; nothing else moves.
+    /// Send exactly `change`; no other option changes.
     Change {
         /// What differs.
         change: Change,
-        /// The requirements that ask for it.
+        /// The requirements that it meets.
         reasons: Vec<Reason>,
     },
-    /// A rule or a tag leaves it alone.
+    /// A rule or a tag exempts the instance.
     Exempt {
-        /// Which, and until when; the latest day counts.
+        /// Each exemption and its last day; the latest day applies.
         reasons: Vec<Reason>,
     },
-    /// Not ours to change.
+    /// The instance must not be changed: it is terminating, or another operator manages it.
     OutOfScope {
         /// Why not.
         reasons: Vec<Reason>,
     },
-    /// Something is required, but EC2 would refuse all of it; the warnings say why.
+    /// Requirements are not met, but EC2 would refuse every change; the warnings say why.
     Blocked {
         /// The requirements that cannot be met.
         reasons: Vec<Reason>,
@@ -69,7 +69,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Why it was decided so.
+    /// The reasons for the verdict.
     pub fn reasons(&self) -> &[Reason] {
         match self {
             Self::Compliant { reasons }
@@ -81,7 +81,7 @@ impl Verdict {
     }
 }
 
-/// Decides what `policy` asks of the instance in `facts`; `now` decides which exemptions hold.
+/// Decides what `policy` requires of the instance in `facts`; `now` determines which exemptions are active.
 pub fn decide(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Decision {
     if let Some(reason) = out_of_scope(facts.instance) {
         return Decision { verdict: Verdict::OutOfScope { reasons: vec![reason] }, warnings: Vec::new() };
@@ -105,7 +105,7 @@ fn out_of_scope(instance: &Instance) -> Option<Reason> {
     instance.managed_by.clone().map(Reason::ManagedBy)
 }
 
-/// What baseline and rules come to for one instance.
+/// The result of the baseline and the rules for one instance.
 struct Ruled {
     requirements: SourcedRequirements,
     exempt: Vec<Reason>,
@@ -140,7 +140,7 @@ impl Ruled {
     }
 }
 
-/// What to send so that the requirements hold.
+/// What to send so that the requirements are met.
 fn plan(requirements: &SourcedRequirements, facts: &Facts<'_>, warnings: &mut Vec<Warning>) -> Verdict {
     let present = &facts.instance.options;
     let mut unmet: Vec<&SourcedRequirement> =
@@ -148,7 +148,7 @@ fn plan(requirements: &SourcedRequirements, facts: &Facts<'_>, warnings: &mut Ve
 
     let off = OptionValue::HttpEndpoint(Switch::Disabled);
     if unmet.iter().any(|sourced| sourced.requirement == Requirement::Exactly(off)) {
-        // Switching IMDS off makes the rest moot, so it goes alone.
+        // With IMDS off, the other options have no effect, so this change is sent alone.
         unmet.retain(|sourced| sourced.requirement.name() == OptionName::HttpEndpoint);
     } else if present.get(OptionName::HttpEndpoint) == Some(off)
         && !unmet.iter().any(|sourced| sourced.requirement.name() == OptionName::HttpEndpoint)
@@ -182,7 +182,7 @@ fn reasons<'d>(requirements: impl IntoIterator<Item = &'d SourcedRequirement>) -
     requirements.into_iter().cloned().map(Reason::Required).collect()
 }
 
-/// Why EC2 would refuse this value on this instance, where that can be told beforehand.
+/// Why EC2 would refuse this value on this instance, if that is known in advance.
 fn refusal(value: OptionValue, facts: &Facts<'_>) -> Option<Warning> {
     match value {
         OptionValue::InstanceMetadataTags(Switch::Enabled) => {

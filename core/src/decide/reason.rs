@@ -1,4 +1,4 @@
-//! Why a decision is what it is, and what its owner should know beside it.
+//! The reasons for a decision, and the warnings for the instance's owner.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,30 +8,30 @@ use time::Date;
 use crate::instance::InstanceState;
 use crate::metadata::{MetadataOptions, OptionName, Requirement};
 
-/// Why a decision is what it is. `Display` is the sentence that reports show.
+/// A reason for a decision. `Display` is the sentence that reports show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// A part of the policy, or a tag, requires it.
+    /// The baseline, a rule or a tag requires it.
     Required(SourcedRequirement),
-    /// The policy asks nothing of this instance.
+    /// The policy requires nothing of this instance.
     NothingRequired,
-    /// IMDS is off and nothing asks for it, so the other options are moot.
+    /// IMDS is off and nothing requires it to be on, so the other options have no effect.
     EndpointDisabled,
-    /// A rule or a tag leaves the instance alone through this day, in UTC.
+    /// A rule or a tag exempts the instance through this day, in UTC.
     Exempt {
         /// The rule or the tag.
         origin: Origin,
         /// The last day.
         until: Date,
     },
-    /// The instance is on its way out.
+    /// The instance is shutting down or terminated.
     Ending(InstanceState),
     /// Another operator manages the instance.
     ManagedBy(String),
 }
 
 impl Reason {
-    /// The last day on which the instance is exempt, if this exempts it.
+    /// The last day on which the instance is exempt, if this is an exemption.
     pub fn exempt_until(&self) -> Option<Date> {
         match self {
             Self::Exempt { until, .. } => Some(*until),
@@ -46,19 +46,19 @@ impl fmt::Display for Reason {
             Self::Required(sourced) => write!(f, "{} requires {}", sourced.origin, sourced.requirement),
             Self::NothingRequired => f.write_str("the policy requires nothing of this instance"),
             Self::EndpointDisabled => {
-                f.write_str("HttpEndpoint is disabled, which makes the other options moot")
+                f.write_str("HttpEndpoint is disabled, so the other options have no effect")
             }
-            Self::Exempt { origin, until } => write!(f, "{origin} exempts it through {until}"),
+            Self::Exempt { origin, until } => write!(f, "{origin} exempts the instance through {until}"),
             Self::Ending(state) => write!(f, "the instance is {state}"),
             Self::ManagedBy(operator) => write!(f, "the instance is managed by {}", operator.escape_debug()),
         }
     }
 }
 
-/// What is required of one instance, an option each.
+/// The requirements for one instance, one per option.
 pub(super) type SourcedRequirements = BTreeMap<OptionName, SourcedRequirement>;
 
-/// What is required of one option of an instance, and by whom.
+/// A requirement for one option of an instance, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcedRequirement {
     /// What is required.
@@ -78,9 +78,9 @@ impl SourcedRequirement {
 pub enum Origin {
     /// `baseline`.
     Baseline,
-    /// The rule of that name.
+    /// The rule with that name.
     Rule(String),
-    /// The instance's tag of that key.
+    /// The instance's tag with that key.
     Tag(String),
 }
 
@@ -104,11 +104,11 @@ pub enum Warning {
     },
     /// `HttpTokens=optional` is left out: EC2 refuses it while the account's defaults enforce tokens.
     TokensEnforced,
-    /// A rule would exempt the instance, but its last day is over.
+    /// A rule would exempt the instance, but its last day has passed.
     ExpiredRule {
         /// The rule's name.
         name: String,
-        /// The last day on which it held.
+        /// The last day of the exemption.
         until: Date,
     },
     /// A tag under the prefix was ignored.
@@ -134,7 +134,7 @@ impl fmt::Display for Warning {
                 "HttpTokens=optional is left out: EC2 refuses it while the account's HttpTokensEnforced is enabled",
             ),
             Self::ExpiredRule { name, until } => {
-                write!(f, "rule {name:?} exempted it through {until} and does so no longer")
+                write!(f, "the exemption in rule {name:?} expired after {until}")
             }
             Self::IgnoredTag { key, value, why } => {
                 write!(f, "tag {} with value {} is ignored: {why}", Quoted(key), Quoted(value))
@@ -146,27 +146,27 @@ impl fmt::Display for Warning {
 /// Why a tag under the prefix was ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagRejection {
-    /// What follows the prefix is no option.
+    /// The name after the prefix is not an option.
     UnknownName,
-    /// The value is none that the option takes.
+    /// The value is not valid for the option.
     Malformed(OptionName),
-    /// Requirements of the policy leave no room for the value.
+    /// A requirement of the policy does not allow the value.
     NoRoom(SourcedRequirement),
-    /// The policy is silent, and the value is less strict than the present one.
+    /// The value is less strict than the present value or what the policy requires.
     Looser,
-    /// The policy is silent, and EC2 did not say what the present value is.
+    /// The policy has no requirement, and EC2 did not report the present value.
     PresentUnknown,
     /// `HttpEndpoint`: a tag must not switch IMDS off or on.
     NeedsRule,
-    /// `ExemptUntil`, where the policy lets no tag exempt.
+    /// `ExemptUntil`, but the policy allows no exemptions by tag.
     NoExemptions,
-    /// `ExemptUntil` with a value that is no date.
+    /// `ExemptUntil` with a value that is not a date.
     NoDate,
-    /// `ExemptUntil` a day that is over.
+    /// `ExemptUntil` with a day that has passed.
     Expired,
-    /// `ExemptUntil` a day that is further ahead than the policy allows.
+    /// `ExemptUntil` with a day further ahead than the policy allows.
     TooFarAhead {
-        /// The most days ahead.
+        /// The maximum number of days ahead.
         max_days: u16,
     },
 }
@@ -176,26 +176,26 @@ impl fmt::Display for TagRejection {
         match self {
             Self::UnknownName => {
                 let options = OptionName::ALL.map(OptionName::as_str).join(", ");
-                write!(f, "it is named like no option: {options}")
+                write!(f, "the name after the prefix is not one of the options {options}")
             }
             Self::Malformed(name) => write!(f, "{name} must be {}", name.expected()),
             Self::NoRoom(sourced) => write!(f, "{} requires {}", sourced.origin, sourced.requirement),
-            Self::Looser => {
-                f.write_str("it is less strict than the present value or what the policy requires, and tags may only tighten")
-            }
-            Self::PresentUnknown => f.write_str("EC2 does not say what the present value is"),
-            Self::NeedsRule => f.write_str("HttpEndpoint is not taken from tags; it needs a rule"),
+            Self::Looser => f.write_str(
+                "it is less strict than the present value or what the policy requires; tags can only tighten",
+            ),
+            Self::PresentUnknown => f.write_str("EC2 did not report the present value"),
+            Self::NeedsRule => f.write_str("HttpEndpoint cannot be set by a tag; use a rule"),
             Self::NoExemptions => f.write_str("the policy has no instanceTags.exemptions"),
             Self::NoDate => f.write_str("it must be a date such as 2027-03-31"),
-            Self::Expired => f.write_str("the day is over"),
+            Self::Expired => f.write_str("the day has passed"),
             Self::TooFarAhead { max_days } => {
-                write!(f, "the day is more than {max_days} days ahead, the most that the policy allows")
+                write!(f, "the day is more than {max_days} days ahead, the maximum that the policy allows")
             }
         }
     }
 }
 
-/// Foreign text in a message: quoted, control characters escaped, and cut where it is long.
+/// Untrusted text in a message: quoted, with control characters escaped, and truncated if it is long.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {

@@ -1,4 +1,4 @@
-//! The instance's own tags: what they ask for, and how much of it the policy lets them have.
+//! The instance's own tags: what they request, and which requests the policy accepts.
 
 use time::{Duration, OffsetDateTime};
 
@@ -10,10 +10,10 @@ use crate::policy::{Authority, TagRules, is_active, parse_date, today};
 /// The name, after the prefix, of the tag that exempts its instance.
 const EXEMPT_UNTIL: &str = "ExemptUntil";
 
-/// What the tags under the prefix come to.
+/// What the tags under the prefix request.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// What was accepted, an option each.
+    /// The accepted requirements, one per option.
     pub(super) requirements: Vec<SourcedRequirement>,
     /// The exemption, if one was accepted.
     pub(super) exempt: Option<Reason>,
@@ -21,7 +21,7 @@ pub(super) struct Asked {
     pub(super) warnings: Vec<Warning>,
 }
 
-/// Reads the instance's tags under the prefix; `requirements` is what the policy requires without them.
+/// Reads the instance's tags under the prefix; `requirements` are those of the baseline and the rules.
 pub(super) fn read(
     rules: &TagRules,
     instance: &Instance,
@@ -76,7 +76,7 @@ fn requirement(
     Ok(SourcedRequirement { requirement: Requirement::Exactly(value), origin: Origin::Tag(key.to_owned()) })
 }
 
-/// Whether `value` lies within the room that the policy leaves to a tag.
+/// Whether the policy lets a tag set `value`.
 fn fits(
     value: OptionValue,
     present: Option<OptionValue>,
@@ -94,7 +94,7 @@ fn fits(
     if !sourced.requirement.is_met_by(value) {
         return Err(TagRejection::NoRoom(sourced.clone()));
     }
-    // Without an upper bound, a tag may raise the limit no further than it is, or must be.
+    // Without an upper bound, a tag may not raise the limit above the present one or the lowest allowed one.
     let is_unbounded = matches!(sourced.requirement, Requirement::HopLimit { at_most: None, .. });
     if is_unbounded && value.is_looser_than(sourced.requirement.nearest(present)) {
         return Err(TagRejection::Looser);

@@ -1,4 +1,4 @@
-//! The five instance-metadata options, their values, and what may be required of them.
+//! The five instance metadata options, their values, and what may be required of them.
 //!
 //! Names and values are spelled as `ModifyInstanceMetadataOptions` spells them.
 
@@ -12,7 +12,7 @@ pub use options::{Change, MetadataOptions};
 pub use requirement::Requirement;
 pub use value::{HopLimit, HttpTokens, OptionValue, Switch};
 
-/// Whether instance metadata can show a tag of this key, whose value becomes a path under `/tags/instance/`.
+/// Whether instance metadata can show a tag with this key, which becomes a path under `/tags/instance/`.
 ///
 /// From the EC2 User Guide, "Work with instance tags in instance metadata".
 pub(crate) fn metadata_can_carry(key: &str) -> bool {

@@ -38,12 +38,12 @@ impl OptionName {
         }
     }
 
-    /// The option of that name; case counts.
+    /// The option with that name (case-sensitive).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|option| option.as_str() == name)
     }
 
-    /// The values that the option takes, for error messages.
+    /// The valid values of the option, for error messages.
     pub fn expected(self) -> &'static str {
         match self {
             Self::HttpTokens => "required or optional",

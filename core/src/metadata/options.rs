@@ -1,12 +1,12 @@
-//! Options with their values, and changes of them.
+//! Options with their values, and changes to them.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::name::OptionName;
 use super::value::OptionValue;
 
-/// Values of some or all options: as EC2 reports an instance's, where an option that is not in the set is one
-/// that EC2 did not report (or with a value that is not known here).
+/// Values of some or all options. If an option of an instance is missing, EC2 did not report it, or reported an
+/// unknown value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MetadataOptions([Option<OptionValue>; 5]);
 
@@ -16,7 +16,7 @@ impl MetadataOptions {
         self.0[name as usize]
     }
 
-    /// Puts a value in, over an earlier one of the same option.
+    /// Sets the value of an option and replaces an earlier one.
     pub fn set(&mut self, value: OptionValue) {
         self.0[value.name() as usize] = Some(value);
     }
@@ -31,13 +31,13 @@ impl MetadataOptions {
         self.iter().next().is_none()
     }
 
-    /// These options with `change` on top: what EC2 makes of the instance when it applies the change.
+    /// These options after `change`: what the instance has when EC2 has applied it.
     pub fn with(mut self, change: &Change) -> Self {
         change.0.iter().for_each(|value| self.set(value));
         self
     }
 
-    /// Whether every option that `change` names has the value it names.
+    /// Whether every option in `change` already has the value that `change` sets.
     pub fn contains(&self, change: &Change) -> bool {
         change.0.iter().all(|value| self.get(value.name()) == Some(value))
     }
@@ -62,13 +62,13 @@ impl Serialize for MetadataOptions {
     }
 }
 
-/// The options to send to EC2, never empty; those that are not in it keep their state.
+/// The options to send to EC2, never empty. Options that are not in it keep their values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Change(MetadataOptions);
 
 impl Change {
-    /// The change to `options`; `None` when there is nothing to send.
+    /// The change to `options`; `None` if there is nothing to send.
     pub fn new(options: MetadataOptions) -> Option<Self> {
         (!options.is_empty()).then_some(Self(options))
     }

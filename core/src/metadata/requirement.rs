@@ -1,16 +1,16 @@
-//! What the policy demands of an option.
+//! What the policy requires of an option.
 
 use std::fmt;
 
 use super::name::OptionName;
 use super::value::{HopLimit, OptionValue};
 
-/// What the policy demands of one option.
+/// What the policy requires of one option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Requirement {
     /// This value and no other.
     Exactly(OptionValue),
-    /// A hop limit within bounds, both of them allowed; `at_least` is not above `at_most`.
+    /// A hop limit within inclusive bounds; `at_least` is not above `at_most`.
     HopLimit {
         /// The lowest limit allowed, if there is one.
         at_least: Option<HopLimit>,
@@ -20,7 +20,7 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    /// The option that it is about.
+    /// The option that it applies to.
     pub fn name(self) -> OptionName {
         match self {
             Self::Exactly(value) => value.name(),
@@ -28,9 +28,9 @@ impl Requirement {
         }
     }
 
-    /// The value nearest to `present` that the requirement allows, so `present` itself where that is allowed.
+    /// The allowed value nearest to `present`: `present` itself if it is allowed.
     ///
-    /// Without a present value it is the tightest that a range allows: what is not known may be as tight.
+    /// Without a present value, it is the strictest value in the range, because the unknown value may be as strict.
     pub fn nearest(self, present: Option<OptionValue>) -> OptionValue {
         match (self, present) {
             (Self::Exactly(value), _) => value,

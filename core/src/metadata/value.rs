@@ -32,7 +32,7 @@ impl HttpTokens {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {
-    /// Off, the tighter of the two.
+    /// Off, the stricter value.
     Disabled,
     /// On.
     Enabled,
@@ -98,9 +98,9 @@ pub enum OptionValue {
 }
 
 impl OptionName {
-    /// The value of this option that `text` spells, as in a tag or in EC2's answers; `None` when it is none.
+    /// Parses a value of this option from a tag or an EC2 response; `None` if it is not valid.
     ///
-    /// A hop limit is plain ASCII digits without sign, blanks or leading zeros.
+    /// A hop limit is plain ASCII digits without a sign, spaces or leading zeros.
     pub fn parse(self, text: &str) -> Option<OptionValue> {
         match self {
             Self::HttpTokens => HttpTokens::parse(text).map(OptionValue::HttpTokens),

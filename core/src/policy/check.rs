@@ -1,4 +1,4 @@
-//! Document → policy. Reads to the end, so that every error is reported at once.
+//! Document → policy. All errors are reported at once.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ impl Policy {
     /// Reads a policy document (JSON).
     ///
     /// # Errors
-    /// Everything that is wrong with the document, each with its place; trying again changes nothing.
+    /// All errors in the document, each with its place. A retry does not help.
     pub fn parse(document: &str) -> Result<Self, PolicyErrors> {
         let not_json = |error: serde_json::Error| {
             let place = format!("line {}, column {}", error.line(), error.column());
-            // The place need not be said twice.
+            // The message ends with the place, which is reported separately.
             let text = error.to_string();
             let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
             PolicyErrors(vec![PolicyError { place, problem: format!("not JSON: {what}") }])
         };
         let (value, repeated) = json::read(document).map_err(not_json)?;
         let mut check = Check { errors: Vec::new() };
-        repeated.iter().for_each(|place| check.fail(place, "is there twice: leave one of them"));
+        repeated.iter().for_each(|place| check.fail(place, "duplicate key: remove one of them"));
         let policy = match Part::<Document>::deserialize(value) {
             Ok(document) => check.policy(document),
             Err(error) => return Err(not_json(error)),
@@ -36,7 +36,7 @@ impl Policy {
     }
 }
 
-/// Walks the document and collects what is wrong; what its methods return counts only if nothing was.
+/// Walks the document and collects errors. The values that its methods return are valid only without errors.
 struct Check {
     errors: Vec<PolicyError>,
 }
@@ -47,7 +47,7 @@ impl Check {
         self.errors.push(PolicyError { place: place.to_owned(), problem: problem.into() });
     }
 
-    /// The part, if it is there and was read.
+    /// The part, if it is present and valid.
     fn part<T>(&mut self, place: &str, part: Part<T>) -> Option<T> {
         match part {
             Part::Absent => None,
@@ -59,7 +59,7 @@ impl Check {
         }
     }
 
-    /// The part, which must be there.
+    /// The part, which must be present.
     fn needed<T>(&mut self, place: &str, part: Part<T>) -> Option<T> {
         if matches!(part, Part::Absent) {
             self.fail(place, "is missing");
@@ -69,7 +69,7 @@ impl Check {
 
     fn unknown(&mut self, place: &str, unknown: &Unknown, keys: &[&str]) {
         for key in unknown.keys() {
-            self.fail(&join(place, key), format!("unknown key; known here: {}", keys.join(", ")));
+            self.fail(&join(place, key), format!("unknown key; allowed keys: {}", keys.join(", ")));
         }
     }
 
@@ -133,7 +133,7 @@ impl Check {
             if let Part::Read(name) = &rule.name
                 && let Some(other) = names.insert(name.clone(), place.clone())
             {
-                self.fail(&join(&place, "name"), format!("{other} is named {name:?} as well"));
+                self.fail(&join(&place, "name"), format!("the name {name:?} is already used by {other}"));
             }
             checked.extend(self.rule(&place, rule));
         }
@@ -169,7 +169,7 @@ impl Check {
         let options = self.part(place, options)?;
         let requirements = self.options(place, options);
         if requirements.is_empty() && self.errors.len() == errors {
-            self.fail(place, format!("must require something: one of {}", Options::KEYS.join(", ")));
+            self.fail(place, format!("must require at least one of {}", Options::KEYS.join(", ")));
         }
         Some(Effect::Require(requirements))
     }
@@ -195,20 +195,20 @@ impl Check {
     ) -> BTreeMap<String, Vec<Pattern>> {
         let Some(tags) = self.part(place, tags) else { return BTreeMap::new() };
         if tags.is_empty() {
-            self.fail(place, "names no tag, and so would match every instance: leave it out for that");
+            self.fail(place, "must name at least one tag; to match every instance, remove it");
         }
         let mut conditions = BTreeMap::new();
         for (key, patterns) in tags {
             let at = join(place, &key);
             if key.contains(['*', '?']) {
-                self.fail(&at, "a tag's key is taken literally: only its value may have * and ?");
+                self.fail(&at, "a tag key is literal: only values can contain * and ?");
             }
             conditions.insert(key, self.patterns(&at, patterns, |_| Ok(())).unwrap_or_default());
         }
         conditions
     }
 
-    /// The patterns; `check` says of each why it can match nothing.
+    /// The patterns; `check` returns why a pattern can match nothing.
     fn patterns(
         &mut self,
         place: &str,
@@ -222,7 +222,7 @@ impl Check {
             }
         };
         if patterns.is_empty() {
-            self.fail(place, "an empty list matches nothing: name a pattern, or leave it out");
+            self.fail(place, "an empty list matches nothing: add a pattern or remove the key");
         }
         let mut read = Vec::new();
         for (place, pattern) in patterns {
@@ -242,13 +242,13 @@ impl Check {
             self.fail("instanceTags.prefix", "must have 1 to 64 characters");
         }
         if prefix.to_ascii_lowercase().starts_with("aws:") {
-            self.fail("instanceTags.prefix", "must not begin with aws:, which AWS keeps for itself");
+            self.fail("instanceTags.prefix", "must not begin with aws:, which is reserved for AWS");
         }
         let authority = self.part("instanceTags.authority", tags.authority).unwrap_or(defaults.authority);
         if authority == Authority::None && !matches!(tags.exemptions, Part::Absent) {
             self.fail(
                 "instanceTags.exemptions",
-                "has no place beside \"authority\": \"none\", which reads no tags",
+                "cannot be used with \"authority\": \"none\", which reads no tags",
             );
         }
         let exemptions = self.part("instanceTags.exemptions", tags.exemptions);
@@ -267,7 +267,7 @@ fn may_match_account(pattern: &str) -> Result<(), &'static str> {
     if is_of_length && pattern.chars().all(|c| c.is_ascii_digit() || "*?".contains(c)) {
         return Ok(());
     }
-    Err("matches no account id: 12 digits, for which * and ? may stand")
+    Err("can match no account id: use 12 digits, with * and ? as wildcards")
 }
 
 fn may_match_region(pattern: &str) -> Result<(), &'static str> {
@@ -275,5 +275,5 @@ fn may_match_region(pattern: &str) -> Result<(), &'static str> {
     if !pattern.is_empty() && pattern.chars().all(is_known) {
         return Ok(());
     }
-    Err("matches no Region: a code such as eu-west-1, for whose characters * and ? may stand")
+    Err("can match no Region: use a code such as eu-west-1, with * and ? as wildcards")
 }

@@ -1,4 +1,4 @@
-//! The policy document as it is written. The JSON Schema is generated from these types.
+//! The policy document as written. The JSON Schema is generated from these types.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Authority;
 use crate::metadata::{HopLimit, HttpTokens, Switch};
 
-/// A part of the document, read on its own so that one mistake does not hide the others.
+/// A part of the document, read separately so that one error does not hide the others.
 #[derive(Debug, Default)]
 pub(super) enum Part<T> {
     #[default]
@@ -52,7 +52,7 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for Part<T> {
     }
 }
 
-/// How an error message names a value that is not what it should be.
+/// How an error message describes an invalid value.
 fn kind_of(value: &Value) -> String {
     match value {
         Value::Object(_) => "an object".to_owned(),
@@ -61,10 +61,10 @@ fn kind_of(value: &Value) -> String {
     }
 }
 
-/// Keys that the object does not know.
+/// Keys that are not in the schema.
 pub(super) type Unknown = BTreeMap<String, IgnoredAny>;
 
-/// A struct of the document, its keys, and what it must be.
+/// Defines an object of the document and the keys that it may have.
 macro_rules! object {
     ($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $key:literal $field:ident: $type:ty,)* }) => {
         #[derive(Debug, Default, Deserialize)]
@@ -90,27 +90,27 @@ macro_rules! object {
 }
 
 object! {
-    /// What imds-enforcer requires of which EC2 instance.
+    /// The instance metadata options that imds-enforcer requires of EC2 instances.
     Document {
-        /// The JSON Schema that an editor checks this document against; it has no effect.
+        /// The JSON Schema that an editor checks this document against. It has no other effect.
         "$schema" schema: String,
-        /// What is required of every instance. An option that nothing requires is left alone.
+        /// Requirements for every instance. Options without a requirement are not changed.
         "baseline" baseline: Options,
-        /// Apply in order; each one that matches overrides, option by option, what came before.
+        /// Rules, in order. Each matching rule overrides the baseline and earlier rules, option by option.
         "rules" rules: Vec<Part<Rule>>,
-        /// What an instance's own tags may ask for.
+        /// What an instance's own tags may set.
         "instanceTags" instance_tags: InstanceTags,
     }
 }
 
 object! {
-    /// Requirements, an option each, spelled as the EC2 API spells them.
+    /// Requirements by option, with the names and values of the EC2 API.
     Options {
-        /// `required` is IMDSv2 only.
+        /// `required` means IMDSv2 only.
         "HttpTokens" http_tokens: HttpTokens,
-        /// Whether IMDS answers at all. Where `disabled` is required and IMDS is on, nothing else is changed.
+        /// Whether IMDS answers at all. If `disabled` is required and IMDS is on, only this option is changed.
         "HttpEndpoint" http_endpoint: Switch,
-        /// How many network hops a token may travel. A range moves a limit outside it to its nearest bound.
+        /// How many network hops a token may travel. A limit outside a range is changed to the nearest bound.
         "HttpPutResponseHopLimit" http_put_response_hop_limit: Hops,
         /// Whether IMDS answers over IPv6.
         "HttpProtocolIpv6" http_protocol_ipv6: Switch,
@@ -137,23 +137,23 @@ object! {
         "oneOf" = [{"required": ["require"]}, {"required": ["exempt"]}]
     )))]
     Rule {
-        /// What reports call the rule; no two rules have one name.
+        /// The name of the rule in reports. It must be unique.
         #[cfg_attr(feature = "schema", schemars(extend("pattern" = "\\S")))]
         "name" name: String,
-        /// The instances that it matches: those for which all conditions hold. Without it, every instance.
+        /// Conditions that an instance must meet. Without them, the rule matches every instance.
         "when" when: When,
-        /// What is required of them.
+        /// Requirements for the matching instances.
         #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
         "require" require: Options,
-        /// Leaves them alone, wherever the rule stands.
+        /// Exempts the matching instances, regardless of the order of rules.
         "exempt" exempt: Exempt,
     }
 }
 
 object! {
-    /// Conditions; all must hold. `*` and `?` are wildcards, everything else is literal, and case counts.
+    /// Conditions; all must hold. `*` and `?` are wildcards. Everything else is literal and case-sensitive.
     When {
-        /// Tag key, taken literally, to the values that it may have; `*` means that the tag is present.
+        /// Literal tag keys, each with the values that match; `*` matches whenever the tag is present.
         #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1, "propertyNames" = {"pattern": "^[^*?]*$"})))]
         "tags" tags: BTreeMap<String, Part<Patterns>>,
         /// Account ids.
@@ -164,27 +164,27 @@ object! {
 }
 
 object! {
-    /// How long an exemption holds.
+    /// How long an exemption lasts.
     #[cfg_attr(feature = "schema", schemars(extend("required" = ["until"])))]
     Exempt {
-        /// The last day on which it holds, in UTC.
+        /// The last day of the exemption, in UTC.
         "until" until: DateText,
     }
 }
 
 object! {
-    /// What an instance's own tags may ask for, one tag an option: `imds:HttpTokens=required`.
+    /// What an instance's own tags may set, one tag per option, such as `imds:HttpTokens=required`.
     #[cfg_attr(feature = "schema", schemars(extend("not" = {
         "required": ["authority", "exemptions"],
         "properties": {"authority": {"const": "none"}}
     })))]
     InstanceTags {
-        /// What the keys of these tags begin with; `imds:` where it is absent.
+        /// The prefix of the keys of these tags. The default is `imds:`.
         #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64), extend("pattern" = "^(?![aA][wW][sS]:)")))]
         "prefix" prefix: String,
-        /// How far a tag is obeyed; `tighten` where it is absent.
+        /// What a tag may change. The default is `tighten`.
         "authority" authority: Authority,
-        /// Lets a tag `ExemptUntil` under the prefix exempt its instance; without it, no tag does.
+        /// Lets the tag `ExemptUntil` under the prefix exempt its instance. Without it, no tag can.
         "exemptions" exemptions: Exemptions,
     }
 }
@@ -193,7 +193,7 @@ object! {
     /// How far ahead a tag may exempt its instance.
     #[cfg_attr(feature = "schema", schemars(extend("required" = ["maxDays"])))]
     Exemptions {
-        /// The most days ahead of now; caps each renewal, not the total.
+        /// The maximum number of days from today. It limits each renewal, not the total.
         "maxDays" max_days: Days,
     }
 }
@@ -207,7 +207,7 @@ pub(super) enum Hops {
     Range(Range),
 }
 
-/// A pattern, or several of which one must match.
+/// A pattern, or a list of patterns of which one must match.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
@@ -216,7 +216,7 @@ pub(super) enum Patterns {
     Several(#[cfg_attr(feature = "schema", schemars(length(min = 1)))] Vec<Part<String>>),
 }
 
-/// A day, as in `2027-03-31`.
+/// A date such as `2027-03-31`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
@@ -255,7 +255,7 @@ macro_rules! expected {
 }
 
 expected! {
-    String: "a text",
+    String: "a string",
     Vec<Part<Rule>>: "a list of rules",
     BTreeMap<String, Part<Patterns>>: "an object of tag keys",
     HttpTokens: "required or optional",

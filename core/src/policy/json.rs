@@ -1,6 +1,6 @@
-//! JSON text → value, and the keys that it has twice.
+//! JSON text → value, and its duplicate keys.
 //!
-//! JSON readers commonly let the last of two equal keys win, which no one who reviews a policy would see.
+//! JSON parsers commonly keep the last of two duplicate keys, which a reviewer of a policy can easily miss.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads `text`; the second result is the places of keys that their object has already.
+/// Reads `text`; the second result is the places of duplicate keys.
 pub(super) fn read(text: &str) -> Result<(Value, Vec<String>), serde_json::Error> {
     let repeated = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeated_keys_are_found_wherever_they_are() {
+    fn repeated_keys_are_found_at_every_depth() {
         let text = r#"{"a": [{"b": 1, "c": {}, "b": null}], "a": 2.5, "d": {"e": {"f": "g", "f": true}}}"#;
         let (value, repeated) = read(text).unwrap();
         assert_eq!(repeated, ["a[0].b", "a", "d.e.f"]);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_an_error() {
+    fn invalid_json_is_an_error() {
         for text in ["", "{", "{} {}", "{\"a\": }", &"[".repeat(100_000)] {
             assert!(read(text).is_err(), "{:.20}", text);
         }

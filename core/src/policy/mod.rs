@@ -1,4 +1,4 @@
-//! The policy: what is required of which instance.
+//! The policy: what it requires of which instances.
 
 mod check;
 mod document;
@@ -19,18 +19,18 @@ use crate::ids::{AccountId, Region};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement, Switch, metadata_can_carry};
 pub use pattern::Pattern;
 
-/// A policy that has been checked: it does not contradict itself.
+/// A checked policy, without contradictions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// What is required of every instance.
     pub(crate) baseline: Requirements,
     /// What overrides the baseline, in order.
     pub(crate) rules: Vec<Rule>,
-    /// What an instance's own tags may ask for.
+    /// What an instance's own tags may set.
     pub(crate) tags: TagRules,
 }
 
-/// At most one requirement an option.
+/// At most one requirement per option.
 pub(crate) type Requirements = BTreeMap<OptionName, Requirement>;
 
 /// Requirements or an exemption for the instances that it matches.
@@ -45,7 +45,7 @@ pub(crate) struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
     Require(Requirements),
-    /// Leaves it alone until the end of that day, in UTC.
+    /// Exempts it until the end of that day, in UTC.
     Exempt {
         until: Date,
     },
@@ -60,7 +60,7 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
-    /// Whether they hold for an instance with these tags there.
+    /// Whether they hold for an instance with these tags in this account and Region.
     pub(crate) fn hold(&self, account: &AccountId, region: &Region, tags: &BTreeMap<String, String>) -> bool {
         let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
         let tagged = |(key, patterns): (&String, &Vec<Pattern>)| {
@@ -72,25 +72,25 @@ impl Conditions {
     }
 }
 
-/// How far a tag under the prefix is obeyed.
+/// What a tag under the prefix may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Authority {
     /// Tags are not read.
     None,
-    /// A tag chooses within the room that the policy leaves.
+    /// A tag may set a value that the policy allows. For an option without a requirement, it may only tighten.
     Tighten,
-    /// Any valid tag is taken.
+    /// Any valid tag is accepted, even if it loosens a requirement.
     Loosen,
 }
 
-/// What an instance's own tags may ask for.
+/// What an instance's own tags may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TagRules {
     pub(crate) prefix: String,
     pub(crate) authority: Authority,
-    /// How many days ahead a tag may exempt its instance; `None` where no tag may.
+    /// How many days ahead a tag may exempt its instance; `None` if no tag may.
     pub(crate) max_exempt_days: Option<u16>,
 }
 
@@ -107,12 +107,12 @@ impl Policy {
         let is_loose = self.tags.authority == Authority::Loosen;
         let is_asked = self.tags.authority != Authority::None && key.starts_with(&self.tags.prefix);
         let is_matched = self.rules.iter().any(|rule| rule.when.tags.contains_key(key));
-        // A key that metadata cannot carry forbids that option, and its removal allows it again.
+        // A key that metadata cannot carry forbids InstanceMetadataTags=enabled; its removal allows it again.
         let forbids = || !metadata_can_carry(key) && (is_loose || self.requires(shows_tags));
         is_asked || is_matched || forbids()
     }
 
-    /// Whether baseline or a rule requires this, of whatever instance.
+    /// Whether the baseline or any rule has this requirement.
     fn requires(&self, requirement: Requirement) -> bool {
         let rules = self.rules.iter().filter_map(|rule| match &rule.effect {
             Effect::Require(requirements) => Some(requirements),
@@ -125,7 +125,7 @@ impl Policy {
     }
 }
 
-/// The policy where none is configured: `{"baseline": {"HttpTokens": "required"}}`.
+/// The policy if none is configured: `{"baseline": {"HttpTokens": "required"}}`.
 impl Default for Policy {
     fn default() -> Self {
         let required = Requirement::Exactly(OptionValue::HttpTokens(HttpTokens::Required));
@@ -134,45 +134,45 @@ impl Default for Policy {
     }
 }
 
-/// The day that `text` spells, as in `2027-03-31` and in no other way.
+/// Parses a date in exactly the form `2027-03-31`.
 pub(crate) fn parse_date(text: &str) -> Option<Date> {
     let plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     Date::parse(text, format_description!("[year]-[month]-[day]")).ok().filter(|_| plain)
 }
 
-/// Whether an exemption through the day `until` still holds.
+/// Whether an exemption through the day `until` is still active.
 pub(crate) fn is_active(until: Date, now: OffsetDateTime) -> bool {
     today(now) <= until
 }
 
 /// The day of `now` in UTC.
 pub(crate) fn today(now: OffsetDateTime) -> Date {
-    // A time that UTC cannot hold is later than every date, and none comes before them all.
+    // The conversion fails only after the last date in UTC: no time in use is before the first one.
     now.checked_to_offset(UtcOffset::UTC).map_or(Date::MAX, OffsetDateTime::date)
 }
 
-/// One thing that is wrong with a policy document.
+/// An error in a policy document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
-    /// Where: a path such as `rules[0].when.tags`, or a line and column where the document is not JSON.
+    /// Where: a path such as `rules[0].when.tags`, or a line and column if the document is not JSON.
     pub place: String,
-    /// What is wrong there, and what would be right.
+    /// What is wrong, and how to fix it.
     pub problem: String,
 }
 
-/// Everything that is wrong with a policy document; never empty.
+/// All errors in a policy document; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyErrors(pub Vec<PolicyError>);
 
 impl PolicyErrors {
-    /// One line an error: the document that it is in, its place, then the problem.
+    /// One line per error: the document, the place, then the problem.
     pub fn in_document(&self, document: &str) -> String {
         let lines = self.0.iter().map(|error| format!("{document}: {}: {}", error.place, error.problem));
         lines.collect::<Vec<_>>().join("\n")
     }
 }
 
-/// One line an error: its place, then the problem.
+/// One line per error: the place, then the problem.
 impl fmt::Display for PolicyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, error) in self.0.iter().enumerate() {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// A pattern: `*` stands for any characters, `?` for one; everything else is literal, and case counts.
+/// A pattern: `*` matches any characters, `?` matches one. Everything else is literal and case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// The pattern that `text` spells; there is no text that is none.
+    /// The pattern in `text`; every text is a valid pattern.
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -17,10 +17,10 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether the pattern covers the whole of `text`. Takes time in the product of both lengths at worst.
+    /// Whether the pattern matches all of `text`, in time at most proportional to the product of both lengths.
     pub fn matches(&self, text: &str) -> bool {
         let (mut pattern, mut text) = (self.0.chars(), text.chars());
-        // Where to go on if the characters after the last `*` do not fit: that `*` covers one character more.
+        // Where to resume if the characters after the last `*` do not match: that `*` covers one more character.
         let mut fallback = None;
         loop {
             let here = (pattern.clone(), text.clone());
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_stand_for_characters_and_the_rest_is_literal() {
+    fn wildcards_match_and_the_rest_is_literal() {
         let rows = [
             ("", "", true),
             ("", "a", false),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_made_to_backtrack_ends_soon() {
+    fn a_pattern_that_backtracks_finishes_quickly() {
         let (pattern, text) = (Pattern::new(&"*a".repeat(100)), "a".repeat(99) + &"b".repeat(10_000));
         assert!(!pattern.matches(&text));
     }

@@ -6,10 +6,10 @@ use super::pattern::Pattern;
 use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, TagRules, is_active};
 
 impl Policy {
-    /// What the policy does, a sentence each, in the order in which it applies; `now` tells which exemptions are over.
+    /// What the policy does, in the order in which it applies; `now` determines which exemptions have expired.
     pub fn summary(&self, now: OffsetDateTime) -> Vec<String> {
         let baseline = match self.baseline.is_empty() {
-            true => "Nothing is required of every instance.".to_owned(),
+            true => "The baseline requires nothing.".to_owned(),
             false => format!("Every instance must have {}.", requirements(&self.baseline)),
         };
         let rules = self.rules.iter().map(|one| rule(one, now));
@@ -24,10 +24,13 @@ fn rule(rule: &Rule, now: OffsetDateTime) -> String {
             format!("Rule {:?}: {who} must have {}.", rule.name, requirements(options))
         }
         Effect::Exempt { until } if is_active(*until, now) => {
-            format!("Rule {:?}: {who} is left alone through {until} (UTC).", rule.name)
+            format!("Rule {:?}: {who} is exempt through {until} (UTC).", rule.name)
         }
         Effect::Exempt { until } => {
-            format!("Rule {:?}: {who} was left alone through {until} (UTC); that is over.", rule.name)
+            format!(
+                "Rule {:?}: {who} was exempt through {until} (UTC); this exemption has expired.",
+                rule.name
+            )
         }
     }
 }
@@ -54,21 +57,23 @@ fn either(patterns: &[Pattern]) -> String {
 fn tags(tags: &TagRules) -> Vec<String> {
     let prefix = &tags.prefix;
     let obeyed = match tags.authority {
-        Authority::None => "Tags of an instance ask for nothing.".to_owned(),
+        Authority::None => "The tags of an instance set nothing.".to_owned(),
         Authority::Tighten => format!(
-            "A tag such as {prefix}HttpTokens=required chooses within the room that all this leaves; where \
-             nothing is required, it can only tighten. HttpEndpoint is not taken from tags."
+            "A tag such as {prefix}HttpTokens=required can set a value that these requirements allow. For an option \
+             without a requirement, a tag can only tighten. A tag cannot set HttpEndpoint."
         ),
         Authority::Loosen => {
-            format!("A tag such as {prefix}HttpTokens=optional overrides all of it, to loosen as well.")
+            format!(
+                "A tag such as {prefix}HttpTokens=optional overrides these requirements and can also loosen them."
+            )
         }
     };
     let exempted = match tags.max_exempt_days {
         Some(days) => Some(format!(
-            "A tag such as {prefix}ExemptUntil=2027-01-31 leaves its instance alone through that day (UTC), at \
-             most {days} days ahead."
+            "A tag such as {prefix}ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most {days} \
+             days ahead."
         )),
-        None => (tags.authority != Authority::None).then(|| "No tag exempts its instance.".to_owned()),
+        None => (tags.authority != Authority::None).then(|| "No tag can exempt its instance.".to_owned()),
     };
     [obeyed].into_iter().chain(exempted).collect()
 }

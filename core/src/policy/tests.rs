@@ -1,4 +1,4 @@
-//! Documents, good and bad.
+//! Valid and invalid documents.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn the_default_is_what_its_documentation_says() {
     assert_eq!(Policy::parse(r#"{"baseline": {"HttpTokens": "required"}}"#), Ok(Policy::default()));
 }
 
-/// Every error of a document, a line each.
+/// Every error in a document, one per line.
 fn errors(document: &str) -> Vec<String> {
     Policy::parse(document)
         .expect_err(document)
@@ -32,22 +32,25 @@ fn errors(document: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place_and_the_mend() {
+fn an_error_names_its_place_and_how_to_fix_it() {
     let rows = [
         ("[]", "the document: must be an object, not a list"),
         ("null", "the document: must be an object, not null"),
         (r#"{"baseline": "#, "line 1, column 13: not JSON: EOF while parsing a value"),
         (r#"{"baseline": 1}"#, "baseline: must be an object, not 1"),
         (r#"{"baseline": null}"#, "baseline: must be an object, not null"),
-        (r#"{"Baseline": {}}"#, "Baseline: unknown key; known here: $schema, baseline, rules, instanceTags"),
-        (r#"{"$schema": 1}"#, "$schema: must be a text, not 1"),
+        (
+            r#"{"Baseline": {}}"#,
+            "Baseline: unknown key; allowed keys: $schema, baseline, rules, instanceTags",
+        ),
+        (r#"{"$schema": 1}"#, "$schema: must be a string, not 1"),
         (
             r#"{"baseline": {"HttpTokens": "required", "HttpTokens": "optional"}}"#,
-            "baseline.HttpTokens: is there twice: leave one of them",
+            "baseline.HttpTokens: duplicate key: remove one of them",
         ),
         (
             r#"{"baseline": {"httpTokens": "required"}}"#,
-            "baseline.httpTokens: unknown key; known here: HttpTokens, HttpEndpoint, HttpPutResponseHopLimit, \
+            "baseline.httpTokens: unknown key; allowed keys: HttpTokens, HttpEndpoint, HttpPutResponseHopLimit, \
              HttpProtocolIpv6, InstanceMetadataTags",
         ),
         (
@@ -81,7 +84,7 @@ fn what_is_wrong_is_said_with_its_place_and_the_mend() {
         ),
         (
             r#"{"baseline": {"HttpPutResponseHopLimit": {"atmost": 2, "atLeast": 1}}}"#,
-            "baseline.HttpPutResponseHopLimit.atmost: unknown key; known here: atLeast, atMost",
+            "baseline.HttpPutResponseHopLimit.atmost: unknown key; allowed keys: atLeast, atMost",
         ),
         (r#"{"rules": {}}"#, "rules: must be a list of rules, not an object"),
         (r#"{"rules": [7]}"#, "rules[0]: must be an object, not 7"),
@@ -97,7 +100,7 @@ fn what_is_wrong_is_said_with_its_place_and_the_mend() {
         ),
         (
             r#"{"rules": [{"name": "a", "require": {}}]}"#,
-            "rules[0].require: must require something: one of HttpTokens, HttpEndpoint, HttpPutResponseHopLimit, \
+            "rules[0].require: must require at least one of HttpTokens, HttpEndpoint, HttpPutResponseHopLimit, \
              HttpProtocolIpv6, InstanceMetadataTags",
         ),
         (r#"{"rules": [{"name": "a", "exempt": {}}]}"#, "rules[0].exempt.until: is missing"),
@@ -107,37 +110,37 @@ fn what_is_wrong_is_said_with_its_place_and_the_mend() {
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"tags": {"App": []}}, "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when.tags.App: an empty list matches nothing: name a pattern, or leave it out",
+            "rules[0].when.tags.App: an empty list matches nothing: add a pattern or remove the key",
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"accounts": [111122223333]}, "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when.accounts[0]: must be a text, not 111122223333",
+            "rules[0].when.accounts[0]: must be a string, not 111122223333",
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"accounts": ["*", "1111-*"]}, "exempt": {"until": "2027-01-01"}}]}"#,
-            r#"rules[0].when.accounts[1]: "1111-*" matches no account id: 12 digits, for which * and ? may stand"#,
+            r#"rules[0].when.accounts[1]: "1111-*" can match no account id: use 12 digits, with * and ? as wildcards"#,
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"regions": "EU-*"}, "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when.regions: \"EU-*\" matches no Region: a code such as eu-west-1, for whose characters * and ? \
-             may stand",
+            "rules[0].when.regions: \"EU-*\" can match no Region: use a code such as eu-west-1, with * and ? as \
+             wildcards",
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"tags": {}}, "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when.tags: names no tag, and so would match every instance: leave it out for that",
+            "rules[0].when.tags: must name at least one tag; to match every instance, remove it",
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"tags": {"eks:*": "*"}}, "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when.tags.eks:*: a tag's key is taken literally: only its value may have * and ?",
+            "rules[0].when.tags.eks:*: a tag key is literal: only values can contain * and ?",
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"region": "eu-*"}, "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when.region: unknown key; known here: tags, accounts, regions",
+            "rules[0].when.region: unknown key; allowed keys: tags, accounts, regions",
         ),
         (r#"{"instanceTags": {"prefix": ""}}"#, "instanceTags.prefix: must have 1 to 64 characters"),
         (
             r#"{"instanceTags": {"prefix": "aws:imds:"}}"#,
-            "instanceTags.prefix: must not begin with aws:, which AWS keeps for itself",
+            "instanceTags.prefix: must not begin with aws:, which is reserved for AWS",
         ),
         (
             r#"{"instanceTags": {"authority": "all"}}"#,
@@ -145,7 +148,7 @@ fn what_is_wrong_is_said_with_its_place_and_the_mend() {
         ),
         (
             r#"{"instanceTags": {"authority": "none", "exemptions": {"maxDays": 1}}}"#,
-            r#"instanceTags.exemptions: has no place beside "authority": "none", which reads no tags"#,
+            r#"instanceTags.exemptions: cannot be used with "authority": "none", which reads no tags"#,
         ),
         (r#"{"instanceTags": {"exemptions": {}}}"#, "instanceTags.exemptions.maxDays: is missing"),
         (
@@ -159,10 +162,10 @@ fn what_is_wrong_is_said_with_its_place_and_the_mend() {
 }
 
 #[test]
-fn two_rules_of_one_name_are_an_error() {
+fn two_rules_with_the_same_name_are_an_error() {
     let rule = r#"{"name": "a", "require": {"HttpTokens": "required"}}"#;
     let errors = errors(&format!(r#"{{"rules": [{rule}, {rule}]}}"#));
-    assert_eq!(errors, [r#"rules[1].name: rules[0] is named "a" as well"#]);
+    assert_eq!(errors, [r#"rules[1].name: the name "a" is already used by rules[0]"#]);
     let wrong = r#"{"rules": [{"name": "a", "exempt": {"until": "soon"}}, {"name": "a"}]}"#;
     let places: Vec<String> =
         Policy::parse(wrong).unwrap_err().0.into_iter().map(|error| error.place).collect();
@@ -192,7 +195,7 @@ fn every_error_is_listed() {
 }
 
 #[test]
-fn dates_are_spelled_in_one_way() {
+fn dates_have_one_form() {
     for (text, valid) in [
         ("2027-03-31", true),
         ("2028-02-29", true),
@@ -254,22 +257,22 @@ fn a_policy_has_a_summary() {
         "Every instance must have HttpTokens=required and HttpPutResponseHopLimit at most 2.",
         r#"Rule "pods": an instance with the tag "eks:cluster-name" must have HttpPutResponseHopLimit=2."#,
         "Rule \"payroll\": an instance whose tag \"App\" is \"payroll-*\" or \"payslip\", in account \
-         \"111122223333\" and in Region \"eu-*\" is left alone through 2027-03-31 (UTC).",
+         \"111122223333\" and in Region \"eu-*\" is exempt through 2027-03-31 (UTC).",
         r#"Rule "all": every instance must have HttpProtocolIpv6=disabled."#,
-        r#"Rule "old": an instance with the tag "Old" was left alone through 2026-03-16 (UTC); that is over."#,
-        "A tag such as imds:HttpTokens=required chooses within the room that all this leaves; where nothing is \
-         required, it can only tighten. HttpEndpoint is not taken from tags.",
-        "A tag such as imds:ExemptUntil=2027-01-31 leaves its instance alone through that day (UTC), at most 90 days \
-         ahead.",
+        "Rule \"old\": an instance with the tag \"Old\" was exempt through 2026-03-16 (UTC); this exemption has \
+         expired.",
+        "A tag such as imds:HttpTokens=required can set a value that these requirements allow. For an option without \
+         a requirement, a tag can only tighten. A tag cannot set HttpEndpoint.",
+        "A tag such as imds:ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most 90 days ahead.",
     ];
     assert_eq!(policy.unwrap().summary(NOW), expected);
     let loosen = Policy::parse(r#"{"instanceTags": {"authority": "loosen"}}"#).unwrap().summary(NOW);
     assert_eq!(
         loosen,
         [
-            "Nothing is required of every instance.",
-            "A tag such as imds:HttpTokens=optional overrides all of it, to loosen as well.",
-            "No tag exempts its instance.",
+            "The baseline requires nothing.",
+            "A tag such as imds:HttpTokens=optional overrides these requirements and can also loosen them.",
+            "No tag can exempt its instance.",
         ]
     );
 }

@@ -1,6 +1,6 @@
-//! EventBridge event → which instances to look at.
+//! EventBridge event → which instances to describe.
 //!
-//! An event only says where to look: tags and options that it carries are never used, since it may be minutes old.
+//! An event only names instances. Its tags and options are never used, because it may be minutes old.
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,10 @@ use crate::ids::{AccountId, AccountRegion, InstanceId, Region};
 use crate::policy::Policy;
 use crate::selector::InstanceSelector;
 
-/// What an event asks us to look at.
+/// What an event names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
-    /// What kind of event it was.
+    /// The kind of event.
     pub kind: TriggerKind,
     /// Account and Region, from the envelope that EventBridge itself fills in.
     pub account_region: AccountRegion,
@@ -29,29 +29,29 @@ pub struct Trigger {
     pub instances: InstanceSelector,
 }
 
-/// The kinds of event, the one that prevails first: where several name one instance in a batch, the instance is
-/// reported under the first of them.
+/// The kinds of event, in order of precedence. If several events in a batch name one instance, the instance is
+/// reported under the first of their kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TriggerKind {
-    /// CloudTrail saw `RunInstances`.
+    /// CloudTrail recorded `RunInstances`.
     Launch,
-    /// CloudTrail saw `ModifyInstanceMetadataOptions`; it may have been our own.
+    /// CloudTrail recorded `ModifyInstanceMetadataOptions`, which may be our own call.
     Drift,
-    /// A tag that the policy reads was put, changed or removed.
+    /// A tag that the policy reads was added, changed or removed.
     TagChange,
-    /// An instance came to run, or to stop.
+    /// An instance is now running or stopped.
     StateChange,
-    /// A schedule asks for everything.
+    /// A sweep of every instance, by schedule or on demand.
     Sweep,
 }
 
-/// Why an event names no instance. Nothing is wrong with that: rules may match more than concerns us.
+/// Why an event is ignored. Usually this is not an error: EventBridge rules may match events that are not needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ignored {
-    /// No event of EventBridge.
+    /// Not an EventBridge event.
     NotAnEvent,
-    /// Of a source and detail-type that we do not look at.
+    /// An event with a source and detail-type that are not handled.
     Unrelated {
         /// The event's source.
         source: String,
@@ -62,18 +62,18 @@ pub enum Ignored {
     OtherCall(String),
     /// The call failed: nothing was launched or changed.
     FailedCall(String),
-    /// A change to a state in which there is nothing to do.
+    /// A change to a state that requires no action.
     OtherState(String),
-    /// A change of tags that decide nothing here.
+    /// A change of tags that the policy does not read.
     OtherTags,
-    /// A change of tags of something else than instances.
+    /// A change of tags on a resource that is not an instance.
     OtherResource(String),
-    /// A field is missing or is not what it should be.
+    /// A field is missing or malformed.
     Unusable(&'static str),
 }
 
 impl Ignored {
-    /// Whether it concerns us and cannot be read, as where AWS has changed an event's form.
+    /// Whether the event should be handled but cannot be read, for example if AWS changed its format.
     pub fn is_unusable(&self) -> bool {
         matches!(self, Self::Unusable(_))
     }
@@ -82,25 +82,25 @@ impl Ignored {
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAnEvent => f.write_str("not an EventBridge event: no source and detail-type"),
+            Self::NotAnEvent => f.write_str("not an EventBridge event: source or detail-type is missing"),
             Self::Unrelated { source, detail_type } => {
-                write!(f, "source {source:?} with detail-type {detail_type:?} does not concern us")
+                write!(f, "source {source:?} with detail-type {detail_type:?} is not handled")
             }
-            Self::OtherCall(name) => write!(f, "the call {name:?} does not concern us"),
+            Self::OtherCall(name) => write!(f, "the call {name:?} is not handled"),
             Self::FailedCall(code) => write!(f, "the call failed with {code:?}"),
-            Self::OtherState(state) => write!(f, "nothing to do in the state {state:?}"),
+            Self::OtherState(state) => write!(f, "the state {state:?} requires no action"),
             Self::OtherTags => f.write_str("the policy reads none of the changed tags"),
-            Self::OtherResource(kind) => write!(f, "tags of {kind:?} do not concern us"),
+            Self::OtherResource(kind) => write!(f, "tags of {kind:?} are not handled"),
             Self::Unusable(field) => write!(f, "{field} is missing or malformed"),
         }
     }
 }
 
 impl Trigger {
-    /// Reads one EventBridge event; `policy` says which tags matter.
+    /// Reads one EventBridge event; `policy` determines which tags matter.
     ///
     /// # Errors
-    /// Why the event names no instance that concerns us; the same event never will.
+    /// Why the event is ignored. A retry gives the same result.
     pub fn from_event(event: &Value, policy: &Policy) -> Result<Self, Ignored> {
         let (Some(source), Some(detail_type)) = (text(event, "/source"), text(event, "/detail-type")) else {
             return Err(Ignored::NotAnEvent);
@@ -109,7 +109,7 @@ impl Trigger {
             ("aws.ec2", "AWS API Call via CloudTrail") => api_call(event)?,
             ("aws.ec2", "EC2 Instance State-change Notification") => state_change(event)?,
             ("aws.tag", "Tag Change on Resource") => tag_change(event, policy)?,
-            // Nobody but AWS can send events whose source begins with `aws.`, so a sweep on demand has our own.
+            // Only AWS can send events whose source begins with `aws.`, so a sweep on demand has its own source.
             ("imds-enforcer", "Sweep") | ("aws.events", "Scheduled Event") => {
                 (TriggerKind::Sweep, InstanceSelector::All)
             }
@@ -147,8 +147,8 @@ fn modified(event: &Value) -> Result<(TriggerKind, InstanceSelector), Ignored> {
     Ok((TriggerKind::Drift, InstanceSelector::Ids(vec![id])))
 }
 
-/// The instances that a launch made. CloudTrail cuts parameters and response off at 100 KB each: then the client
-/// token finds them, else the time.
+/// The instances that a launch created. CloudTrail omits parameters or a response of more than 100 KB. The client
+/// token then identifies the instances, or the launch time if the token is omitted too.
 fn launched(event: &Value) -> Result<(TriggerKind, InstanceSelector), Ignored> {
     let items = event.pointer("/detail/responseElements/instancesSet/items").and_then(Value::as_array);
     let ids: Vec<InstanceId> =
@@ -156,14 +156,14 @@ fn launched(event: &Value) -> Result<(TriggerKind, InstanceSelector), Ignored> {
     if !ids.is_empty() {
         return Ok((TriggerKind::Launch, InstanceSelector::Ids(ids)));
     }
-    // EC2 takes tokens of at most 64 characters.
+    // EC2 accepts client tokens of at most 64 characters.
     let token =
         text(event, "/detail/requestParameters/clientToken").filter(|token| (1..=64).contains(&token.len()));
     if let Some(token) = token {
         let asked = event.pointer("/detail/requestParameters/instancesSet/items").and_then(Value::as_array);
         let least =
             asked.into_iter().flatten().filter_map(|item| item.get("minCount")?.as_u64()).sum::<u64>();
-        // No launch makes more instances than a thousand at once.
+        // No launch creates more than 1,000 instances.
         let at_least = usize::try_from(least.clamp(1, 1000)).unwrap_or(1);
         return Ok((
             TriggerKind::Launch,
@@ -215,7 +215,7 @@ fn id_at(value: &Value, pointer: &str) -> Option<InstanceId> {
     InstanceId::new(text(value, pointer)?).ok()
 }
 
-/// As much of a foreign text as a message needs.
+/// Untrusted text, truncated for a message.
 fn short(text: &str) -> String {
     text.chars().take(64).collect()
 }

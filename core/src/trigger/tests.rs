@@ -1,4 +1,4 @@
-//! Events, and what they name.
+//! Events, and the instances that they name.
 
 use super::*;
 use serde_json::json;
@@ -58,7 +58,7 @@ fn events_name_instances() {
     let rows = [
         ("launch", run(json!({"responseElements": launched})), TriggerKind::Launch, ids(&[ID, "i-01234567"])),
         (
-            "launch with one id that is none",
+            "launch with one invalid id",
             run(
                 json!({"responseElements": {"instancesSet": {"items": [{"instanceId": "i-*"}, {"instanceId": ID}]}}}),
             ),
@@ -66,7 +66,7 @@ fn events_name_instances() {
             ids(&[ID]),
         ),
         (
-            "response cut off",
+            "response omitted",
             run(json!({"requestParameters": {"clientToken": "t-1"}, "responseElements": {"omitted": true}})),
             TriggerKind::Launch,
             InstanceSelector::ClientToken { token: "t-1".to_owned(), at_least: 1 },
@@ -81,7 +81,7 @@ fn events_name_instances() {
             InstanceSelector::ClientToken { token: "t-1".to_owned(), at_least: 3 },
         ),
         (
-            "parameters and response cut off",
+            "parameters and response omitted",
             run(json!({"requestParameters": {"omitted": true}, "responseElements": {"omitted": true}})),
             TriggerKind::Launch,
             InstanceSelector::LaunchedAround(time),
@@ -137,7 +137,7 @@ fn other_events_are_ignored_with_a_reason() {
         (call(json!({})), "detail.eventName is missing"),
         (call(failed), "the call failed with \"Client.UnauthorizedOperation\""),
         (call(json!({"eventName": "RunInstances"})), "detail.eventTime is missing"),
-        (state(ID, "terminated"), "nothing to do in the state \"terminated\""),
+        (state(ID, "terminated"), "the state \"terminated\" requires no action"),
         (state("i-*", "running"), "detail.instance-id is missing or malformed"),
         (modify(json!({"InstanceId": ID})), "the InstanceId in detail.requestParameters is missing"),
         (tags(json!(["Other"]), json!([ARN])), "the policy reads none of the changed tags"),
@@ -153,7 +153,7 @@ fn other_events_are_ignored_with_a_reason() {
                 "detail",
                 json!({"service": "s3", "resource-type": "bucket"}),
             ),
-            "tags of \"bucket\" do not concern us",
+            "tags of \"bucket\" are not handled",
         ),
         (event("imds-enforcer", "Broom", json!({})), "source \"imds-enforcer\""),
         (with(state(ID, "running"), "account", json!("1")), "account is missing or malformed"),

@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 /// A rule or baseline entry as the test knows it, next to its JSON.
 type Required = BTreeMap<OptionName, Requirement>;
 
-/// A tag key and a value, or none.
+/// A condition on a tag key and its value, or no condition.
 type Condition = Option<(String, String)>;
 
-/// What is required, and the document that says so. Conditions are of the simplest kind: tag key and value.
+/// Requirements, and the document that contains them. A condition is only a tag key and a value.
 #[derive(Debug, Clone)]
 pub struct Given {
     pub document: Value,
@@ -47,7 +47,7 @@ fn values(name: OptionName) -> BoxedStrategy<OptionValue> {
         _ => vec!["enabled".into(), "disabled".into()],
     };
     let texts = if name == OptionName::HttpPutResponseHopLimit {
-        // Small limits mostly, so that they meet.
+        // Mostly small limits, so that ranges overlap.
         prop_oneof![4 => select(texts[..5].to_vec()), 1 => select(texts)].boxed()
     } else {
         select(texts).boxed()
@@ -99,7 +99,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         .prop_map(|condition| condition.map(|(key, value)| (key.to_owned(), value.to_owned())))
 }
 
-/// A policy without exemptions, of this authority.
+/// A policy without exemptions, with one of these authorities.
 pub fn given(authority: &'static [&'static str]) -> impl Strategy<Value = Given> {
     let rules = prop::collection::vec((condition(), requirements(1)), 0..4);
     (requirements(0), rules, select(authority)).prop_map(|((baseline, document), rules, authority)| {
@@ -118,7 +118,7 @@ pub fn given(authority: &'static [&'static str]) -> impl Strategy<Value = Given>
     })
 }
 
-/// Tags that matter, with values good and bad, and tags of any text.
+/// Tags that matter, with valid and invalid values, and tags with arbitrary text.
 pub fn tags() -> impl Strategy<Value = Vec<(String, String)>> {
     let names = OptionName::ALL.map(OptionName::as_str).to_vec();
     let asked = select(OptionName::ALL.to_vec())

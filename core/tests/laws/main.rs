@@ -1,6 +1,6 @@
-//! The laws of the decision, over generated policies, tags and instances.
+//! Laws of the decision, tested with generated policies, tags and instances.
 //!
-//! Each law's comment says how it was seen to fail: what was broken on purpose in the code that it guards.
+//! The comment of each law names the defects that were introduced on purpose to check that it fails.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod given;
@@ -28,7 +28,7 @@ fn policy(given: &Given) -> Policy {
     Policy::parse(&given.document.to_string()).expect("a policy")
 }
 
-/// The instance's options when the decision has been carried out.
+/// The instance's options after the decision is applied.
 fn result(instance: &Instance, decision: &Decision) -> MetadataOptions {
     match &decision.verdict {
         Verdict::Change { change, .. } => instance.options.with(change),
@@ -55,7 +55,7 @@ const STRICT: &[&str] = &["none", "tighten"];
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Seen to fail with `nearest` giving one hop more than the bound, and with every requirement sent, met or not.
+    /// Fails if `nearest` returns one hop more than the bound, and if requirements that are met are sent too.
     #[test]
     fn deciding_again_on_the_changed_instance_gives_no_change(
         given in given(ANY), tags in tags(), options in options(), enforced in any::<Option<bool>>(),
@@ -67,7 +67,7 @@ proptest! {
         prop_assert!(!matches!(again.verdict, Verdict::Change { .. }), "{again:?}");
     }
 
-    /// Seen to fail with every requirement sent, met or not.
+    /// Fails if requirements that are met are sent too.
     #[test]
     fn a_change_names_only_what_does_not_satisfy_its_requirement(
         given in given(ANY), tags in tags(), options in options(),
@@ -79,15 +79,15 @@ proptest! {
             for (value, reason) in change.options().iter().zip(reasons) {
                 let Reason::Required(sourced) = reason else { panic!("{reason}") };
                 prop_assert_eq!(sourced.requirement.name(), value.name());
-                prop_assert!(sourced.requirement.is_met_by(value), "{} is what was asked for", value);
+                prop_assert!(sourced.requirement.is_met_by(value), "{} meets the requirement", value);
                 let present = options.get(value.name());
                 prop_assert!(!present.is_some_and(|present| sourced.requirement.is_met_by(present)), "{}", reason);
             }
         }
     }
 
-    /// Seen to fail with the room of a tag unlimited (`fits` never asked), with rules applied in reverse, and with
-    /// HttpEndpoint=enabled left out of a change that needs it.
+    /// Fails if a tag may set any value (`fits` not called), if rules are applied in reverse order, and if
+    /// HttpEndpoint=enabled is left out of a change that needs it.
     #[test]
     fn whatever_the_tags_the_result_satisfies_the_policy_or_is_no_looser(
         given in given(STRICT), tags in tags(), options in options(), enforced in any::<Option<bool>>(),
@@ -109,7 +109,7 @@ proptest! {
         }
     }
 
-    /// Seen to fail with HttpEndpoint=enabled added to every change, as others do.
+    /// Fails if HttpEndpoint=enabled is added to every change, as other tools do.
     #[test]
     fn the_endpoint_is_never_a_side_effect(given in given(STRICT), tags in tags(), options in options()) {
         let before = instance(options, &tags);
@@ -120,14 +120,14 @@ proptest! {
                 prop_assert_eq!(required.get(&OptionName::HttpEndpoint), Some(&Requirement::Exactly(endpoint)));
             }
             if endpoint == Some(OptionValue::HttpEndpoint(Switch::Disabled)) {
-                prop_assert_eq!(change.options().iter().count(), 1, "it goes alone");
+                prop_assert_eq!(change.options().iter().count(), 1, "it is sent alone");
             } else {
                 prop_assert!(endpoint.is_some() || !is_off(&options), "nothing is sent to a disabled endpoint");
             }
         }
     }
 
-    /// Kept by the type of `Instance::tags`, which has no order of its own; this law stands guard over that type.
+    /// The type of `Instance::tags` ensures this, because it sorts the keys. Guards against a change of that type.
     #[test]
     fn the_order_of_tags_never_matters(
         given in given(ANY), (tags, shuffled) in tags().prop_flat_map(|tags| (Just(tags.clone()), Just(tags).prop_shuffle())),
@@ -138,7 +138,7 @@ proptest! {
         prop_assert_eq!(decision, decided(&policy, &instance(options, &shuffled), None));
     }
 
-    /// Seen to fail with `<` for `<=` in `is_active`, and with the cap on a tag's date left out.
+    /// Fails with `<` instead of `<=` in `is_active`, and without the limit on a tag's date.
     #[test]
     fn an_exemption_never_outlives_its_day_or_its_cap(
         options in options(), ahead in -400_i64..400, by_tag in any::<bool>(), max_days in 1_i64..200,
@@ -161,6 +161,6 @@ proptest! {
         let decision = decide(&policy, &facts, now);
         let is_exempt = matches!(decision.verdict, Verdict::Exempt { .. });
         prop_assert_eq!(is_exempt, ahead >= 0 && (!by_tag || ahead <= max_days), "{:?}", decision);
-        prop_assert_eq!(decision.warnings.is_empty(), is_exempt, "what does not exempt is warned about");
+        prop_assert_eq!(decision.warnings.is_empty(), is_exempt, "an exemption that is not active has a warning");
     }
 }

@@ -11,11 +11,11 @@ use crate::request::Request;
 use crate::session::{Role, Session, is_name, random};
 use crate::xml::Xml;
 
-/// How many seconds a session can be asked to last, and how many it lasts if nothing is asked.
+/// The range of `DurationSeconds`, and its default.
 const SECONDS: RangeInclusive<u64> = 900..=43_200;
 const DEFAULT_SECONDS: u64 = 3600;
 
-/// What is asked for.
+/// The parameters of the call.
 struct Asked {
     role: Role,
     name: String,

@@ -1,4 +1,4 @@
-//! A call being carried out.
+//! The context in which an action runs.
 
 use crate::clock::Now;
 use crate::error::ApiError;
@@ -8,10 +8,10 @@ use crate::request::Request;
 use crate::world::{Account, World};
 use crate::xml::Xml;
 
-/// What an action answers.
+/// The result of an action.
 pub type Answer = Result<Xml, ApiError>;
 
-/// A call being carried out.
+/// A call, and the state on which it acts.
 pub struct Context<'w> {
     pub world: &'w mut World,
     pub request: &'w Request,
@@ -32,7 +32,7 @@ impl Context<'_> {
         !self.hidden.has(id) && self.account().find(id).is_some_and(|instance| instance.visible_from <= now)
     }
 
-    /// Checks ids for their form, then that they are there.
+    /// Checks the format of the ids, then that the instances exist.
     pub fn check_ids(&mut self, ids: &[String]) -> Result<(), ApiError> {
         if let Some(id) = ids.iter().find(|id| !is_instance_id(id)) {
             return Err(ApiError::malformed_id(id));
@@ -41,7 +41,7 @@ impl Context<'_> {
         if unknown.is_empty() { Ok(()) } else { Err(ApiError::not_found(&unknown)) }
     }
 
-    /// Ends the call here if it is a dry run. What comes before is what EC2 checks of a dry run as well.
+    /// Ends the call if it is a dry run. Callers make all checks first that EC2 also makes for a dry run.
     pub fn end_if_dry_run(&self) -> Result<(), ApiError> {
         if self.request.flag("DryRun") { Err(ApiError::dry_run()) } else { Ok(()) }
     }

@@ -4,7 +4,7 @@ use super::context::{Answer, Context};
 use crate::error::ApiError;
 use crate::xml::Xml;
 
-/// The defaults with their names in answers and their values; none has one for IPv6.
+/// The defaults, their names in responses and their valid values. There is no default for IPv6.
 const DEFAULTS: [(&str, &str, &[&str]); 5] = [
     ("HttpTokens", "httpTokens", &["optional", "required", "no-preference"]),
     ("HttpPutResponseHopLimit", "httpPutResponseHopLimit", &[]),
@@ -16,7 +16,7 @@ const DEFAULTS: [(&str, &str, &[&str]); 5] = [
 pub fn get(context: &mut Context<'_>) -> Answer {
     context.end_if_dry_run()?;
     let defaults = &context.account().defaults;
-    // What has no preference is not shown.
+    // EC2 omits defaults without a preference.
     let set = |(name, element, _): &(&str, &'static str, _)| {
         let value = defaults.get(*name).filter(|value| *value != "no-preference" && *value != "-1")?;
         Some((*element, Xml::text(value)))

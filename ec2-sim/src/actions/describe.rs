@@ -28,7 +28,7 @@ pub fn describe(context: &mut Context<'_>) -> Answer {
     Ok(Xml::Node(answer))
 }
 
-/// Up to `most` instances from the position `start` on, and the position of the one that follows.
+/// Up to `most` instances from the position `start`, and the position of the next one.
 fn page<'c>(
     context: &'c mut Context<'_>,
     ids: &[String],
@@ -54,7 +54,7 @@ fn page<'c>(
     (page, None)
 }
 
-/// The positions of those instances that can be meant, in order. Where the call names ids, no other is looked at.
+/// The positions of the instances that can match, in order. If the call names ids, only those are candidates.
 fn candidates(account: &Account, ids: &[String], filters: &[Filter]) -> Vec<usize> {
     let mut positions: Vec<usize> = if !ids.is_empty() {
         ids.iter().filter_map(|id| account.position(id)).collect()
@@ -68,8 +68,8 @@ fn candidates(account: &Account, ids: &[String], filters: &[Filter]) -> Vec<usiz
     positions
 }
 
-/// What a token to go on with begins with. The rest is a position among all instances: one that leaves or enters a
-/// filter between two pages moves no other.
+/// The prefix of a pagination token. The rest is a position among all instances, so that an instance that starts or
+/// stops to match a filter between two pages does not shift the others.
 const TOKEN: &str = "sim-";
 
 fn most_results(context: &Context<'_>) -> Result<Option<usize>, ApiError> {
@@ -90,7 +90,7 @@ fn start(context: &Context<'_>) -> Result<usize, ApiError> {
     start.ok_or_else(|| ApiError::invalid_value(token, "nextToken", "Unable to parse pagination token."))
 }
 
-/// Instances that were launched together stand together.
+/// Groups instances by reservation.
 fn reservations(owner: &str, instances: &[&Instance]) -> Vec<Xml> {
     let together = instances.chunk_by(|one, other| one.reservation == other.reservation);
     together.map(|instances| reservation(owner, instances)).collect()

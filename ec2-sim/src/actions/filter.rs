@@ -6,13 +6,13 @@ use crate::instance::{Instance, OPTIONS};
 use crate::pattern::Patterns;
 use crate::request::Request;
 
-/// The most filters of one call, the most values of a filter, and the most characters of a value: EC2 user guide,
-/// "List and filter your resources".
+/// The limits of filters per call, values per filter and characters per value: EC2 user guide, "List and filter your
+/// resources".
 const MOST_FILTERS: usize = 50;
 const MOST_VALUES: usize = 200;
 const MOST_CHARACTERS: usize = 255;
 
-/// A filter: the instance has one of the values for its name.
+/// A filter. An instance matches if it has one of the values.
 #[derive(Debug)]
 pub struct Filter {
     field: Field,
@@ -71,7 +71,7 @@ impl Field {
         })
     }
 
-    /// Whether one of the values that the instance has is wanted.
+    /// Whether `is_wanted` accepts one of the instance's values.
     fn is_any(&self, instance: &Instance, is_wanted: impl Fn(&str) -> bool) -> bool {
         match self {
             Self::Id => is_wanted(&instance.id),
@@ -94,7 +94,7 @@ impl Field {
     }
 }
 
-/// `http-tokens` of `HttpTokens`.
+/// Converts `HttpTokens` to `http-tokens`.
 fn kebab(name: &str) -> String {
     let word =
         |c: char| if c.is_ascii_uppercase() { format!("-{}", c.to_ascii_lowercase()) } else { c.to_string() };
@@ -106,7 +106,7 @@ impl Filter {
         self.field.is_any(instance, |value| self.patterns.matches(value))
     }
 
-    /// The only ids that it lets through, where it names them without wildcards.
+    /// The only ids that can match, if the filter is on ids and has no wildcards.
     pub fn ids(&self) -> Option<impl Iterator<Item = &str>> {
         matches!(self.field, Field::Id).then(|| self.patterns.literals()).flatten()
     }

@@ -12,7 +12,7 @@ pub fn transit(context: &mut Context<'_>, transition: Transition) -> Answer {
     }
     context.check_ids(&ids)?;
     context.end_if_dry_run()?;
-    // All or none.
+    // The call changes all instances or none.
     for id in &ids {
         let state = context.account().find(id).map(|instance| instance.state);
         state.map(|state| transition.entered_from(id, state)).transpose()?;

@@ -1,4 +1,4 @@
-//! The actions of the EC2 API, and the one of STS's.
+//! The actions of the EC2 API, and AssumeRole of STS.
 
 mod assume;
 mod context;
@@ -16,7 +16,7 @@ use crate::world::Transition;
 pub use context::{Answer, Context};
 pub use run::{Launched, launch};
 
-/// Carries out a call.
+/// Runs the action of a call.
 pub fn answer(context: &mut Context<'_>) -> Answer {
     match context.request.action.as_str() {
         "RunInstances" => run::run(context),

@@ -40,7 +40,7 @@ fn read(context: &mut Context<'_>) -> Result<(String, Options), ApiError> {
     Ok((id, changes))
 }
 
-/// Checks what EC2 would refuse, without a change.
+/// Makes the checks that EC2 makes, without a change.
 fn check(account: &Account, id: &str, changes: &Options, while_pending: bool) -> Result<(), ApiError> {
     let Some(instance) = account.find(id) else { return Err(ApiError::not_found(&[id.to_owned()])) };
     let is_possible = match instance.state {
@@ -63,7 +63,7 @@ pub fn tokens_are_enforced() -> ApiError {
     ApiError::new(400, "UnsupportedOperation", message)
 }
 
-/// Changes options. A running instance has them after a delay, a stopped one at its start.
+/// Changes options. They are applied after a delay on a running instance, and after the next start on a stopped one.
 fn modify_instance(
     world: &mut World,
     key: &Key,

@@ -20,14 +20,14 @@ pub struct Launched {
     pub image: String,
     pub instance_type: String,
     pub client_token: String,
-    /// Those that differ from the account's defaults.
+    /// The options that differ from the account's defaults.
     pub options: Options,
     pub tags: BTreeMap<String, String>,
     pub operator: Option<String>,
     pub launch_time: Option<OffsetDateTime>,
 }
 
-/// The most instances of one launch here; EC2's own quota differs from account to account.
+/// The limit of instances per launch. EC2's own quota depends on the account.
 const MOST_INSTANCES: i64 = 10_000;
 
 pub fn run(context: &mut Context<'_>) -> Answer {
@@ -52,7 +52,7 @@ pub fn run(context: &mut Context<'_>) -> Answer {
     Ok(describe::reservation(&context.key.0, &instances.iter().collect::<Vec<_>>()))
 }
 
-/// The instances of an earlier launch with the same token, which make this one a repetition.
+/// The instances of an earlier launch with the same client token, if there was one.
 fn earlier(context: &mut Context<'_>, token: &str) -> Result<Option<Vec<Instance>>, ApiError> {
     if token.is_empty() {
         return Ok(None);
@@ -69,7 +69,7 @@ fn earlier(context: &mut Context<'_>, token: &str) -> Result<Option<Vec<Instance
     Ok((!found.is_empty()).then_some(found))
 }
 
-/// What makes two launches with one token the same.
+/// The parameters that must be equal in two launches with the same client token.
 fn asked(request: &Request) -> BTreeMap<String, String> {
     let mut parameters = request.parameters.clone();
     parameters.remove("DryRun");
@@ -143,7 +143,7 @@ fn check_options(context: &mut Context<'_>, launched: &Launched) -> Result<(), A
     check_tags(&launched.tags, &options)
 }
 
-/// Adds instances, which are not in any state yet.
+/// Adds instances. The caller must make them enter a state, which sends the event and sets the timers.
 pub fn launch(world: &mut World, key: &Key, launched: &Launched, now: Now) -> Vec<Instance> {
     let mut options = world.account(key).default_options();
     if world.account(key).enforces_tokens() {

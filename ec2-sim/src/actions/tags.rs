@@ -36,7 +36,7 @@ pub fn delete(context: &mut Context<'_>) -> Answer {
     context.end_if_dry_run()?;
     for id in &ids {
         if let Some(instance) = context.account().find_mut(id) {
-            // With a value, only a tag of that value is deleted; without any tag, all but those of AWS.
+            // A value deletes only a tag with that value. A call without tags deletes all except AWS's own.
             let is_meant = |key: &String, found: &String| {
                 tags.is_empty() && !is_reserved(key)
                     || tags.iter().any(|(k, v)| k == key && v.as_ref().is_none_or(|value| value == found))
@@ -79,13 +79,13 @@ fn read(context: &mut Context<'_>) -> Result<(Vec<String>, Tags), ApiError> {
     Ok((ids, tags))
 }
 
-/// Whether only AWS writes tags with this key.
+/// Whether the key is reserved for AWS.
 pub fn is_reserved(key: &str) -> bool {
     key.to_ascii_lowercase().starts_with("aws:")
 }
 
 pub fn duplicate(key: &str) -> ApiError {
-    ApiError::invalid_value(key, "Tag.Key", "It is specified more than once.")
+    ApiError::invalid_value(key, "Tag.Key", "The tag key is specified more than once.")
 }
 
 pub fn reserved(key: &str) -> ApiError {

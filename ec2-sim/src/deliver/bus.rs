@@ -1,4 +1,4 @@
-//! An EventBridge endpoint: PutEvents in AWS JSON 1.1, one entry a call.
+//! Delivery to an EventBridge endpoint with PutEvents in AWS JSON 1.1, one entry per call.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::clock;
 
-/// The flag of the program.
+/// The command-line flag.
 pub const FLAG: &str = "--deliver-to-bus";
 
-/// What the flag takes.
+/// The form of the flag's value.
 pub const FORM: &str = "http://HOST:PORT";
 
-/// How long one call may take: the read timeout of AWS's SDK for Python.
+/// The timeout of a call: the read timeout of the AWS SDK for Python.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
-/// No emulator verifies signatures, so that there is no secret key to sign with.
+/// A placeholder. Emulators do not verify signatures, and there is no secret key to sign with.
 const SIGNATURE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// What to do where sources that begin with `aws.` are refused, which EventBridge itself does.
+/// What to do if the endpoint refuses sources that begin with `aws.`, as EventBridge does.
 const NOT_AUTHORIZED: &str =
-    "the bus refuses events from aws. sources; start the emulator so that it accepts them";
+    "the bus refuses sources that begin with aws.; configure the emulator to accept them";
 
 /// The call that puts the event on the default bus of its account and Region.
 pub fn request(url: &Uri, event: &Value, now: OffsetDateTime) -> Result<Request<Full<Bytes>>, String> {
@@ -43,7 +43,7 @@ pub fn request(url: &Uri, event: &Value, now: OffsetDateTime) -> Result<Request<
         .map_err(|error| format!("the event's account or Region cannot be sent: {error}"))
 }
 
-/// The credential that names the event's account and Region, which is where emulators take both from.
+/// The credential. Emulators read the event's account and Region from it.
 fn authorization(event: &Value, date: &str) -> String {
     let (day, _time) = date.split_once('T').unwrap_or((date, ""));
     let (account, region) = (text(event, "account"), text(event, "region"));
@@ -53,7 +53,7 @@ fn authorization(event: &Value, date: &str) -> String {
     )
 }
 
-/// The event as PutEvents takes it: EventBridge API reference, "PutEventsRequestEntry".
+/// The event as an entry of PutEvents: EventBridge API reference, "PutEventsRequestEntry".
 fn entry(event: &Value) -> Value {
     let time = OffsetDateTime::parse(text(event, "time"), &Rfc3339).ok();
     json!({
@@ -70,8 +70,8 @@ fn text<'a>(event: &'a Value, field: &str) -> &'a str {
     event[field].as_str().unwrap_or_default()
 }
 
-/// Why the bus did not take the event, if it did not. Every answer of PutEvents has a `FailedEntryCount`; one without
-/// comes from something else.
+/// Why the bus did not accept the event, if it did not. Every successful response of PutEvents has a
+/// `FailedEntryCount`; a response without it comes from another service.
 pub fn failure(status: StatusCode, body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     if status.is_success() && answer["FailedEntryCount"] == 0 {
@@ -79,17 +79,17 @@ pub fn failure(status: StatusCode, body: &[u8]) -> Option<String> {
     }
     let entry = &answer["Entries"][0];
     let found = |values: [&Value; 3]| values.into_iter().find_map(Value::as_str).map(str::to_owned);
-    // An error of the whole call has a type, which may begin with a namespace: `NAMESPACE#CODE`.
+    // An error of the whole call has a type, optionally with a namespace: `NAMESPACE#CODE`.
     let code = found([&entry["ErrorCode"], &answer["__type"], &answer["code"]]);
     let Some(code) = code.as_deref().and_then(|code| code.rsplit('#').next()) else {
-        return Some(format!("the answer was {status}, and not one of PutEvents"));
+        return Some(format!("the response was {status}, which is not one of PutEvents"));
     };
     let message = found([&entry["ErrorMessage"], &answer["message"], &answer["Message"]]);
     let why = shown(&format!("{code}: {}", message.as_deref().unwrap_or("no message")));
     Some(if code == "NotAuthorizedForSourceException" { format!("{why} ({NOT_AUTHORIZED})") } else { why })
 }
 
-/// Text of a server, for a line of the terminal.
+/// Escapes text of a server for the terminal.
 fn shown(text: &str) -> String {
     text.chars().take(300).flat_map(char::escape_debug).collect()
 }
@@ -122,11 +122,11 @@ mod tests {
             (
                 500,
                 r#"{"FailedEntryCount": 0}"#,
-                Some("the answer was 500 Internal Server Error, and not one of PutEvents"),
+                Some("the response was 500 Internal Server Error, which is not one of PutEvents"),
             ),
-            (503, "<html>", Some("the answer was 503 Service Unavailable, and not one of PutEvents")),
-            (200, "null", Some("the answer was 200 OK, and not one of PutEvents")),
-            (200, "{}", Some("the answer was 200 OK, and not one of PutEvents")),
+            (503, "<html>", Some("the response was 503 Service Unavailable, which is not one of PutEvents")),
+            (200, "null", Some("the response was 200 OK, which is not one of PutEvents")),
+            (200, "{}", Some("the response was 200 OK, which is not one of PutEvents")),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(failure(status, body.as_bytes()).as_deref(), expected, "{status} {body}");

@@ -1,4 +1,4 @@
-//! The invoke URL of a Lambda runtime emulator: the event is the body.
+//! Delivery to the invoke URL of a Lambda runtime emulator, with the event as the body.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use http_body_util::Full;
 use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::Value;
 
-/// The flag of the program.
+/// The command-line flag.
 pub const FLAG: &str = "--deliver-to";
 
-/// What the flag takes.
+/// The form of the flag's value.
 pub const FORM: &str = "http://HOST:PORT/PATH";
 
-/// How long one invocation may take: the most that Lambda allows.
+/// The timeout of an invocation: the maximum that Lambda allows.
 pub const LONGEST: Duration = Duration::from_secs(900);
 
 pub fn request(url: &Uri, event: &Value) -> Request<Full<Bytes>> {
@@ -23,11 +23,11 @@ pub fn request(url: &Uri, event: &Value) -> Request<Full<Bytes>> {
     request
 }
 
-/// Why the function did not take the event, if it did not. The emulator says in the body that a function failed.
+/// Why the function did not accept the event, if it did not. The emulator reports a failed function in the body.
 pub fn failure(status: StatusCode, body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     match answer.get("errorMessage").or(answer.get("errorType")) {
         Some(why) => Some(format!("the function failed: {why}")),
-        None => (!status.is_success()).then(|| format!("the answer was {status}")),
+        None => (!status.is_success()).then(|| format!("the response was {status}")),
     }
 }

@@ -1,4 +1,4 @@
-//! Events → the targets that the settings name. Each target has its own queue, and gets the events in order.
+//! Delivery of events to the targets in the settings. Each target has its own queue and receives the events in order.
 
 mod bus;
 mod function;
@@ -21,15 +21,15 @@ use tokio::task::JoinSet;
 use crate::clock::Now;
 use crate::settings::Settings;
 
-/// How often an event is tried. EventBridge tries for 24 hours.
+/// The maximum of attempts per event. EventBridge retries for 24 hours.
 const TRIES: u32 = 5;
 
-/// The pause after the first failure; each further one is twice as long.
+/// The backoff after the first failure. It doubles with every further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
-/// Where events are posted.
+/// A destination of events.
 #[derive(Debug)]
 enum Target {
     /// The invoke URL of a Lambda runtime emulator.
@@ -38,7 +38,7 @@ enum Target {
     Bus(Uri),
 }
 
-/// Starts a task for each target of the settings, and returns the queues that the tasks empty.
+/// Starts a task for each target in the settings. Returns the queues from which the tasks read.
 pub fn start(settings: &Settings, tasks: &mut JoinSet<()>) -> io::Result<Vec<UnboundedSender<Value>>> {
     let function = settings.deliver_to.as_deref().map(Target::function).transpose()?;
     let bus = settings.deliver_to_bus.as_deref().map(Target::bus).transpose()?;
@@ -50,7 +50,7 @@ pub fn start(settings: &Settings, tasks: &mut JoinSet<()>) -> io::Result<Vec<Unb
     Ok(queues.collect())
 }
 
-/// Posts every event until there are no more.
+/// Posts events until the queue is closed.
 async fn deliver(target: Target, mut events: UnboundedReceiver<Value>) {
     let client = Client::builder(TokioExecutor::new()).build_http();
     while let Some(event) = events.recv().await {
@@ -75,7 +75,7 @@ impl Target {
 
     fn bus(url: &str) -> io::Result<Self> {
         let parsed = parse(bus::FLAG, bus::FORM, url)?;
-        // AWS JSON knows no path but the root.
+        // The only path in AWS JSON is the root.
         let is_endpoint = parsed.port().is_some() && parsed.path() == "/" && parsed.query().is_none();
         if is_endpoint { Ok(Self::Bus(parsed)) } else { Err(invalid(bus::FLAG, bus::FORM, url)) }
     }
@@ -87,7 +87,7 @@ impl Target {
         }
     }
 
-    /// Posts the event once. The error says why it was not taken.
+    /// Posts the event once. The error says why it was not accepted.
     async fn post(&self, client: &HttpClient, event: &Value) -> Result<(), String> {
         let (url, request, longest) = match self {
             Self::Function(url) => (url, function::request(url, event), function::LONGEST),
@@ -96,7 +96,7 @@ impl Target {
         let exchange = tokio::time::timeout(longest, exchange(client, request));
         let (status, body) = exchange
             .await
-            .map_err(|_| format!("{url}: no answer within {} s", longest.as_secs()))?
+            .map_err(|_| format!("{url}: no response within {} s", longest.as_secs()))?
             .map_err(|error| format!("{url}: {}", chain(&*error)))?;
         let failure = match self {
             Self::Function(_) => function::failure(status, &body),
@@ -106,10 +106,10 @@ impl Target {
     }
 }
 
-/// The longest answer that is read.
+/// The maximum size of a response, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// Sends a request, and reads its answer to the end.
+/// Sends a request and reads the whole response.
 async fn exchange(
     client: &HttpClient,
     request: Request<Full<Bytes>>,
@@ -126,7 +126,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
-/// Reads the `http` URL of a flag.
+/// Parses the `http` URL of a flag.
 fn parse(flag: &str, form: &str, url: &str) -> io::Result<Uri> {
     let parsed = url.parse::<Uri>().ok();
     let http = parsed.filter(|url| url.scheme_str() == Some("http") && url.host().is_some());

@@ -12,7 +12,7 @@ pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "us-east-1";
 pub const MODIFY: &str = "ModifyInstanceMetadataOptions";
 
-/// Sends a request; returns the status and the body, or what became of the connection.
+/// Sends a request. Returns the status and the body, or the error of the connection.
 pub async fn http(
     sim: &Ec2Sim,
     method: &str,
@@ -23,7 +23,7 @@ pub async fn http(
     http_to(&sim.endpoint(), method, path, headers, body).await
 }
 
-/// The same for an endpoint, which may be in another process.
+/// Sends a request to an endpoint, which can be in another process.
 pub async fn http_to(
     endpoint: &str,
     method: &str,
@@ -46,7 +46,7 @@ pub async fn http_to(
     Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
 }
 
-/// Calls in an account and a Region.
+/// Makes a call in an account and a Region.
 pub async fn call_at(
     sim: &Ec2Sim,
     account: &str,
@@ -67,7 +67,7 @@ pub async fn call(sim: &Ec2Sim, body: &str) -> Result<(u16, String), ErrorKind> 
     call_at(sim, ACCOUNT, REGION, body).await
 }
 
-/// The answer's status and error code.
+/// The status and error code of the response.
 pub async fn code(sim: &Ec2Sim, body: &str) -> (u16, String) {
     let (status, body) = call(sim, body).await.unwrap();
     let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
@@ -78,13 +78,13 @@ pub async fn start(settings: Settings) -> Ec2Sim {
     Ec2Sim::start(settings).await.unwrap()
 }
 
-/// The ids of the instances in an answer, in order.
+/// The ids of the instances in a response, in order.
 pub fn ids(answer: &str) -> Vec<String> {
     let found = answer.split("<instanceId>").skip(1).filter_map(|rest| rest.split_once('<'));
     found.map(|(id, _)| id.to_owned()).collect()
 }
 
-/// The token of the next page in an answer.
+/// The token of the next page in a response.
 pub fn next_token(answer: &str) -> Option<String> {
     let (_, rest) = answer.split_once("<nextToken>")?;
     rest.split_once('<').map(|(token, _)| token.to_owned())

@@ -1,4 +1,4 @@
-//! Calls as EC2 counts them: every attempt, the SDK's retries included.
+//! Call counts as EC2 sees them: every attempt, including the SDK's retries.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,12 +13,12 @@ use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ec2::error::ProvideErrorMetadata;
 use imds_core::call_error::{Call, is_throttle};
 
-/// How often a call was made.
+/// The attempts of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     /// Attempts that were sent.
     pub attempts: usize,
-    /// Those of them that EC2 throttled.
+    /// Attempts that EC2 throttled.
     pub throttles: usize,
 }
 
@@ -31,7 +31,7 @@ impl Counts {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What counts a call whose errors are `E`.
+    /// An interceptor that counts the attempts of a call whose error type is `E`.
     pub(super) fn of<E>(&self, call: Call) -> Counter<E> {
         Counter { call, counts: self.clone(), errors: PhantomData }
     }

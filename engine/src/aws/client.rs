@@ -26,21 +26,21 @@ use super::rate_limit::RateLimiter;
 use super::{convert, query};
 use crate::deadline::{Deadline, wait_until};
 
-/// The most instance ids that one describe takes: EC2's limit of values in a filter.
+/// The maximum number of instance IDs in one DescribeInstances call: EC2's limit for values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
 
-/// The most instances of a page: EC2's limit.
+/// The maximum number of instances in a page: EC2's limit.
 const INSTANCES_PER_PAGE: i32 = 1000;
 
-/// EC2 in one account and Region. Clones share their connections, their rate limit and their counts.
+/// EC2 in one account and Region. Clones share their connections, rate limit and counts.
 #[derive(Debug, Clone)]
 pub struct RegionClient {
     sdk: SdkClients,
-    /// How many calls the whole process makes at once: each takes a connection, and memory for its answer.
+    /// Limits the concurrent calls of the whole process: each takes a connection, and memory for its response.
     slots: Arc<Semaphore>,
-    /// Whether its credentials are those of an assumed role.
+    /// Whether it uses the credentials of an assumed role.
     is_assumed: bool,
-    /// That of changes.
+    /// Limits the rate of changes.
     pub(crate) rate_limiter: Arc<RateLimiter>,
     counts: Counts,
 }
@@ -49,12 +49,12 @@ pub struct RegionClient {
 #[derive(Debug, Clone)]
 pub(super) struct SdkClients {
     retrying: aws_sdk_ec2::Client,
-    /// Tries once: changes are tried again within their own rate limit.
+    /// Does not retry: changes are retried by the caller, within the rate limit.
     once: aws_sdk_ec2::Client,
 }
 
 impl SdkClients {
-    /// Clients for `region` with the credentials and the HTTP client of `shared`.
+    /// Creates the clients for `region` with the credentials and the HTTP client of `shared`.
     pub(super) fn new(shared: &SdkConfig, region: &Region) -> Self {
         let config = aws_sdk_ec2::config::Builder::from(shared)
             .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
@@ -71,22 +71,24 @@ impl SdkClients {
 }
 
 impl RegionClient {
-    /// EC2 through `sdk`, whose credentials are those of an assumed role or not; `modify_rate` is changes a second.
+    /// Creates a client on top of `sdk`. `is_assumed` says whether its credentials are those of an assumed role;
+    /// `modify_rate` is the maximum number of changes a second.
     pub(super) fn new(sdk: SdkClients, slots: Arc<Semaphore>, is_assumed: bool, modify_rate: f64) -> Self {
         let rate_limiter = Arc::new(RateLimiter::new(modify_rate));
         Self { sdk, slots, is_assumed, rate_limiter, counts: Counts::default() }
     }
 
-    /// The calls since this was last asked for, the SDK's retries included.
+    /// Returns the calls since the last `take_counts`, including the SDK's retries.
     pub fn take_counts(&self) -> BTreeMap<Call, Count> {
         self.counts.take()
     }
 
-    /// A page of the instances that `selector` selects, in no particular order, after the page that gave `token`; those
-    /// that EC2 does not show are absent. At most [`IDS_PER_DESCRIBE`] ids.
+    /// Returns a page of the instances that `selector` selects, in no particular order. `token` is [`Page::next`] of
+    /// the previous page, `None` for the first one. Instances that EC2 does not return are absent. `selector` may hold
+    /// at most [`IDS_PER_DESCRIBE`] IDs.
     ///
     /// # Errors
-    /// What EC2 answered, or that it did not; see [`CallError::outcome`] for what a retry would change.
+    /// EC2's error, or that EC2 did not respond; see [`CallError::outcome`] for what a retry would change.
     pub async fn page(&self, selector: &InstanceSelector, token: Option<String>) -> Result<Page, CallError> {
         const CALL: Call = Call::DescribeInstances;
         let request = self.sdk.retrying.describe_instances();
@@ -98,10 +100,10 @@ impl RegionClient {
         Ok(Page { instances: convert::instances(answer.reservations), next })
     }
 
-    /// All instances that `selector` selects, as [`RegionClient::page`] gives them.
+    /// Returns all instances that `selector` selects, as [`RegionClient::page`] does.
     ///
     /// # Errors
-    /// Those of [`RegionClient::page`].
+    /// The errors of [`RegionClient::page`].
     pub async fn describe(&self, selector: &InstanceSelector) -> Result<Vec<Instance>, CallError> {
         let mut all = Vec::new();
         let mut token = None;
@@ -115,11 +117,11 @@ impl RegionClient {
         }
     }
 
-    /// Sends `change` when the rate limit allows it, with `DryRun=true` in [`Mode::DryRun`]. Returns the state that EC2
-    /// answers; `None`, with nothing sent, where its turn comes after `until`.
+    /// Sends `change` as soon as the rate limit allows it, with `DryRun=true` in [`Mode::DryRun`]. Returns the options
+    /// state in EC2's response. Returns `None` and sends nothing if the rate limit does not allow it before `until`.
     ///
     /// # Errors
-    /// What EC2 answered, or that it did not; a dry run always ends here, with `DryRunOperation` at best.
+    /// EC2's error, or that EC2 did not respond. A dry run always ends in an error: `DryRunOperation` means success.
     pub async fn modify(
         &self,
         id: &InstanceId,
@@ -162,10 +164,10 @@ impl RegionClient {
         Ok(state.and_then(|state| OptionsState::from_name(state.as_str())))
     }
 
-    /// Whether the account's defaults enforce tokens here, so that EC2 refuses `HttpTokens=optional`.
+    /// Returns whether the account's defaults in this Region enforce tokens, so that EC2 refuses `HttpTokens=optional`.
     ///
     /// # Errors
-    /// What EC2 answered, or that it did not.
+    /// EC2's error, or that EC2 did not respond.
     pub async fn tokens_enforced(&self) -> Result<bool, CallError> {
         const CALL: Call = Call::GetInstanceMetadataDefaults;
         let counter = self.counts.of::<GetInstanceMetadataDefaultsError>(CALL);
@@ -177,7 +179,7 @@ impl RegionClient {
 }
 
 impl RegionClient {
-    /// Makes a call when there is a slot for it.
+    /// Makes a call as soon as a slot is free.
     async fn call<T, E>(
         &self,
         call: Call,
@@ -195,26 +197,26 @@ impl RegionClient {
     }
 }
 
-/// Instances, and how to go on.
+/// One page of instances.
 #[derive(Debug)]
 pub struct Page {
     /// The instances.
     pub instances: Vec<Instance>,
-    /// What the next page is asked for with; `None` after the last.
+    /// The token that requests the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// The SDK's allowance of retries, which by default all clients of a Region share and nothing refills: one account's
-/// throttles would end the retries of all, for the life of the process.
+/// A retry token bucket of our own. By default, all clients of a Region share one bucket that is not refilled:
+/// throttling in one account would stop the retries of all accounts for the life of the process.
 ///
-/// Retries are not in the SDK's adaptive mode: at the first throttle it falls back to what it measured so far, which in a
-/// fresh process is next to nothing, and takes minutes to recover.
+/// The SDK's adaptive retry mode is not used: at the first throttle it falls back to the rate measured so far, which is
+/// close to zero in a new process, and takes minutes to recover.
 fn partition(region: &Region) -> RetryPartition {
     let allowance = TokenBucket::builder().capacity(500).refill_rate(10.0).build();
     RetryPartition::custom(format!("ec2 {region}")).token_bucket(allowance).build()
 }
 
-/// A describe of 200 instances takes EC2 about a second and a modify less; what takes ten times as long is lost.
+/// EC2 describes 200 instances in about a second and modifies one in less; an attempt times out after ten times that.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_secs(10))

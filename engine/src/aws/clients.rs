@@ -1,4 +1,4 @@
-//! (account, Region) → client, with our own credentials or those of the member role.
+//! (account, Region) → client, with the function's own credentials or those of the member role.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -15,28 +15,27 @@ use tokio::sync::{Mutex, Semaphore};
 use super::call_counts::Count;
 use super::client::{RegionClient, SdkClients};
 
-/// How many clients are cached: more than a batch is likely to name, and few enough to keep memory
-/// small.
+/// The maximum number of cached clients: more than a batch is likely to name, few enough to keep memory usage low.
 const CACHED: usize = 256;
 
-/// How many calls to EC2 the process makes at once. Lambda allows 1,024 open files.
+/// The maximum number of concurrent calls to EC2 from this process. Lambda allows 1,024 open files.
 const CALLS_AT_ONCE: usize = 200;
 
-/// The shortest that STS gives, 15 minutes: as long as the longest invocation. It is renewed while there is work.
+/// The shortest session that STS allows, 15 minutes, which is also the longest invocation. It is renewed while in use.
 const SESSION_LENGTH: Duration = Duration::from_secs(900);
 
 /// The role that the function assumes in other accounts.
 #[derive(Debug, Clone)]
 pub struct MemberRole {
-    /// `NAME`, or `PATH/NAME`: the same in every account.
+    /// `NAME` or `PATH/NAME`; the same in every account.
     pub name: String,
-    /// What CloudTrail shows in those accounts as the session's name: who acts, and what for.
+    /// The session name, which CloudTrail records in those accounts: who acts, and why.
     pub session: String,
 }
 
 impl MemberRole {
-    /// The settings of `shared`, with the role's credentials in `account`. They are fetched at first use, kept for all
-    /// clients that are made with these settings, and renewed before they expire.
+    /// Returns the settings of `shared` with the role's credentials in `account`. The credentials are fetched at first
+    /// use, shared by all clients created with these settings, and renewed before they expire.
     pub async fn settings(&self, shared: &SdkConfig, partition: &str, account: &AccountId) -> SdkConfig {
         let arn = format!("arn:{partition}:iam::{account}:role/{}", self.name);
         let provider = AssumeRoleProvider::builder(arn)
@@ -53,11 +52,12 @@ impl MemberRole {
     }
 }
 
-/// Clients, made at first use and kept within bounds: connections, credentials and rate limits outlive an invocation.
+/// A bounded cache of clients, created at first use: connections, credentials and rate limits outlive an invocation.
 #[derive(Debug)]
 pub struct RegionClients {
     shared: SdkConfig,
-    /// Our own credentials in our own Region. Made before the first event, as most functions need no other.
+    /// The client of the function's own credentials and Region. Created before the first event, as most functions need
+    /// no other.
     home: Option<(Region, SdkClients)>,
     modify_rate: f64,
     member_role: Option<MemberRole>,
@@ -66,28 +66,29 @@ pub struct RegionClients {
     cache: Mutex<ClientCache>,
 }
 
-/// Whose function this is.
+/// The partition and the account of the function.
 #[derive(Debug)]
 struct Own {
     partition: String,
     account: AccountId,
 }
 
-/// The clients that are kept for later.
+/// Cached clients and account settings.
 #[derive(Debug, Default)]
 struct ClientCache {
-    /// With the number of the use that was its last.
+    /// Each client, with the value of `uses` at its last use.
     clients: HashMap<AccountRegion, (RegionClient, u64)>,
     /// The settings of each account, which hold its credentials.
     settings: HashMap<AccountId, SdkConfig>,
     uses: u64,
-    /// The counts of those that were evicted.
+    /// The call counts of evicted clients.
     counts: Vec<(AccountRegion, BTreeMap<Call, Count>)>,
 }
 
 impl RegionClients {
-    /// Reaches EC2 with the credentials and settings of `shared`, and in other accounts than our own with those of
-    /// `member_role`, if there is one; `modify_rate` is changes a second, per account and Region.
+    /// Creates an empty cache. Clients use the credentials and settings of `shared`; in accounts other than the
+    /// function's own they use the credentials of `member_role`, if there is one. `modify_rate` is the maximum number
+    /// of changes a second, per account and Region.
     pub fn new(shared: SdkConfig, modify_rate: f64, member_role: Option<MemberRole>) -> Self {
         let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let region = shared.region().and_then(|region| Region::new(region.as_ref()).ok());
@@ -95,17 +96,17 @@ impl RegionClients {
         Self { shared, home, modify_rate, member_role, own: OnceLock::new(), slots, cache: Mutex::default() }
     }
 
-    /// Takes the ARN of the function, which Lambda tells at each invocation: it says which account is our own.
+    /// Takes the function's ARN, which Lambda passes with each invocation and which names the function's own account.
     pub fn invoked_as(&self, function_arn: &str) {
         let mut parts = function_arn.split(':').skip(1);
         let partition = parts.next().unwrap_or_default().to_owned();
         if let Some(Ok(account)) = parts.nth(2).map(AccountId::new) {
-            // The same at each invocation.
+            // The ARN's account is the same at each invocation, so only the first one is kept.
             let _ = self.own.set(Own { partition, account });
         }
     }
 
-    /// The client of `account_region`.
+    /// Returns the client of `account_region`.
     pub async fn get(&self, account_region: &AccountRegion) -> RegionClient {
         let mut cache = self.cache.lock().await;
         cache.uses += 1;
@@ -153,7 +154,7 @@ impl RegionClients {
         &cache.settings[account]
     }
 
-    /// The calls since this was last asked for, where there were any.
+    /// Returns the calls since the last `take_counts`, without the accounts and Regions that had none.
     pub async fn take_counts(&self) -> Vec<(AccountRegion, BTreeMap<Call, Count>)> {
         let mut cache = self.cache.lock().await;
         let mut counts = std::mem::take(&mut cache.counts);
@@ -167,12 +168,12 @@ impl RegionClients {
 }
 
 impl ClientCache {
-    /// Evicts the client that was used longest ago, if there is no room for another. Existing clones stay valid.
+    /// Evicts the least recently used client if the cache is full. Existing clones stay valid.
     fn evict(&mut self) {
         if self.clients.len() < CACHED {
             return;
         }
-        // One whose burst is not full again has changed things lately, and its rate limit is not to be forgotten.
+        // A client whose token bucket is not full made changes recently; its rate limit must be kept if possible.
         let oldest = self
             .clients
             .iter()

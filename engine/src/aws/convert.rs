@@ -1,4 +1,4 @@
-//! `DescribeInstances`' answer → instances.
+//! `DescribeInstances` response → instances.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use imds_core::instance::{Instance, Words};
 use imds_core::metadata::OptionName;
 use time::OffsetDateTime;
 
-/// The instances. Leaves out what has no id that EC2 could have given.
+/// Converts the instances. Skips any whose ID is not a valid instance ID.
 pub(super) fn instances(reservations: Option<Vec<sdk::Reservation>>) -> Vec<Instance> {
     let read = |reservation: sdk::Reservation| {
         let owner = reservation.owner_id;

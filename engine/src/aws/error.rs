@@ -1,4 +1,4 @@
-//! The SDK's errors → errors of calls.
+//! SDK errors → [`CallError`].
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use imds_core::call_error::{Call, CallError};
 
-/// What EC2 answered to a call, or that it did not.
+/// Converts EC2's error, or the error of a call that got no response.
 pub(super) fn call_error<E>(call: Call, error: &SdkError<E>) -> CallError
 where
     E: Error + ProvideErrorMetadata + 'static,
@@ -20,7 +20,7 @@ where
     }
 }
 
-/// That the role could not be assumed, if that is why a call was not made.
+/// Returns the `AssumeRole` error if a call was not made because the role could not be assumed.
 pub(super) fn role_error(error: &(dyn Error + 'static)) -> Option<CallError> {
     let chain = || std::iter::successors(Some(error), |&error| error.source());
     let credentials = chain().find(|error| error.is::<CredentialsError>())?;

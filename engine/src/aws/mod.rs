@@ -1,4 +1,4 @@
-//! AWS, in our words: the only folder that names a crate of its SDK.
+//! The AWS clients. Only this folder uses the crates of the AWS SDK.
 
 pub mod call_counts;
 pub mod client;

@@ -1,4 +1,4 @@
-//! Selector → a filter of DescribeInstances.
+//! Selector → `DescribeInstances` filter.
 
 use aws_sdk_ec2::types as sdk;
 use imds_core::selector::InstanceSelector;
@@ -10,10 +10,10 @@ fn filter_by(name: &str, values: Vec<String>) -> sdk::Filter {
     sdk::Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-/// The filter that selects the instances.
+/// Returns the filter for a selector.
 pub(super) fn filter(selector: &InstanceSelector) -> sdk::Filter {
     match selector {
-        // All that are not terminated. Those that are on their way out are listed: they tell that they are.
+        // All states except terminated. Instances that are shutting down are included, so that they are reported.
         InstanceSelector::All => {
             let states = ["pending", "running", "stopping", "stopped", "shutting-down"];
             filter_by("instance-state-name", states.map(str::to_owned).to_vec())
@@ -24,16 +24,16 @@ pub(super) fn filter(selector: &InstanceSelector) -> sdk::Filter {
     }
 }
 
-/// `text` for a filter, whose `*` and `?` are wildcards and whose `\` escapes them.
+/// Escapes `text` for a filter, where `*` and `?` are wildcards and `\` escapes them.
 fn literal(text: &str) -> String {
     let escaped = |c| matches!(c, '*' | '?' | '\\').then_some('\\').into_iter().chain([c]);
     text.chars().flat_map(escaped).collect()
 }
 
-/// Patterns of launch times for the minute of `time` and its neighbours: the event's clock and EC2's may differ.
+/// Launch time patterns for the minute of `time` and its neighbors: the event's clock and EC2's may differ.
 fn minutes_around(time: OffsetDateTime) -> Vec<String> {
     const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:*");
-    // A time at the end of all times is one that an event may hold.
+    // An event may hold the last representable time, whose next minute does not exist.
     let minute = |offset| {
         time.checked_to_offset(UtcOffset::UTC)?.checked_add(Duration::minutes(offset))?.format(MINUTE).ok()
     };
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launch_time_is_looked_for_in_three_minutes_of_utc() {
+    fn a_launch_time_matches_three_minutes_of_utc() {
         let filter = filter(&InstanceSelector::LaunchedAround(datetime!(2026-01-01 01:00:30 +1)));
         assert_eq!(filter.name(), Some("launch-time"));
         assert_eq!(filter.values(), ["2025-12-31T23:59:*", "2026-01-01T00:00:*", "2026-01-01T00:01:*"]);

@@ -1,41 +1,42 @@
-//! How fast changes may follow each other.
+//! The rate limit of changes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The most changes at once: below EC2's bucket of 100 for ModifyInstanceMetadataOptions, to leave room for the
-/// account's other users.
+/// The maximum burst of changes: below EC2's token bucket of 100 for ModifyInstanceMetadataOptions, to leave tokens for
+/// other callers in the account.
 const BURST: f64 = 80.0;
 
-/// What is left of the rate when EC2 throttles: twice within a second does not count twice.
+/// The factor applied to the rate when EC2 throttles, at most once a second.
 const BACK_OFF: f64 = 0.75;
 
-/// What becomes of the rate with every success, up to the full one.
+/// The factor applied to the rate after each success, up to the full rate.
 const RECOVERY: f64 = 1.25;
 
-/// The least share of its rate that a rate limiter falls back to while EC2 throttles.
+/// The minimum share of the full rate that remains while EC2 throttles.
 const LEAST_SHARE: f64 = 1.0 / 40.0;
 
-/// A token bucket, shared by everything that one process does in one account and Region. Where EC2 throttles, since others
-/// draw on the account's limit too, it gives way: the burst is over, the rate falls, and comes back with every success.
+/// A token bucket, shared by all changes of this process in one account and Region. Other callers use the same EC2
+/// limit, so it backs off when EC2 throttles: the burst is dropped and the rate is reduced, then recovers with each
+/// success.
 #[derive(Debug)]
 pub struct RateLimiter {
-    /// Tokens a second, at most.
+    /// The full rate, in tokens a second.
     rate: f64,
     level: Mutex<Level>,
 }
 
-/// What is in the bucket.
+/// The state of the bucket.
 #[derive(Debug)]
 struct Level {
-    /// The tokens there were at that time; below zero where some are promised.
+    /// The tokens at the time `at`; negative if tokens are already promised.
     tokens: f64,
     at: Instant,
-    /// Tokens a second, for now.
+    /// The current rate, in tokens a second.
     rate: f64,
-    /// When the rate fell last.
+    /// When the rate was last reduced.
     slowed: Option<Instant>,
 }
 
@@ -52,13 +53,14 @@ impl Level {
 }
 
 impl RateLimiter {
-    /// A full bucket that gains `rate` tokens a second.
+    /// Creates a full bucket that gains `rate` tokens a second.
     pub fn new(rate: f64) -> Self {
         let level = Level { tokens: BURST, at: Instant::now(), rate, slowed: None };
         Self { rate, level: Mutex::new(level) }
     }
 
-    /// Takes a token, and says from when on it may be used; `None`, with no token taken, where that is after `until`.
+    /// Takes a token and returns the time from which it may be used. Takes none and returns `None` if that is after
+    /// `until`.
     pub fn take(&self, until: Instant) -> Option<Instant> {
         let mut level = self.level();
         let usable = level.next();
@@ -69,24 +71,24 @@ impl RateLimiter {
         Some(usable)
     }
 
-    /// From when on the next token may be used.
+    /// Returns the time from which the next token may be used.
     pub fn next(&self) -> Instant {
         self.level().next()
     }
 
-    /// How many tokens may be used within `time` from now, if nobody else takes any; at least one.
+    /// Returns how many tokens may be used within `time` from now if no other caller takes any; at least one.
     pub fn within(&self, time: Duration) -> usize {
         let level = self.level();
-        // It is far below what a float can count.
+        // The value is far below the largest integer that a float represents exactly.
         (level.tokens + level.rate * time.as_secs_f64()).max(1.0) as usize
     }
 
-    /// Whether the whole burst may be used.
+    /// Returns whether the bucket is full.
     pub fn is_full(&self) -> bool {
         self.level().tokens >= BURST
     }
 
-    /// Gives way, as EC2 throttles. The calls that were under way together count once.
+    /// Backs off after EC2 throttled a call. Throttles within the same second count once.
     pub fn throttled(&self) {
         let mut level = self.level();
         level.tokens = level.tokens.min(0.0);
@@ -96,13 +98,13 @@ impl RateLimiter {
         }
     }
 
-    /// Takes back a little of what was given way, as EC2 does not throttle.
+    /// Raises the rate again after a call that EC2 did not throttle.
     pub fn accepted(&self) {
         let mut level = self.level();
         level.rate = (level.rate * RECOVERY).min(self.rate);
     }
 
-    /// The level now.
+    /// Returns the current level.
     fn level(&self) -> MutexGuard<'_, Level> {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         level.fill(Instant::now());
@@ -115,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_free_and_the_rest_keeps_the_rate() {
+    fn a_burst_is_immediate_and_the_rest_keeps_the_rate() {
         let rate_limiter = RateLimiter::new(4.0);
         let start = Instant::now();
         let until = start + Duration::from_millis(10_100);
         let taken: Vec<Instant> = std::iter::from_fn(|| rate_limiter.take(until)).collect();
         let at_once = taken.iter().filter(|usable| **usable < start + Duration::from_millis(200)).count();
         assert_eq!(at_once, 80, "the burst");
-        assert_eq!(taken.len(), 80 + 40, "and 4 a second for as long as there is time");
+        assert_eq!(taken.len(), 80 + 40, "the burst, and 4 a second until the end");
         assert!(
             rate_limiter.take(until).is_none() && rate_limiter.take(until + Duration::from_secs(1)).is_some()
         );
@@ -136,10 +138,10 @@ mod tests {
         for _ in 0..20 {
             rate_limiter.throttled();
         }
-        assert_eq!(rate_limiter.within(ten_seconds), 30, "twenty calls that were under way together");
+        assert_eq!(rate_limiter.within(ten_seconds), 30, "throttles within the same second count once");
         for _ in 0..64 {
             rate_limiter.accepted();
         }
-        assert_eq!(rate_limiter.within(ten_seconds), 40, "the rate is back, the burst is not");
+        assert_eq!(rate_limiter.within(ten_seconds), 40, "the rate recovers, the burst does not");
     }
 }

@@ -17,13 +17,13 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use super::root_certificates::RootCertificates;
 
-/// Reads the SDK's settings as it always does; `http_client` serves all accounts and Regions.
+/// Loads the SDK's default settings; `http_client` serves all accounts and Regions.
 ///
-/// Credentials in the environment, where Lambda puts them, come first as always; the other sources, each with clients of
-/// its own, are then not set up at all.
+/// Credentials in the environment, where Lambda puts them, have precedence as in the SDK. If they are there, the other
+/// sources, each with its own clients, are not set up at all.
 ///
-/// An endpoint variable that is empty counts as unset, where the SDK would panic: `sam local invoke` leaves every variable
-/// empty that it cannot resolve.
+/// An empty endpoint variable counts as unset, although the SDK would panic: `sam local invoke` sets every variable
+/// that it cannot resolve to an empty value.
 pub async fn load(http_client: SharedHttpClient) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
     let environment = EnvironmentVariableCredentialsProvider::new();
@@ -37,12 +37,13 @@ pub async fn load(http_client: SharedHttpClient) -> SdkConfig {
     builder.service_config(NonEmpty(loaded)).build()
 }
 
-/// Settings for ec2-sim at `endpoint`: nothing is read from the environment. The access key says whose account it is.
+/// Returns settings for ec2-sim at `endpoint`. Reads nothing from the environment. The access key determines the
+/// account.
 pub fn for_simulator(endpoint: &str, access_key: &str, region: &str) -> SdkConfig {
     let credentials = Credentials::new(access_key, "secret", None, None, "simulator");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        // A role's sessions need it.
+        // Required for the sessions of assumed roles.
         .time_source(SystemTimeSource::new())
         .region(Region::new(region.to_owned()))
         .endpoint_url(endpoint)
@@ -51,32 +52,31 @@ pub fn for_simulator(endpoint: &str, access_key: &str, region: &str) -> SdkConfi
         .build()
 }
 
-/// How long a connection may take to come about: the SDK's default.
+/// The connect timeout: the SDK's default.
 const CONNECT_WITHIN: Duration = Duration::from_millis(3100);
 
-/// An HTTP client that trusts no server certificate: for ec2-sim, which speaks plain HTTP.
+/// Returns an HTTP client for ec2-sim, which uses plain HTTP. It trusts no server certificate.
 fn http_client() -> SharedHttpClient {
     https_client(RootCertificates::default())
 }
 
-/// An HTTP client: HTTP/1.1 and 2, and TLS with these root certificates.
+/// Returns an HTTP client for HTTP/1.1 and HTTP/2, and for TLS with these root certificates.
 ///
-/// It is one connector, and parses the certificates once. The client that the SDK builds parses them again for every
-/// service client that it is given to. The time to connect is then the same for all; how long a call may take is each
-/// client's own.
+/// It has a single connector and parses the certificates once. The SDK's own client parses them again for each service
+/// client that uses it. All service clients therefore share one connect timeout; each keeps its own call timeouts.
 pub fn https_client(root_certificates: RootCertificates) -> SharedHttpClient {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_WITHIN).build();
     let tls = TlsContext::builder().with_trust_store(root_certificates.into_trust_store());
     let connector = Connector::builder()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls.build().expect("a trust store is all that it needs"))
+        .tls_context(tls.build().expect("a TLS context needs only a trust store"))
         .connector_settings(settings)
         .build();
     let connector = SharedHttpConnector::new(connector);
     http_client_fn(move |_, _| connector.clone())
 }
 
-/// The settings of single services, but for those that are empty.
+/// The service-specific settings, without the empty ones.
 #[derive(Debug)]
 struct NonEmpty(SdkConfig);
 

@@ -1,4 +1,4 @@
-//! Changes that are due → calls, in waves.
+//! Due changes → calls to EC2, in waves.
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use super::target::{Observation, Target};
 use crate::aws::client::RegionClient;
 use crate::deadline::{Deadline, wait_until};
 
-/// How many changes to one account and Region are under way at once.
+/// The maximum number of concurrent changes in one account and Region.
 const CHANGES_AT_ONCE: usize = 20;
 
-/// For how long an observation is fresh enough to change the instance: its owner may act, too.
+/// How long an observation is recent enough to change the instance: its owner may change it, too.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 
-/// How often a change is tried while EC2 throttles or fails.
+/// The maximum number of attempts at a change while EC2 throttles or fails.
 const ATTEMPTS: u32 = 8;
 
-/// The shortest and the longest pause before another attempt, beside what the rate limit asks for.
+/// The minimum and maximum backoff before a retry, in addition to the delay of the rate limit.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How many changes EC2 may still be asked for. `None` is any number.
+/// How many more changes may be requested from EC2. `None` is unlimited.
 pub(super) type Budget = Option<usize>;
 
 /// Sends changes to EC2.
@@ -40,7 +40,8 @@ pub(super) struct Applier<'a> {
 }
 
 impl Applier<'_> {
-    /// Sends the changes that are due, within rate limit, time and budget. One that fails stops no other.
+    /// Sends the due changes within the rate limit, the deadline and the budget. A failed change does not stop the
+    /// others.
     pub(super) async fn apply(&self, budget: &mut Budget, reconciliations: &mut [Reconciliation]) {
         let mut due = Vec::new();
         for reconciliation in reconciliations.iter_mut().filter(|one| one.state.due().is_some()) {
@@ -52,7 +53,7 @@ impl Applier<'_> {
         }
         let mut is_first = true;
         while !due.is_empty() {
-            // As many as have their turn while their observations are fresh.
+            // A wave has as many changes as the rate limit allows while their observations are recent enough.
             let mut wave: Vec<&mut Reconciliation> =
                 due.drain(..due.len().min(self.client.rate_limiter.within(FRESH_FOR))).collect();
             if !std::mem::take(&mut is_first) {
@@ -81,7 +82,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Sends what is due. A change stays due where its turn comes after `until` and the invocation goes on.
+    /// Sends the due change. It stays due if the rate limit allows it only after `until` and a later wave can send it.
     async fn send(&self, reconciliation: &mut Reconciliation, until: Instant) {
         let mut until = until;
         while let Some(change) = reconciliation.state.due() {
@@ -90,13 +91,13 @@ impl Applier<'_> {
                 return;
             }
             reconciliation.take_answer(answer);
-            // What follows a first answer, the options one by one, belongs together.
+            // After the first response, the options may follow one by one; they are sent in the same wave.
             until = self.deadline.last_start;
         }
     }
 
-    /// Asks EC2 for a change when its turn has come, if that is before `until`; again while EC2 throttles or fails. The
-    /// rate limit holds for every attempt.
+    /// Requests a change from EC2 if the rate limit allows it before `until`. Retries while EC2 throttles or fails. The
+    /// rate limit applies to every attempt.
     async fn ask(&self, target: &mut Target, change: &Change, until: Instant) -> Answer {
         let Self { client, mode, deadline, .. } = self;
         let mut answer = Answer::TooLate;
@@ -130,7 +131,7 @@ impl Applier<'_> {
     }
 }
 
-/// The pause after so many attempts in vain: twice as long each time.
+/// The exponential backoff after this many failed attempts.
 fn pause_after(attempts: u32) -> Duration {
     PAUSES.1.min(PAUSES.0 * 2_u32.saturating_pow(attempts.saturating_sub(1)))
 }

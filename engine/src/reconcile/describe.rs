@@ -1,4 +1,4 @@
-//! One description of many instances.
+//! Instance IDs → descriptions.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use super::target::Observation;
 use crate::aws::client::{IDS_PER_DESCRIBE, RegionClient};
 use crate::deadline::Deadline;
 
-/// How many describes run at once: enough to hide their latency, far below EC2's bucket of 100.
+/// The maximum number of concurrent describe calls: enough to hide their latency, far below EC2's token bucket of 100.
 pub(super) const DESCRIBES_AT_ONCE: usize = 4;
 
-/// What EC2 showed; an id that is in neither map is one that EC2 does not show.
+/// The result of describing instances. EC2 does not return an instance whose ID is in neither map.
 #[derive(Debug, Default)]
 pub(super) struct Described {
     pub(super) shown: BTreeMap<InstanceId, Instance>,
@@ -24,7 +24,7 @@ pub(super) struct Described {
 }
 
 impl Described {
-    /// What was said of an instance, if EC2 showed it or the call failed.
+    /// Removes and returns the observation of an instance, if EC2 returned it or the call failed.
     pub(super) fn take(&mut self, id: &InstanceId) -> Option<Observation> {
         let failed = |described: &mut Self| described.failed.remove(id).map(Observation::Failed);
         self.shown.remove(id).map(Observation::Shown).or_else(|| failed(self))

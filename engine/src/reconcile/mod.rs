@@ -1,4 +1,4 @@
-//! The one path: delivery → resolve → decide → apply → verify → outcome.
+//! The path from a delivery to an outcome: resolve → decide → apply → verify.
 
 mod apply;
 mod decide;
@@ -26,11 +26,11 @@ use reconciler::Reconciler;
 use resolve::Unresolved;
 pub use target::Delivery;
 
-/// How many accounts and Regions are worked on at once: as many as a batch is likely to name. Most of the time is waiting
-/// for the pace of each.
+/// The maximum number of accounts and Regions processed concurrently: as many as a batch is likely to name. Most of the
+/// time goes to waiting for each one's rate limit.
 const ACCOUNT_REGIONS_AT_ONCE: usize = 128;
 
-/// Brings instances to what the policy requires.
+/// Brings instances to the options that the policy requires.
 #[derive(Debug)]
 pub struct Enforcer {
     mode: Mode,
@@ -39,24 +39,24 @@ pub struct Enforcer {
     clients: RegionClients,
 }
 
-/// What became of a batch of deliveries, beside the outcomes of instances.
+/// The result of a batch of deliveries, besides the outcomes of instances.
 #[derive(Debug, Default)]
 pub struct Enforced {
-    /// Why deliveries came to nothing or not to their end, a sentence each.
+    /// Why deliveries were not processed completely, one sentence each.
     pub unresolved: Vec<String>,
-    /// The deliveries, by their index in the batch, that should be delivered again.
+    /// The deliveries that must be redelivered, by their index in the batch.
     pub retry: BTreeSet<usize>,
-    /// Where a sweep came to its end.
+    /// The accounts and Regions whose sweep is complete.
     pub swept: Vec<AccountRegion>,
 }
 
 impl Enforcer {
-    /// An enforcer of `policy`, which waits for `verify_within` until a change is applied.
+    /// Creates an enforcer of `policy` that waits up to `verify_within` for a change to be applied.
     pub fn new(mode: Mode, policy: Policy, verify_within: Duration, clients: RegionClients) -> Self {
         Self { mode, policy, verify_within, clients }
     }
 
-    /// Whether it changes anything, or only asks.
+    /// Whether it changes instances, or only sends dry runs.
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -71,8 +71,8 @@ impl Enforcer {
         &self.clients
     }
 
-    /// Takes the deliveries, in whatever order and however often they come, to the end of the path. `on_report` takes what
-    /// became of each instance as soon as it is known.
+    /// Processes the deliveries. Their order and any redelivery do not matter. Calls `on_report` with the outcome of
+    /// each instance as soon as it is known.
     pub async fn enforce(
         &self,
         deliveries: &[Delivery],
@@ -96,7 +96,7 @@ impl Enforcer {
     }
 }
 
-/// Takes the deliveries of one account and Region, with their indices in the batch, to the end of the path.
+/// Processes the deliveries of one account and Region, which come with their indices in the batch.
 async fn enforce(
     reconciler: &Reconciler<'_>,
     batch: &[(usize, &Delivery)],

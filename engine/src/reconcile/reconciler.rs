@@ -26,7 +26,7 @@ pub(super) struct Reconciler<'a> {
 }
 
 impl Reconciler<'_> {
-    /// Decides on what was observed, applies, and verifies.
+    /// Decides on the observed instances, then applies and verifies the changes.
     pub(super) async fn reconcile(
         &self,
         observations: Vec<(Target, Observation)>,
@@ -37,7 +37,7 @@ impl Reconciler<'_> {
             DecisionContext { policy, account_region, now: deadline.now, tokens_enforced: None };
         if observations.iter().any(|(_, observation)| context.would_make_tokens_optional(observation)) {
             let asked = deadline.bound(Call::GetInstanceMetadataDefaults, client.tokens_enforced());
-            // Where EC2 does not say, it is asked for the change all the same, and says whether it refuses.
+            // If this call fails, the change is sent nevertheless, and EC2 refuses it if tokens are enforced.
             context.tokens_enforced = Some(asked.await);
         }
         let open = |(target, observation)| Reconciliation::open(target, observation, &context);

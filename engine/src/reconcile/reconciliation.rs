@@ -1,4 +1,4 @@
-//! One instance during one invocation: what was observed, in which state it is, and what the report is to say.
+//! One instance during one invocation: its observation, its state, and the content of its report.
 
 use imds_core::call_error::{CallError, unknown_instance};
 use imds_core::decide::Reason;
@@ -24,7 +24,7 @@ pub(super) struct Reconciliation {
 }
 
 impl Reconciliation {
-    /// Decides on the instance if EC2 showed it.
+    /// Decides on the instance if EC2 returned it.
     pub(super) fn open(target: Target, observation: Observation, context: &DecisionContext<'_>) -> Self {
         match observation {
             Observation::Shown(instance) => Self::decided(target, instance, context),
@@ -56,7 +56,7 @@ impl Reconciliation {
         if let Some(Err(error)) = &context.tokens_enforced
             && state.due().as_ref().is_some_and(makes_tokens_optional)
         {
-            warnings.push(format!("whether the account enforces tokens is not known: {error}"));
+            warnings.push(format!("cannot determine whether the account enforces tokens: {error}"));
         }
         let reasons = decision.verdict.reasons();
         Self {
@@ -77,20 +77,20 @@ impl Reconciliation {
         }
     }
 
-    /// Takes what came of the change that was due.
+    /// Processes EC2's answer to the due change.
     pub(super) fn take_answer(&mut self, answer: Answer) {
         self.advance(|state, record| state.answered(answer, record));
     }
 
-    /// Takes that EC2 is not asked, though the instance would be changed.
+    /// Ends without a request to EC2, although the instance would be changed.
     pub(super) fn only_decide(&mut self) {
-        self.record
-            .reasons
-            .push("the sweep asked EC2 for its first changes only, and not for this one".to_owned());
+        self.record.reasons.push(
+            "the dry-run sweep reached its limit of requests and did not send this change to EC2".to_owned(),
+        );
         self.state = State::Ended(Outcome::WouldEnforce);
     }
 
-    /// Takes a description at the time `at`, in which EC2 may not show the instance.
+    /// Processes a description made at the time `at`; `shown` is `None` if EC2 did not return the instance.
     pub(super) fn take_description(&mut self, shown: Option<&Instance>, at: OffsetDateTime) {
         let is_verifying = matches!(self.state, State::Verifying(_));
         self.advance(|state, record| state.described(shown, record));
@@ -99,29 +99,30 @@ impl Reconciliation {
         }
     }
 
-    /// Takes that there is no further description; `error` is what the last one failed with.
+    /// Ends without a further description; `error` is the error of the last one, if it failed.
     pub(super) fn give_up(&mut self, error: Option<&CallError>) {
         self.advance(|state, record| state.gave_up(error.map(ToString::to_string), record));
     }
 
     fn advance(&mut self, next: impl FnOnce(State, &mut Record) -> State) {
-        // The state that is left behind for a moment is never seen.
+        // This placeholder is replaced on the next line and never observed.
         let state = std::mem::replace(&mut self.state, State::Ended(Outcome::Failed { retry: true }));
         self.state = next(state, &mut self.record);
     }
 
-    /// How long the instance answered IMDSv1 since its launch or start, if its event was that and our change ended it.
+    /// Returns how long the instance accepted IMDSv1 requests since its launch or start. Returns `None` unless the
+    /// event was that launch or start and this change ended it.
     fn exposed_until(&self, instance: &Instance, at: OffsetDateTime) -> Option<time::Duration> {
         let is_of_launch = matches!(self.target.kind, TriggerKind::Launch | TriggerKind::StateChange);
         let tokens = self.record.change?.options().get(OptionName::HttpTokens);
         let is_ended = tokens == Some(OptionValue::HttpTokens(HttpTokens::Required))
             && instance.options_state == Some(OptionsState::Applied);
         let exposed = at - instance.launched.filter(|_| is_of_launch && is_ended)?;
-        // The clocks of EC2 and of Lambda need not agree.
+        // The clocks of EC2 and Lambda may differ.
         Some(exposed.max(time::Duration::ZERO))
     }
 
-    /// What became of the instance, as data.
+    /// Converts this into the outcome of the instance.
     pub(super) fn into_outcome(self, account_region: &AccountRegion) -> InstanceOutcome {
         InstanceOutcome {
             account: account_region.account.clone(),

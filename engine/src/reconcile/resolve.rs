@@ -1,4 +1,4 @@
-//! Deliveries → the instances they name, as EC2 shows them now.
+//! Deliveries → the current state of the instances that they name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,10 +16,11 @@ use super::target::{Delivery, Observation, Target};
 use crate::aws::client::RegionClient;
 use crate::deadline::Deadline;
 
-/// When to describe again the instances that EC2 does not show: right after a launch, describes lag by seconds.
+/// The pauses before instances that EC2 did not return are described again: after a launch, DescribeInstances lags by
+/// seconds (eventual consistency).
 const DESCRIBE_AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
-/// A delivery of which not all is done, for a reason that is not one instance's.
+/// A delivery that was not processed completely, for a reason that does not concern a single instance.
 #[derive(Debug)]
 pub(super) struct Unresolved {
     pub(super) delivery: usize,
@@ -27,14 +28,15 @@ pub(super) struct Unresolved {
     pub(super) retry: bool,
 }
 
-/// All instances that the deliveries name, each once, and the deliveries whose instances could not be found out.
+/// All instances that the deliveries name, each once, and the deliveries whose instances could not be determined.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
     pub(super) observations: Vec<(Target, Observation)>,
     pub(super) unresolved: Vec<Unresolved>,
 }
 
-/// Describes everything that `batch`, deliveries of one account and Region with their indices, names.
+/// Describes all instances that `batch` names. `batch` holds the deliveries of one account and Region, with their
+/// indices.
 pub(super) async fn resolve(
     client: &RegionClient,
     batch: &[(usize, &Delivery)],
@@ -63,13 +65,13 @@ pub(super) async fn resolve(
     resolver.finish()
 }
 
-/// A launch whose ids are not known, and the deliveries that are about it.
+/// A launch whose instance IDs are not known, and the deliveries that name it.
 struct Selection<'a> {
     selector: &'a InstanceSelector,
     deliveries: Vec<(usize, &'a Delivery)>,
     /// How many instances the last description found.
     found: Result<usize, CallError>,
-    /// Whether two descriptions found as many, and enough.
+    /// Whether two consecutive descriptions found the same number of instances, and enough of them.
     is_settled: bool,
 }
 
@@ -110,7 +112,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Describes the launches whose ids are not known, but for those that are settled.
+    /// Describes the launches whose instance IDs are not known, except those that are settled.
     async fn describe_selections(&mut self) {
         let mut selections = std::mem::take(&mut self.selections);
         let (client, deadline) = (self.client, self.deadline);
@@ -175,11 +177,11 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// From this age of a launch on, a description by its time shows all of it.
+/// The age from which a description by launch time returns all instances of a launch.
 const SHOWN_AFTER: time::Duration = time::Duration::minutes(1);
 
 impl Selection<'_> {
-    /// The least index of instances that there are.
+    /// The minimum number of instances in the launch.
     fn least(&self) -> usize {
         match self.selector {
             InstanceSelector::ClientToken { at_least, .. } => *at_least,
@@ -187,19 +189,19 @@ impl Selection<'_> {
         }
     }
 
-    /// The deliveries for which there may be more instances than were found.
+    /// Returns the deliveries that may name more instances than were found.
     fn unresolved(&self, now: OffsetDateTime) -> Vec<Unresolved> {
         let unresolved = |(index, delivery): &(usize, &Delivery)| {
             let age = now - delivery.trigger.time;
-            // By its time, others of about that time are found as well and tell nothing.
+            // A selection by time also finds other launches, so a stable count does not mean that this one is complete.
             let is_too_early =
                 matches!(self.selector, InstanceSelector::LaunchedAround(_)) && age < SHOWN_AFTER;
             if self.is_settled && !is_too_early {
                 return None;
             }
             let (why, retry) = match &self.found {
-                // Whatever the error, the event is kept.
-                Err(error) => (format!("instances could not be looked up: {error}"), true),
+                // The event is retried after any error.
+                Err(error) => (format!("the instances could not be described: {error}"), true),
                 Ok(count) => {
                     let is_over = unknown_instance(age, delivery.redelivered) == Outcome::Gone;
                     let shown = match count {

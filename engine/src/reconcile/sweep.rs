@@ -1,4 +1,4 @@
-//! Every instance of an account and Region, page by page.
+//! The sweep: every instance of an account and Region, page by page.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,15 +15,17 @@ use super::reconciler::Reconciler;
 use super::target::{Observation, Target};
 use crate::deadline::Deadline;
 
-/// How many changes a dry-run sweep asks EC2 for: enough to try the permissions, without taking the account's calls.
+/// The maximum number of changes that a dry-run sweep sends to EC2: enough to test the permissions without using up the
+/// account's rate limit.
 const DRY_RUNS: usize = 50;
 
-/// Sweeps the account and Region, without the instances that are handled already.
+/// Sweeps the account and Region, except the instances that are `handled` already.
 ///
-/// What is done stays done: a retry, which is `redelivered`, finds those instances compliant, and verifies them.
+/// A retry, which is `redelivered`, starts from the first page. It finds the changed instances compliant and verifies
+/// them.
 ///
 /// # Errors
-/// What stopped the sweep, in a sentence.
+/// Why the sweep stopped, in one sentence.
 pub(super) async fn sweep(
     reconciler: &Reconciler<'_>,
     handled: &BTreeSet<InstanceId>,
@@ -34,7 +36,7 @@ pub(super) async fn sweep(
     let mut token = None;
     loop {
         if is_over(&reconciler.deadline) {
-            return Err("the sweep ran out of time and goes on at the retry".to_owned());
+            return Err("the sweep ran out of time and will be retried".to_owned());
         }
         let listed = reconciler.client.page(&InstanceSelector::All, token);
         let listed = reconciler.deadline.bound(Call::DescribeInstances, listed).await;
@@ -44,7 +46,7 @@ pub(super) async fn sweep(
             |instance: Instance| (target(instance.id.clone(), redelivered), Observation::Shown(instance));
         let observations = page.instances.into_iter().filter(is_new).map(observation).collect();
         if sweep_page(reconciler, observations, &mut budget, on_report).await {
-            return Err("the sweep was throttled or ran out of time, and goes on at the retry".to_owned());
+            return Err("the sweep was throttled or ran out of time and will be retried".to_owned());
         }
         match page.next {
             Some(next) => token = Some(next),
@@ -57,7 +59,7 @@ fn is_over(deadline: &Deadline) -> bool {
     !deadline.allows(Duration::ZERO)
 }
 
-/// Returns whether changes are left that rate limit or time did not allow.
+/// Returns whether changes remain because of the rate limit or the deadline.
 async fn sweep_page(
     reconciler: &Reconciler<'_>,
     observations: Vec<(Target, Observation)>,
@@ -74,7 +76,7 @@ async fn sweep_page(
     is_stopped
 }
 
-/// An instance of a sweep. Its outcome fails no record: what is left waits for the next sweep.
+/// An instance of a sweep. It belongs to no delivery, so its outcome fails no record; the next sweep retries it.
 fn target(id: InstanceId, redelivered: bool) -> Target {
     Target {
         id,

@@ -1,4 +1,4 @@
-//! What is asked about: an instance and the deliveries that named it; and what EC2 said about it.
+//! An instance with the deliveries that name it, and its observation.
 
 use std::collections::BTreeSet;
 
@@ -7,32 +7,32 @@ use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
 use imds_core::trigger::{Trigger, TriggerKind};
 
-/// An event that asks to look at instances.
+/// An event that names instances.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// What the event says.
+    /// The content of the event.
     pub trigger: Trigger,
     /// Whether the event was delivered before.
     pub redelivered: bool,
 }
 
-/// An instance, and all that the deliveries of the batch say about it.
+/// An instance, and what the deliveries of the batch say about it.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) id: InstanceId,
-    /// The kind that prevails among the deliveries.
+    /// The kind with the highest precedence among the deliveries.
     pub(super) kind: TriggerKind,
-    /// Which deliveries of the batch named it.
+    /// The deliveries of the batch that name it, by index.
     pub(super) deliveries: BTreeSet<usize>,
-    /// The time since the youngest of its events.
+    /// The time since its most recent event.
     pub(super) age: time::Duration,
-    /// Whether one of its deliveries was delivered before.
+    /// Whether one of its deliveries is a redelivery.
     pub(super) redelivered: bool,
-    /// How often a change was tried in vain.
+    /// The number of failed attempts at a change.
     pub(super) attempts: u32,
 }
 
-/// What EC2 said about a target.
+/// What a description returned for a target.
 #[derive(Debug)]
 pub(super) enum Observation {
     Shown(Instance),

@@ -1,4 +1,4 @@
-//! Changed instances → whether the change is in force.
+//! Changed instances → whether the change is applied.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::reconciliation::Reconciliation;
 use crate::aws::client::RegionClient;
 use crate::deadline::{Deadline, wait_until};
 
-/// The first pause; each further one is twice as long as the one before.
+/// The first pause; each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Describes all instances that await it, together and again and again, until each has ended or `within` is over, or the
-/// time that allows another description.
+/// Describes all instances that await a description, together and repeatedly, until each has ended, `within` has passed
+/// or the deadline allows no further description.
 pub(super) async fn verify(
     client: &RegionClient,
     within: Duration,

@@ -1,4 +1,4 @@
-//! Log lines: one JSON object each, as Lambda's own log filter reads them; metrics are lines, too.
+//! Log lines: one JSON object each, in the format of Lambda's log filter. Metrics are log lines, too.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Report;
 use super::metrics::Metrics;
 
-/// One line. Lambda filters by `level` and joins by `requestId`.
+/// One line. Lambda filters lines by `level`; `requestId` relates them to an invocation.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a, T> {
@@ -28,7 +28,7 @@ struct Message<'a> {
     message: &'a str,
 }
 
-/// What became of an instance, beside the mode.
+/// The outcome of an instance, with the mode.
 #[derive(Serialize)]
 struct Outcomed<'a> {
     mode: Mode,
@@ -36,7 +36,7 @@ struct Outcomed<'a> {
     instance: &'a InstanceOutcome,
 }
 
-/// What an invocation did, without its outcomes, which have lines of their own.
+/// The result of an invocation, without its outcomes, which have their own lines.
 #[derive(Serialize)]
 struct Done<'a> {
     message: &'static str,
@@ -48,57 +48,57 @@ struct Done<'a> {
     unresolved: &'a [String],
 }
 
-/// Writes lines of one invocation, or of the start.
+/// Writes the lines of one invocation, or of the start of the function.
 #[derive(Debug)]
 pub struct Log<'a, W> {
-    /// Where to.
+    /// The output.
     pub out: W,
-    /// The invocation's id; empty before the first.
+    /// The invocation's request ID; empty before the first invocation.
     pub request_id: &'a str,
-    /// The time of the line.
+    /// The timestamp of the line.
     pub now: OffsetDateTime,
 }
 
 impl<W: Write> Log<'_, W> {
-    /// A line for what became of an instance.
+    /// Writes a line for the outcome of an instance.
     ///
     /// # Errors
-    /// Those of the writer; the line is lost then.
+    /// The writer's errors; the line is lost.
     pub fn outcome(&mut self, mode: Mode, instance: &InstanceOutcome) -> io::Result<()> {
         self.line(level(instance), Outcomed { mode, instance })
     }
 
-    /// A line for what the invocation did.
+    /// Writes a line for the result of the invocation.
     ///
     /// # Errors
-    /// Those of the writer; the line is lost then.
+    /// The writer's errors; the line is lost.
     pub fn done(&mut self, report: &Report) -> io::Result<()> {
         let Report { mode, counts, ignored, unresolved, .. } = report;
         let level = if unresolved.is_empty() && !report.has_unusable { "INFO" } else { "WARN" };
         self.line(level, Done { message: "batch done", mode: *mode, counts, ignored, unresolved })
     }
 
-    /// A line for each document of metrics. `level` is the least that Lambda's log filter lets through, so that no
-    /// metric is lost to it.
+    /// Writes a line for each document of metrics. `level` is the lowest level that Lambda's log filter passes, so that
+    /// it drops no metric.
     ///
     /// # Errors
-    /// Those of the writer; the line is lost then, and those after it.
+    /// The writer's errors; this line and the lines after it are lost.
     pub fn metrics(&mut self, mode: Mode, metrics: &Metrics, level: &str) -> io::Result<()> {
         metrics.documents(mode, self.now).into_iter().try_for_each(|document| self.line(level, document))
     }
 
-    /// A line for what may go wrong later, and why.
+    /// Writes a line for a problem that may cause errors later.
     ///
     /// # Errors
-    /// Those of the writer; the line is lost then.
+    /// The writer's errors; the line is lost.
     pub fn warning(&mut self, message: &str) -> io::Result<()> {
         self.line("WARN", Message { message })
     }
 
-    /// A line for what went wrong with the invocation as a whole.
+    /// Writes a line for an error of the invocation as a whole.
     ///
     /// # Errors
-    /// Those of the writer; the line is lost then.
+    /// The writer's errors; the line is lost.
     pub fn error(&mut self, message: &str) -> io::Result<()> {
         self.line("ERROR", Message { message })
     }

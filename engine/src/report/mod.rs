@@ -1,4 +1,4 @@
-//! What an invocation did, as it is told: the function's answer, log lines and metrics.
+//! The result of an invocation: the function's response, log lines and metrics.
 
 pub mod log;
 pub mod metrics;
@@ -9,26 +9,26 @@ use imds_core::outcome::{InstanceOutcome, Mode, Outcome};
 use imds_core::trigger::Ignored;
 use serde::Serialize;
 
-/// What an invocation did.
+/// The result of an invocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Whether it changed anything, or only asked.
+    /// Whether it changed instances, or only sent dry runs.
     pub mode: Mode,
-    /// How many instances had which outcome.
+    /// The number of instances by outcome.
     pub counts: BTreeMap<&'static str, usize>,
-    /// One entry an instance.
+    /// One entry for each instance.
     pub outcomes: Vec<InstanceOutcome>,
-    /// How many instances have no entry, as there are too many for an answer: their outcomes are in the log.
+    /// The number of instances without an entry, because the response has a size limit. Their outcomes are in the log.
     #[serde(skip_serializing_if = "is_zero")]
     pub only_logged: usize,
-    /// Why events were ignored, a sentence an event.
+    /// Why events were ignored, one sentence for each event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
-    /// Whether one of them concerns us and could not be read.
+    /// Whether one of the ignored events is of a known kind but could not be read.
     #[serde(skip)]
     pub has_unusable: bool,
-    /// Why the instances of an event could not be found out, a sentence an event.
+    /// Why the instances of an event could not be determined, one sentence for each event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<String>,
 }
@@ -39,18 +39,18 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl Report {
-    /// A report of nothing yet.
+    /// Creates an empty report.
     pub fn new(mode: Mode) -> Self {
         Self { mode, ..Self::default() }
     }
 
-    /// Notes an event that is ignored.
+    /// Records an ignored event.
     pub fn ignore(&mut self, why: &Ignored) {
         self.has_unusable |= why.is_unusable();
         self.ignored.push(why.to_string());
     }
 
-    /// Counts one instance.
+    /// Counts the outcome of one instance.
     pub fn count(&mut self, outcome: Outcome) {
         *self.counts.entry(outcome.as_str()).or_default() += 1;
     }

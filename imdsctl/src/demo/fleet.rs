@@ -1,4 +1,4 @@
-//! The fleet of the demo, and what must become of it.
+//! The fleet of the demo, and the changes that are expected of it.
 
 use ec2_sim::Launch;
 
@@ -20,21 +20,21 @@ pub const POLICY: &str = r#"{
 
 type Pairs = &'static [(&'static str, &'static str)];
 
-/// Instances of one kind.
+/// A kind of instance.
 pub struct Member {
-    /// What they are.
+    /// The name in the table.
     pub name: &'static str,
-    /// How many there are.
+    /// How many to launch.
     count: usize,
-    /// Their options where they differ from those of IMDSv1's days.
+    /// The options that differ from ec2-sim's defaults, which allow IMDSv1.
     options: Pairs,
-    /// Their tags.
+    /// The tags.
     tags: Pairs,
-    /// Their state where it is not running.
+    /// The state, if not running.
     state: Option<&'static str>,
-    /// The service that manages them.
+    /// The service that manages the instances, if any.
     operator: Option<&'static str>,
-    /// The options that must change, and nothing else.
+    /// The options that must change; no others may change.
     pub changed: Pairs,
 }
 
@@ -43,25 +43,20 @@ const PLAIN: Member =
 
 const REQUIRED: (&str, &str) = ("HttpTokens", "required");
 
-/// One member for each thing that matters.
+/// One member for each case that a policy distinguishes.
 pub const FLEET: &[Member] = &[
-    Member { name: "IMDSv1, as of old", count: 3, changed: &[REQUIRED], ..PLAIN },
-    Member { name: "IMDSv2 already", options: &[REQUIRED], ..PLAIN },
+    Member { name: "IMDSv1 allowed", count: 3, changed: &[REQUIRED], ..PLAIN },
+    Member { name: "IMDSv2 required", options: &[REQUIRED], ..PLAIN },
     Member { name: "IMDSv1, stopped", state: Some("stopped"), changed: &[REQUIRED], ..PLAIN },
     Member { name: "IMDS switched off", options: &[("HttpEndpoint", "disabled")], ..PLAIN },
     Member {
-        name: "asks for one hop only",
+        name: "tag: one hop",
         options: &[("HttpPutResponseHopLimit", "2")],
         tags: &[("imds:HttpPutResponseHopLimit", "1")],
         changed: &[REQUIRED, ("HttpPutResponseHopLimit", "1")],
         ..PLAIN
     },
-    Member {
-        name: "asks for IMDSv1",
-        tags: &[("imds:HttpTokens", "optional")],
-        changed: &[REQUIRED],
-        ..PLAIN
-    },
+    Member { name: "tag: IMDSv1", tags: &[("imds:HttpTokens", "optional")], changed: &[REQUIRED], ..PLAIN },
     Member { name: "a vault", tags: &[("Imds", "off")], changed: &[("HttpEndpoint", "disabled")], ..PLAIN },
     Member { name: "exempt by a rule", tags: &[("App", "payroll-7")], ..PLAIN },
     Member {
@@ -88,7 +83,7 @@ pub const FLEET: &[Member] = &[
 ];
 
 impl Member {
-    /// How to launch them.
+    /// Returns the launch parameters.
     pub fn launch(&self) -> Launch {
         let owned = |pairs: Pairs| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         Launch {

@@ -37,12 +37,12 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
         .await
         .context("ec2-sim cannot listen on a free port of 127.0.0.1")?;
     let account_region = sim.account_region(ACCOUNT, REGION);
-    writeln!(out, "An EC2 of its own listens on {}. The policy:\n\n{POLICY}\n", sim.endpoint())?;
+    writeln!(out, "An embedded EC2 listens on {}. The policy:\n\n{POLICY}\n", sim.endpoint())?;
     let fleet = launch(&account_region);
     let events = sim.take_events();
     writeln!(
         out,
-        "{} instances were launched; EventBridge has {} events for the function.\n",
+        "{} instances were launched; EventBridge delivers {} events to the function.\n",
         fleet.len(),
         events.len()
     )?;
@@ -60,12 +60,12 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
         writeln!(out, "{line}")?;
     }
     if !settled || !wrong.is_empty() {
-        writeln!(out, "Not every instance is as the policy requires. The function answered {response}.")?;
+        writeln!(out, "Some instances do not comply with the policy. The function returned {response}.")?;
         return Ok(Exit::Findings);
     }
     writeln!(
         out,
-        "Every instance is as the policy requires, and nothing else was touched: {}.",
+        "Every instance complies with the policy, and nothing else was changed: {}.",
         counts(&sim)
     )?;
     Ok(Exit::Compliant)
@@ -81,7 +81,7 @@ fn launch(account_region: &AccountRegion) -> Vec<DemoInstance> {
     FLEET.iter().flat_map(launched).collect()
 }
 
-/// The function as it runs in Lambda, but for where EC2 is. Nothing is read from the environment.
+/// Returns the function as it runs in Lambda, except for the EC2 endpoint. Reads nothing from the environment.
 fn enforcer(sim: &Ec2Sim) -> Result<Enforcer> {
     let config = Config::from_lookup(|name| (name == "IMDS_POLICY").then(|| POLICY.to_owned()))?;
     let sdk = settings::for_simulator(&sim.endpoint(), ACCOUNT, REGION);
@@ -107,7 +107,7 @@ fn table(fleet: &[DemoInstance], reports: &[InstanceOutcome], account_region: &A
     table
 }
 
-/// What was decided and came of it, and why.
+/// Returns the decision with its outcome, and the reasons.
 fn decision(report: &InstanceOutcome) -> (String, String) {
     let change = report.change.iter().flat_map(|change| change.options().iter());
     let lines = change.map(|value| value.to_string()).chain([format!("({})", report.outcome)]);
@@ -116,7 +116,7 @@ fn decision(report: &InstanceOutcome) -> (String, String) {
     (lines.collect::<Vec<_>>().join("\n"), why.collect::<Vec<_>>().join("\n"))
 }
 
-/// Lines of a length that leaves the table room on an ordinary screen.
+/// Wraps text so that the table fits a normal terminal.
 fn wrap(text: &str) -> Vec<String> {
     const LENGTH: usize = 40;
     let mut lines = vec![String::new()];
@@ -133,7 +133,7 @@ fn wrap(text: &str) -> Vec<String> {
 }
 
 impl DemoInstance {
-    /// Options that matter to the policy or are not at their defaults, and the tags.
+    /// Returns the options that the policy names or that differ from the defaults, and the tags.
     fn before(&self) -> String {
         let usual = [
             ("HttpProtocolIpv6", "disabled"),
@@ -147,18 +147,18 @@ impl DemoInstance {
         options.chain(tags).collect::<Vec<_>>().join("\n")
     }
 
-    /// Options that differ from those before.
+    /// Returns the options that changed.
     fn after(&self, account_region: &AccountRegion) -> String {
         let Some(after) = account_region.instance(&self.before.id) else {
-            return "not there any more".to_owned();
+            return "no longer exists".to_owned();
         };
         let changed =
             after.options.iter().filter(|(name, value)| self.before.options.get(*name) != Some(value));
         let changed: Vec<String> = changed.map(|(name, value)| format!("{name}={value}")).collect();
-        if changed.is_empty() { "as before".to_owned() } else { changed.join("\n") }
+        if changed.is_empty() { "unchanged".to_owned() } else { changed.join("\n") }
     }
 
-    /// What is not as it should be: the options expected of the member, and all others as they were.
+    /// Returns what is wrong, if the options are not those expected of the member or another option changed.
     fn wrong(&self, account_region: &AccountRegion) -> Option<String> {
         let id = &self.before.id;
         let mut expected = self.before.options.clone();
@@ -166,7 +166,7 @@ impl DemoInstance {
             self.member.changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
         let Some(after) = account_region.instance(id) else {
-            return Some(format!("{id} is not there any more"));
+            return Some(format!("{id} no longer exists"));
         };
         (after.options != expected).then(|| format!("{id} has {:?}, not {expected:?}", after.options))
     }
@@ -176,5 +176,5 @@ fn counts(sim: &Ec2Sim) -> String {
     let calls = sim.calls();
     let count = |action| calls.iter().filter(|call| call.action == action).count();
     let (describes, changes) = (count("DescribeInstances"), count("ModifyInstanceMetadataOptions"));
-    format!("{changes} changes, {describes} looks, {} calls in all", calls.len())
+    format!("{changes} changes, {describes} descriptions, {} calls in total", calls.len())
 }

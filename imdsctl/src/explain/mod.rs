@@ -18,9 +18,9 @@ use crate::exit::Exit;
 use crate::policy;
 use print::Explained;
 
-/// Say what a policy would do to instances, and why, without asking AWS.
+/// Explain what a policy would change on instances, and why, without calling AWS.
 ///
-/// Reads what `aws ec2 describe-instances` prints, or a list of instances:
+/// Reads the output of `aws ec2 describe-instances`, or a list of instances:
 ///
 ///     aws ec2 describe-instances | imdsctl explain --policy policy.json
 ///
@@ -28,29 +28,29 @@ use print::Explained;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// The policy's file.
+    /// The policy file.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// Decide as if it were this time, such as 2027-03-31T12:00:00Z; now where it is left out.
+    /// The time to decide for, such as 2027-03-31T12:00:00Z; defaults to the current time.
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
     now: Option<OffsetDateTime>,
-    /// The account that owns the instances; their reservation's OwnerId where it is left out.
+    /// The account that owns the instances; defaults to the OwnerId of their reservation.
     #[arg(long, value_name = "ID", value_parser = AccountId::new)]
     account: Option<AccountId>,
-    /// The Region of the instances; that of their Availability Zone where it is left out.
+    /// The Region of the instances; defaults to that of their Availability Zone.
     #[arg(long, value_name = "NAME", value_parser = Region::new)]
     region: Option<Region>,
     /// Print a JSON list of {instanceId, decision, change, reasons, warnings}.
     #[arg(long)]
     json: bool,
-    /// The instances' file; standard input where it is left out, or -.
+    /// The file with the instances; - or no file means standard input.
     #[arg(value_name = "INSTANCES.json")]
     instances: Option<PathBuf>,
 }
 
 fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| "it must be a time such as 2027-03-31T12:00:00Z".to_owned())
+        .map_err(|_| "must be a time such as 2027-03-31T12:00:00Z".to_owned())
 }
 
 /// Runs `imdsctl explain`.
@@ -61,11 +61,11 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
     for described in read::read(arguments.instances.as_deref())? {
         let place = &described.place;
         let Some(account) = arguments.account.as_ref().or(described.instance.owner.as_ref()) else {
-            bail!("{place}: the account is not known, as there is no OwnerId: name it with --account");
+            bail!("{place}: the account is unknown because there is no OwnerId; set it with --account");
         };
         let Some(region) = arguments.region.as_ref().or(described.region.as_ref()) else {
             bail!(
-                "{place}: the Region is not known, as there is no Availability Zone: name it with --region"
+                "{place}: the Region is unknown because there is no Availability Zone; set it with --region"
             );
         };
         let facts = Facts { account, region, instance: &described.instance, tokens_enforced: None };

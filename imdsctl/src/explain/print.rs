@@ -1,4 +1,4 @@
-//! What was decided, for people and for programs.
+//! The decisions as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use super::read::Described;
 
 const WARNING: Style = AnsiColor::Yellow.on_default();
 
-/// An instance and what was decided on it.
+/// An instance and the decision on it.
 pub struct Explained {
     pub described: Described,
     pub decision: Decision,
@@ -29,7 +29,7 @@ struct Entry<'a> {
     warnings: Vec<String>,
 }
 
-/// The name of a decision, and its colour.
+/// Returns the name of a decision, and its color.
 fn name(verdict: &Verdict) -> (&'static str, Style) {
     match verdict {
         Verdict::Compliant { .. } => ("compliant", AnsiColor::Green.on_default()),
@@ -47,7 +47,7 @@ fn change(verdict: &Verdict) -> MetadataOptions {
     }
 }
 
-/// A JSON list, an entry an instance.
+/// Prints a JSON list with one entry for each instance.
 pub fn json(explained: &[Explained], out: &mut impl Write) -> io::Result<()> {
     let entries: Vec<Entry<'_>> = explained.iter().map(entry).collect();
     serde_json::to_writer_pretty(&mut *out, &entries)?;
@@ -65,14 +65,14 @@ fn entry(explained: &Explained) -> Entry<'_> {
     }
 }
 
-/// A paragraph an instance, and a line that counts.
+/// Prints a paragraph for each instance, and a line with the counts.
 pub fn text(explained: &[Explained], out: &mut impl Write) -> io::Result<()> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for explained in explained {
         let (instance, decision) = (&explained.described.instance, &explained.decision);
         let (name, style) = name(&decision.verdict);
         *counts.entry(name).or_default() += 1;
-        // Whoever may tag an instance writes its name: escaped, so that it cannot speak to the terminal.
+        // Anyone who may tag an instance controls its name. It is escaped so that it cannot send terminal sequences.
         let label = instance.tags.get("Name").map(|name| format!(" {name:?}")).unwrap_or_default();
         writeln!(out, "{}{label}: {style}{name}{style:#}", instance.id)?;
         for value in change(&decision.verdict).iter() {

@@ -1,4 +1,4 @@
-//! What `aws ec2 describe-instances` prints → instances.
+//! Output of `aws ec2 describe-instances` → instances.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -11,13 +11,13 @@ use imds_core::metadata::OptionName;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// An instance as it was described.
+/// An instance in the input.
 pub struct Described {
-    /// Where it stands: the file and the path in it.
+    /// The path of the instance within the input.
     pub place: String,
-    /// What was said of it.
+    /// The instance.
     pub instance: Instance,
-    /// The Region of its Availability Zone, where that was named.
+    /// The Region of its Availability Zone, if the input has one.
     pub region: Option<Region>,
 }
 
@@ -85,7 +85,7 @@ fn instances(value: &Value) -> Result<Vec<Described>> {
         return list.iter().enumerate().map(|(i, value)| instance(value, format!("[{i}]"), None)).collect();
     }
     let Some(reservations) = value.get("Reservations").and_then(Value::as_array) else {
-        bail!("it must be what `aws ec2 describe-instances` prints, or a list of instances");
+        bail!("must be the output of `aws ec2 describe-instances`, or a list of instances");
     };
     let mut all = Vec::new();
     for (r, reservation) in reservations.iter().enumerate() {
@@ -108,7 +108,7 @@ fn instance(value: &Value, place: String, owner: Option<&str>) -> Result<Describ
         id: &raw.instance_id,
         owner: owner.or_else(|| raw.network_interfaces.iter().find_map(|i| i.owner_id.as_deref())),
         state: raw.state.as_ref().map(|state| &*state.name),
-        // No decision depends on it.
+        // No decision depends on the launch time.
         launched: None,
         tags: raw.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
         options: option_words(&options),
@@ -128,7 +128,7 @@ fn option_words(options: &Value) -> Vec<(OptionName, Cow<'_, str>)> {
     OptionName::ALL.into_iter().filter_map(word).collect()
 }
 
-/// The Region of a zone: `us-east-1` of `us-east-1a`, `us-west-2` of the local zone `us-west-2-lax-1a`.
+/// Returns the Region of a zone: `us-east-1` for `us-east-1a`, `us-west-2` for the Local Zone `us-west-2-lax-1a`.
 fn region_of(zone: &str) -> Option<Region> {
     let number = zone.find(|c: char| c.is_ascii_digit())?;
     let end = zone[number..].find(|c: char| !c.is_ascii_digit()).map_or(zone.len(), |length| number + length);

@@ -1,4 +1,4 @@
-//! What is decided, row by row.
+//! Tables of instances and the decisions about them.
 
 mod tags;
 
@@ -10,7 +10,7 @@ use crate::metadata::MetadataOptions;
 use std::collections::BTreeMap;
 use time::macros::datetime;
 
-/// An instance with all five options, `overrides` on top of IMDSv1's old defaults.
+/// An instance with all five options: the IMDSv1 defaults, replaced by `overrides`.
 fn instance(overrides: &[(&str, &str)]) -> Instance {
     let defaults = [
         ("HttpTokens", "optional"),
@@ -82,8 +82,13 @@ fn a_baseline_changes_only_what_differs() {
     let rows: &[(&str, &str, Pairs<'_>, &str)] = &[
         ("IMDSv1", tokens, &[], "HttpTokens=required"),
         ("IMDSv2 already", tokens, &[v2], "compliant"),
-        ("hop limit nobody asked for", tokens, &[("HttpPutResponseHopLimit", "3")], "HttpTokens=required"),
-        // Cloud Custodian ANDs its filters and would skip this one.
+        (
+            "hop limit without a requirement",
+            tokens,
+            &[("HttpPutResponseHopLimit", "3")],
+            "HttpTokens=required",
+        ),
+        // Cloud Custodian combines its filters with AND and would skip this instance.
         ("only one of two differs", tokens_and_hop, &[], "HttpTokens=required"),
         (
             "the other of two differs",
@@ -91,10 +96,10 @@ fn a_baseline_changes_only_what_differs() {
             &[v2, ("HttpPutResponseHopLimit", "2")],
             "HttpPutResponseHopLimit=1",
         ),
-        ("limit inside its range", range, &[("HttpPutResponseHopLimit", "2")], "compliant"),
+        ("limit within its range", range, &[("HttpPutResponseHopLimit", "2")], "compliant"),
         ("limit above its range", range, &[("HttpPutResponseHopLimit", "3")], "HttpPutResponseHopLimit=2"),
         ("nothing required", "{}", &[], "compliant"),
-        // Others send HttpEndpoint=enabled with every change.
+        // Other tools send HttpEndpoint=enabled with every change.
         ("endpoint switched off on purpose", tokens, &[disabled], "compliant"),
         ("endpoint to be switched off", off, &[], "HttpEndpoint=disabled"),
         ("endpoint off as required", off, &[disabled], "compliant"),
@@ -151,7 +156,7 @@ fn tag_keys_that_metadata_cannot_carry() {
 }
 
 #[test]
-fn instances_that_end_or_that_others_manage_are_out_of_scope() {
+fn terminating_and_managed_instances_are_out_of_scope() {
     let tokens = r#"{"baseline": {"HttpTokens": "required"}}"#;
     for (state, expected) in [
         (InstanceState::Pending, "HttpTokens=required"),

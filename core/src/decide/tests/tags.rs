@@ -1,16 +1,16 @@
-//! Exemptions, and what tags may ask for.
+//! Exemptions, and what tags may set.
 
 use super::*;
 
 #[test]
-fn an_exemption_holds_through_its_last_day_in_utc_and_not_a_second_longer() {
+fn an_exemption_is_active_exactly_through_its_last_day_in_utc() {
     let rule = r#"{"baseline": {"HttpTokens": "required"}, "rules": [
         {"name": "SEC-1", "exempt": {"until": "2026-03-31"}}, {"name": "later", "require": {"HttpEndpoint": "disabled"}}
     ]}"#;
     let tag = r#"{"baseline": {"HttpTokens": "required"}, "instanceTags": {"exemptions": {"maxDays": 90}}}"#;
     let by_tag = tagged(&[], &[("imds:ExemptUntil", "2026-03-31")]);
-    let expired_rule = r#"rule "SEC-1" exempted it through 2026-03-31 and does so no longer"#;
-    let expired_tag = r#"tag "imds:ExemptUntil" with value "2026-03-31" is ignored: the day is over"#;
+    let expired_rule = r#"the exemption in rule "SEC-1" expired after 2026-03-31"#;
+    let expired_tag = r#"tag "imds:ExemptUntil" with value "2026-03-31" is ignored: the day has passed"#;
     let rows = [
         ("rule", rule, &instance(&[]), "HttpEndpoint=disabled", expired_rule),
         ("tag", tag, &by_tag, "HttpTokens=required", expired_tag),
@@ -19,7 +19,7 @@ fn an_exemption_holds_through_its_last_day_in_utc_and_not_a_second_longer() {
         for now in [
             NOW,
             datetime!(2026-03-31 23:59:59.999_999_999 UTC),
-            // Midnight has passed there, but not in UTC.
+            // After midnight at this offset, but not in UTC.
             datetime!(2026-04-01 01:30 +2),
         ] {
             let decision = decide_at(policy, instance, None, now);
@@ -42,7 +42,7 @@ fn an_exemption_holds_through_its_last_day_in_utc_and_not_a_second_longer() {
     let decision = decide_at(tag, &by_tag, None, NOW);
     assert_eq!(
         decision.verdict.reasons()[0].to_string(),
-        "tag \"imds:ExemptUntil\" exempts it through 2026-03-31"
+        "tag \"imds:ExemptUntil\" exempts the instance through 2026-03-31"
     );
 }
 
@@ -56,9 +56,17 @@ fn a_tag_exempts_only_where_and_as_long_as_the_policy_allows() {
     let rows = [
         (allowed, "2026-03-17", None),
         (allowed, "2026-06-15", None),
-        (allowed, "2026-06-16", Some("the day is more than 90 days ahead, the most that the policy allows")),
-        (allowed, "9999-12-31", Some("the day is more than 90 days ahead, the most that the policy allows")),
-        (allowed, "2025-03-16", Some("the day is over")),
+        (
+            allowed,
+            "2026-06-16",
+            Some("the day is more than 90 days ahead, the maximum that the policy allows"),
+        ),
+        (
+            allowed,
+            "9999-12-31",
+            Some("the day is more than 90 days ahead, the maximum that the policy allows"),
+        ),
+        (allowed, "2025-03-16", Some("the day has passed")),
         (allowed, "2027-02-30", Some("it must be a date such as 2027-03-31")),
         (allowed, "soon", Some("it must be a date such as 2027-03-31")),
         (allowed, "", Some("it must be a date such as 2027-03-31")),
@@ -74,11 +82,11 @@ fn a_tag_exempts_only_where_and_as_long_as_the_policy_allows() {
     }
 }
 
-/// Policy, hop limit now, tag, the change, and why the tag is ignored if it is.
+/// The policy, the present hop limit, the tag, the change, and why the tag is ignored, if it is.
 type TagRow<'a> = (&'a str, &'a str, (&'a str, &'a str), &'a str, Option<&'a str>);
 
 #[test]
-fn a_tag_chooses_within_the_room_that_the_policy_leaves() {
+fn a_tag_sets_only_what_the_policy_allows() {
     let silent = "{}";
     let limit = |limit: &str| format!(r#"{{"baseline": {{"HttpPutResponseHopLimit": {limit}}}}}"#);
     let (exact, low, high, range) = (
@@ -96,8 +104,8 @@ fn a_tag_chooses_within_the_room_that_the_policy_leaves() {
         (silent, "5", ("HttpPutResponseHopLimit", "6"), "compliant", Some("it is less strict than")),
         (silent, "5", ("HttpProtocolIpv6", "disabled"), "compliant", None),
         (silent, "5", ("HttpProtocolIpv6", "enabled"), "compliant", Some("it is less strict than")),
-        (silent, "5", ("HttpEndpoint", "disabled"), "compliant", Some("HttpEndpoint is not taken from tags")),
-        (silent, "5", ("HttpEndpoint", "enabled"), "compliant", Some("HttpEndpoint is not taken from tags")),
+        (silent, "5", ("HttpEndpoint", "disabled"), "compliant", Some("HttpEndpoint cannot be set by a tag")),
+        (silent, "5", ("HttpEndpoint", "enabled"), "compliant", Some("HttpEndpoint cannot be set by a tag")),
         (&exact, "2", ("HttpPutResponseHopLimit", "1"), "compliant", Some("baseline requires")),
         (&exact, "5", ("HttpPutResponseHopLimit", "2"), "HttpPutResponseHopLimit=2", None),
         (&low, "5", ("HttpPutResponseHopLimit", "3"), "HttpPutResponseHopLimit=3", None),
@@ -141,7 +149,7 @@ fn a_tag_chooses_within_the_room_that_the_policy_leaves() {
 }
 
 #[test]
-fn authority_says_how_far_tags_are_obeyed() {
+fn authority_determines_what_tags_may_set() {
     let tags = [("imds:HttpTokens", "optional"), ("imds:HttpEndpoint", "disabled"), ("imds:Nonsense", "x")];
     let instance = tagged(&[("HttpTokens", "required")], &tags);
     let policy =
@@ -180,7 +188,7 @@ fn hostile_tags_are_ignored_and_named() {
         tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let (verdict, warnings) = summary(&decide_with(policy, &tagged(&[], &borrowed), None));
     assert_eq!(verdict, "HttpTokens=required");
-    assert_eq!(warnings.len(), 50, "each is warned about");
+    assert_eq!(warnings.len(), 50, "each has a warning");
     for (key, _) in &tags {
         assert!(warnings.iter().any(|warning| warning.contains(&format!("{key:?}"))), "{key:?}");
     }
@@ -188,7 +196,7 @@ fn hostile_tags_are_ignored_and_named() {
         !warnings.iter().any(|warning| warning.chars().any(char::is_control)),
         "control characters are escaped"
     );
-    assert!(!warnings.iter().any(|warning| warning.contains(&long)), "long values are cut");
+    assert!(!warnings.iter().any(|warning| warning.contains(&long)), "long values are truncated");
 
     for value in ["0", "65", "-1", "2.0", " 2", "２", "", "+2", "02", "2\0"] {
         let instance = tagged(&[], &[("imds:HttpPutResponseHopLimit", value)]);

@@ -1,7 +1,7 @@
-//! The root certificates that AWS's certificates are verified with.
+//! The root certificates that verify the server certificates of AWS.
 //!
-//! The SDK's HTTP client panics at a root certificate that it cannot parse. Each one is therefore checked here first, in a
-//! way that takes a fifth of what the client then takes to parse it again.
+//! The SDK's HTTP client panics on a root certificate that it cannot parse. Each certificate is therefore checked here
+//! first, in a fifth of the time that the client then takes to parse it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,28 +13,28 @@ use memchr::memchr_iter;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-/// A file of certificates, which an operator sets, as for TLS inspection.
+/// The variable for a file of certificates. Operators set it, for example, behind a TLS-inspecting proxy.
 const FILE: &str = "SSL_CERT_FILE";
-/// Folders of certificates, separated by colons.
+/// The variable for folders of certificates, separated by colons.
 const FOLDERS: &str = "SSL_CERT_DIR";
 
-/// The longest bundle that is read: those of Linux distributions have some 200 KiB.
+/// The maximum size of a bundle; those of Linux distributions have about 200 KiB.
 const LONGEST_BUNDLE: u64 = 8 << 20;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// Where root certificates are, unless the operator says so.
+/// Where root certificates are if the operator's variables do not say so.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
-    /// Bundles. The first that has a certificate is used.
+    /// Bundles. The first one that has a certificate is used.
     pub files: &'a [&'a str],
-    /// Folders. All are read where there is no bundle.
+    /// Folders. All are read if no bundle has a certificate.
     pub folders: &'a [&'a str],
 }
 
-/// The places of Linux distributions, Lambda's first: those of the crate openssl-probe, which the SDK uses. The SDK would read
-/// the folders beside the bundle, which on Debian takes twice as long.
+/// The places that Linux distributions use, Lambda's first. The list is that of the crate openssl-probe, which the SDK
+/// uses. The SDK would also read the folders, which takes twice as long on Debian.
 pub const KNOWN_PLACES: Places<'_> = Places {
     files: &[
         // Amazon Linux, Fedora, RHEL.
@@ -56,37 +56,38 @@ pub const KNOWN_PLACES: Places<'_> = Places {
 /// Root certificates that rustls accepts.
 #[derive(Debug, Default)]
 pub struct RootCertificates {
-    /// As the client takes them: in PEM, without the line breaks, which would take it longer.
+    /// The certificates in PEM, as the client takes them. Line breaks are removed, so that the client parses them
+    /// faster.
     pem: String,
     sources: Vec<String>,
-    /// What is wrong with the operator's variables.
+    /// The errors in the operator's variables.
     problems: Vec<String>,
 }
 
-/// There is no root certificate.
+/// No root certificate was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no root certificate was found, and without one every call to AWS fails. Set SSL_CERT_FILE to a file of root \
-     certificates in PEM. These places have none:\n{}", .0.join("\n")
+    "no root certificate was found, and every call to AWS fails without one. Set SSL_CERT_FILE to a file of root \
+     certificates in PEM format. Locations searched:\n{}", .0.join("\n")
 )]
 pub struct NoRootCertificates(
-    /// Each place that was searched, and what is wrong with it.
+    /// Each location that was searched, and why it has no certificate.
     pub Vec<String>,
 );
 
 impl RootCertificates {
-    /// The certificates of `SSL_CERT_FILE` and `SSL_CERT_DIR`; without any there, those of `places`. `lookup` is
-    /// `std::env::var` in production. An empty variable counts as unset.
+    /// Loads the certificates of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or those of `places` if the variables provide
+    /// none. `lookup` is `std::env::var` in production. An empty variable counts as unset.
     ///
     /// # Errors
-    /// There is no certificate that can be parsed. A retry needs another configuration, or another image.
+    /// No certificate can be parsed. A retry helps only after the configuration or the image has changed.
     pub fn find(
         lookup: impl Fn(&str) -> Option<String>,
         places: Places<'_>,
     ) -> Result<Self, NoRootCertificates> {
         let set = |name| lookup(name).unwrap_or_default();
         let mut found = Self::default();
-        // Where both are set, both are used, as OpenSSL and the SDK do.
+        // If both are set, both are used, as in OpenSSL and the SDK.
         let file = set(FILE);
         if !file.is_empty() {
             found.add_set(FILE, &file, Self::add_file);
@@ -106,8 +107,8 @@ impl RootCertificates {
         if found.pem.is_empty() { Err(NoRootCertificates(searched)) } else { Ok(found) }
     }
 
-    /// What the log is to say about the operator's variables: with other certificates than intended, calls may fail, and
-    /// nothing else would say why.
+    /// Returns the warnings about the operator's variables. Without the intended certificates, calls may fail, and no
+    /// other message would say why.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let sources = self.sources.join(" and ");
         self.problems.iter().map(move |problem| {
@@ -118,12 +119,12 @@ impl RootCertificates {
         })
     }
 
-    /// The certificates, for the SDK's HTTP client.
+    /// Returns the certificates for the SDK's HTTP client.
     pub fn into_trust_store(self) -> TrustStore {
         TrustStore::empty().with_pem_certificate(self.pem)
     }
 
-    /// Adds what a variable of the operator names.
+    /// Adds the file or folder that an operator's variable names.
     fn add_set(
         &mut self,
         variable: &str,
@@ -133,24 +134,25 @@ impl RootCertificates {
         let problem = match add(self, path) {
             Ok(0) => return,
             Ok(rejected) => {
-                format!("{path:?}: certificates that cannot be parsed are left out, {rejected} of them")
+                format!("{path:?}: certificates skipped because they cannot be parsed: {rejected}")
             }
             Err(problem) => problem,
         };
         self.problems.push(format!("{variable}: {problem}"));
     }
 
-    /// Adds the certificates of a file; how many were rejected, or why none was added.
+    /// Adds the certificates of a file. Returns how many were rejected, or why none was added.
     fn add_file(&mut self, path: &str) -> Result<usize, String> {
         let document = read_file(path).map_err(|error| format!("{path:?} cannot be read: {error}"))?;
-        // Comments may have any encoding. To read each file the lossy way would take as long as all else here.
+        // Comments may have any encoding. Lossy decoding is used only if it is needed, as it takes as long as
+        // everything else here.
         let document = String::from_utf8(document)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         let added = self.add(&document);
         self.conclude(path, added)
     }
 
-    /// Adds the certificates of a folder's files; how many were rejected, or why none was added.
+    /// Adds the certificates of a folder's files. Returns how many were rejected, or why none was added.
     fn add_folder(&mut self, path: &str) -> Result<usize, String> {
         let found = rustls_native_certs::load_certs_from_paths(None, Some(Path::new(path)));
         let document = |certificate| format!("{BEGIN}\n{}\n{END}\n", base64::encode(certificate));
@@ -161,11 +163,12 @@ impl RootCertificates {
         }
     }
 
-    /// How many certificates of a place were rejected, or why none was added.
+    /// Records the source if a certificate was added. Returns how many of its certificates were rejected, or why none
+    /// was added.
     fn conclude(&mut self, path: &str, (accepted, rejected): (usize, usize)) -> Result<usize, String> {
         match (accepted, rejected) {
-            (0, 0) => Err(format!("{path:?} has no certificate in PEM")),
-            (0, _) => Err(format!("{path:?} has no certificate that can be parsed, of {rejected}")),
+            (0, 0) => Err(format!("{path:?} has no certificate in PEM format")),
+            (0, _) => Err(format!("{path:?} has no certificate that can be parsed ({rejected} rejected)")),
             _ => {
                 self.sources.push(format!("{path:?}"));
                 Ok(rejected)
@@ -173,7 +176,7 @@ impl RootCertificates {
         }
     }
 
-    /// Adds the certificates of a PEM document; how many rustls accepts, and how many it does not.
+    /// Adds the certificates of a PEM document. Returns how many rustls accepted and how many it rejected.
     fn add(&mut self, document: &str) -> (usize, usize) {
         let (mut accepted, mut rejected) = (0, 0);
         let (mut is_open, mut content) = (false, String::new());
@@ -202,7 +205,7 @@ impl RootCertificates {
     }
 }
 
-/// The lines of a document, trimmed.
+/// Returns the trimmed lines of a document.
 fn lines(document: &str) -> impl Iterator<Item = &str> {
     let mut start = 0;
     memchr_iter(b'\n', document.as_bytes()).chain([document.len()]).map(move |end| {
@@ -212,24 +215,24 @@ fn lines(document: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The content of a file. What is none, such as a pipe, might never end.
+/// Reads a regular file. Anything else, such as a pipe, might never end.
 fn read_file(path: &str) -> io::Result<Vec<u8>> {
     let invalid = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    // Asked for before it is opened, which waits for the other end of a pipe.
+    // Checked before opening, as opening a pipe waits for its other end.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
-        return invalid("it is no file");
+        return invalid("it is not a regular file");
     }
-    // One byte more, to see the end without growing.
+    // One more byte, so that the end is detected without growing the buffer.
     let mut document = Vec::with_capacity(metadata.len().min(LONGEST_BUNDLE) as usize + 1);
     File::open(path)?.take(LONGEST_BUNDLE + 1).read_to_end(&mut document)?;
     if document.len() as u64 > LONGEST_BUNDLE {
-        return invalid("it has more than 8 MiB");
+        return invalid("it is larger than 8 MiB");
     }
     Ok(document)
 }
 
-/// Whether rustls takes this certificate for a root.
+/// Returns whether rustls accepts this certificate as a root.
 fn is_accepted(content: &str) -> bool {
     let decoded = base64::decode(content);
     decoded.is_ok_and(|der| RootCertStore::empty().add(CertificateDer::from(der)).is_ok())

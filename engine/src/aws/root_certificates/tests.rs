@@ -5,7 +5,7 @@ const AUTHORITY: &str = include_str!("../../../../tests/support/tls/authority.pe
 const OTHER: &str = include_str!("../../../../tests/support/tls/localhost.pem");
 const NO_PLACES: Places<'_> = Places { files: &[], folders: &[] };
 
-/// A folder of this test alone, and what is in it.
+/// A temporary folder of one test, with its files.
 struct Folder(String);
 
 impl Folder {
@@ -62,7 +62,7 @@ fn a_folder_is_enough() {
 }
 
 #[test]
-fn a_variable_takes_the_place_of_the_known_places() {
+fn a_variable_replaces_the_known_places() {
     let folder = Folder::new("set", &[("bundle", &format!("{AUTHORITY}{OTHER}")), ("mine", AUTHORITY)]);
     let other = Folder::new("set-folder", &[("other.pem", OTHER)]);
     let (bundle, mine) = (folder.file("bundle"), folder.file("mine"));
@@ -74,7 +74,7 @@ fn a_variable_takes_the_place_of_the_known_places() {
 }
 
 #[test]
-fn a_variable_without_a_certificate_is_warned_of_and_the_known_places_serve() {
+fn a_variable_without_a_certificate_causes_a_warning_and_the_known_places_are_used() {
     let broken = format!("{AUTHORITY}{BEGIN}\n!\n{END}\n");
     let folder = Folder::new(
         "broken",
@@ -89,12 +89,12 @@ fn a_variable_without_a_certificate_is_warned_of_and_the_known_places_serve() {
     let bundle = folder.file("bundle");
     for (variable, path, problem) in [
         (FILE, "/nowhere/roots.pem", "cannot be read: No such file or directory"),
-        (FILE, "/", "cannot be read: it is no file"),
-        (FILE, "/dev/zero", "cannot be read: it is no file"),
-        (FILE, &folder.file("long"), "cannot be read: it has more than 8 MiB"),
-        (FILE, &folder.file("text"), "has no certificate in PEM"),
-        (FILE, &folder.file("broken"), "has no certificate that can be parsed, of 1"),
-        (FILE, &folder.file("half"), "certificates that cannot be parsed are left out, 1 of them"),
+        (FILE, "/", "cannot be read: it is not a regular file"),
+        (FILE, "/dev/zero", "cannot be read: it is not a regular file"),
+        (FILE, &folder.file("long"), "cannot be read: it is larger than 8 MiB"),
+        (FILE, &folder.file("text"), "has no certificate in PEM format"),
+        (FILE, &folder.file("broken"), "has no certificate that can be parsed (1 rejected)"),
+        (FILE, &folder.file("half"), "certificates skipped because they cannot be parsed: 1"),
         (FOLDERS, "/nowhere", "cannot be read"),
     ] {
         let found = find(&[(variable, path)], Places { files: &[&bundle], folders: &[] }).unwrap();
@@ -126,7 +126,7 @@ fn no_certificate_anywhere_is_an_error_that_names_every_place() {
 }
 
 #[test]
-fn what_rustls_rejects_is_left_out_and_the_client_takes_the_rest() {
+fn rejected_certificates_are_skipped_and_the_client_takes_the_rest() {
     let certificates = [AUTHORITY, OTHER].map(|pem| pem.replace('\n', " \r\n")).join("Text, not UTF-8:\n");
     let garbage = base64::encode("not a certificate");
     let document =
@@ -136,6 +136,6 @@ fn what_rustls_rejects_is_left_out_and_the_client_takes_the_rest() {
     let mut found = RootCertificates::default();
     assert_eq!(found.add_file(&path.file("bundle")), Ok(4));
     assert_eq!(count(&found), 2);
-    // It panics at what it cannot parse.
+    // The client panics on a certificate that it cannot parse.
     crate::aws::settings::https_client(found);
 }

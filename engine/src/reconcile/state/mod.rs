@@ -1,4 +1,4 @@
-//! The state machine of one instance: (state, what EC2 said) → next state. It has no I/O and no clock.
+//! The state machine of one instance: (state, EC2's answer) → next state. It has no I/O and no clock.
 
 mod split;
 #[cfg(test)]
@@ -11,36 +11,38 @@ use imds_core::outcome::Outcome;
 
 use split::{Split, is_accepted_in_part};
 
-/// Where an instance is on its way from the decision to its outcome.
+/// The state of an instance between the decision and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
-    /// The change is to be sent, all its options in one call.
+    /// The change is sent next, with all its options in one call.
     Due(Change),
-    /// EC2 refused the change as a whole: its options are to be sent one by one.
+    /// EC2 refused the change as a whole; its options are sent one by one.
     Split(Split),
-    /// It is to be described until its options are applied, with the change where there was one. Then it ends so.
+    /// The instance is described until its options are applied and contain the change, if there was one. Then it ends
+    /// with this outcome.
     Verifying(Outcome),
-    /// EC2 refused the change because of the instance's state. It is to be described once, and ends so unless it is gone.
+    /// EC2 refused the change because of the instance's state. The instance is described once more, and ends with this
+    /// outcome unless it is gone.
     Refused(Outcome),
-    /// Nothing is left to do.
+    /// The instance is done.
     Ended(Outcome),
 }
 
-/// What came of a change that was due.
+/// EC2's answer to a due change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// EC2 accepted it, and says in which state the options are.
+    /// EC2 accepted it and returned the state of the options.
     Accepted(Option<OptionsState>),
-    /// EC2 did not accept it; `why` is for the report.
+    /// EC2 did not accept it; `why` goes into the report.
     Rejected { outcome: Outcome, why: String },
-    /// It was not sent: its turn comes after the invocation's end.
+    /// It was not sent: the rate limit does not allow it before the invocation ends.
     TooLate,
 }
 
-/// What the report is to say of an instance, as far as EC2's answers decide it.
+/// The part of an instance's report that depends on EC2's answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Record {
-    /// The change that was decided on. Once EC2 has accepted a part of it, that part.
+    /// The change that was decided on or, once EC2 has accepted only a part of it, that part.
     pub(super) change: Option<Change>,
     pub(super) options_state: Option<OptionsState>,
     pub(super) reasons: Vec<String>,
@@ -48,7 +50,7 @@ pub(super) struct Record {
 }
 
 impl State {
-    /// The first state. `is_redelivered` says that an earlier delivery may have made a change without seeing it applied.
+    /// Returns the first state. `is_redelivered`: an earlier delivery may have made a change without verifying it.
     pub(super) fn decided(verdict: &Verdict, instance: &Instance, is_redelivered: bool) -> Self {
         let ended = |outcome| match is_redelivered && is_awaited(instance) {
             true => Self::Verifying(outcome),
@@ -63,7 +65,7 @@ impl State {
         }
     }
 
-    /// The change that is to be sent next.
+    /// Returns the change to send next.
     pub(super) fn due(&self) -> Option<Change> {
         match self {
             Self::Due(change) => Some(*change),
@@ -72,21 +74,21 @@ impl State {
         }
     }
 
-    /// Whether it is to be described.
+    /// Returns whether the instance must be described.
     pub(super) fn is_awaiting_description(&self) -> bool {
         matches!(self, Self::Verifying(_) | Self::Refused(_))
     }
 
-    /// How it ended.
+    /// Returns the outcome.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Ended(outcome) => *outcome,
-            // Every instance is brought to its end. One that is not has not been seen to succeed.
+            // Every instance reaches `Ended`. If one does not, its success is not verified.
             _ => Outcome::Failed { retry: true },
         }
     }
 
-    /// What follows from what came of the change that was due.
+    /// Returns the state that follows EC2's answer to the due change.
     pub(super) fn answered(self, answer: Answer, record: &mut Record) -> Self {
         match self {
             Self::Due(change) if is_accepted_in_part(&change, &answer) => Self::Split(Split::new(&change)),
@@ -96,7 +98,7 @@ impl State {
         }
     }
 
-    /// What follows from a description of the instance, which EC2 may not show.
+    /// Returns the state that follows a description; `shown` is `None` if EC2 did not return the instance.
     pub(super) fn described(self, shown: Option<&Instance>, record: &mut Record) -> Self {
         if let Some(instance) = shown.filter(|instance| instance.state.is_final()) {
             record.reasons.push(format!("the instance is now {}", instance.state));
@@ -113,7 +115,7 @@ impl State {
         }
     }
 
-    /// What follows when there is no further description; `why` is what the last one failed with.
+    /// Returns the state that follows when there is no further description; `why` is the error of the last one.
     pub(super) fn gave_up(self, why: Option<String>, record: &mut Record) -> Self {
         let outcome = match self {
             Self::Verifying(_) => Outcome::Pending,
@@ -149,7 +151,7 @@ fn after_change(answer: Answer, record: &mut Record) -> State {
 /// Why a change was not sent.
 const TOO_LATE: &str = "the invocation ends before the rate limit allows this change";
 
-/// Whether the instance's options are still to be applied. A stopped one takes them at its next start.
+/// Returns whether the instance's options are not applied yet. A stopped instance applies them at its next start.
 fn is_awaited(instance: &Instance) -> bool {
     instance.options_state != Some(OptionsState::Applied) && instance.state != InstanceState::Stopped
 }

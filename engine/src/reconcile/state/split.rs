@@ -1,4 +1,5 @@
-//! A change whose options are sent one by one, as EC2 refuses them together and does not say because of which.
+//! A change whose options are sent one by one, because EC2 refused them together and does not say which one is the
+//! cause.
 
 use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
 use imds_core::outcome::Outcome;
@@ -8,15 +9,16 @@ use super::{Answer, Record, State, TOO_LATE};
 /// A change whose options are sent one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::reconcile) struct Split {
-    /// The options that are still to be sent. The last is next.
+    /// The options that are not sent yet. The last one is next.
     left: Vec<OptionValue>,
     /// The options that EC2 accepted or, in a dry run, would accept.
     accepted: MetadataOptions,
-    /// `Enforced` or `WouldEnforce`, once an option was accepted.
+    /// `Enforced` or `WouldEnforce` once an option was accepted.
     taken: Option<Outcome>,
-    /// The first rejection that decides the outcome, and why.
+    /// The outcome of the first rejection that decides it, and the reason.
     rejected: Option<(Outcome, String)>,
-    /// Why `HttpTokens=optional` was denied. It decides the outcome only where nothing else was sent.
+    /// Why `HttpTokens=optional` was denied. It decides the outcome only if nothing was accepted and `rejected` is
+    /// `None`.
     kept_required: Option<String>,
 }
 
@@ -60,7 +62,8 @@ impl Split {
                 record.warnings.push(leave_out);
                 self.kept_required.get_or_insert(why);
             }
-            // A denial of what no guard denies says that nothing is permitted, unless something was accepted before.
+            // A denial of a value that no guard denies means that no change is permitted, unless one was accepted
+            // before.
             Outcome::Denied if may_be_guarded(value) || self.taken.is_some() => {
                 record.warnings.push(leave_out);
                 self.rejected.get_or_insert((outcome, why));
@@ -69,7 +72,7 @@ impl Split {
                 record.warnings.push(leave_out);
                 self.rejected.get_or_insert((outcome, why));
             }
-            // A retry sends what is left; or nothing is permitted, and the others would be denied, too.
+            // A retry sends the remaining options, or no change is permitted and they would be denied, too.
             outcome => self.stop(outcome, why),
         }
     }
@@ -94,7 +97,7 @@ impl Split {
             (None, None, None) => Outcome::Blocked,
         };
         match self.taken {
-            // Whatever kept the rest back, what was accepted is verified.
+            // Accepted options are verified even if others were rejected.
             Some(Outcome::Enforced) => State::Verifying(outcome),
             _ if outcome == Outcome::NotReady => State::Refused(outcome),
             _ => State::Ended(outcome),
@@ -104,7 +107,8 @@ impl Split {
 
 const OPTIONAL: OptionValue = OptionValue::HttpTokens(HttpTokens::Optional);
 
-/// Whether EC2 may accept a part of the change, each option alone. Where IMDS is switched on, all of it depends on that.
+/// Returns whether EC2 may accept some options of the change individually. If the change sets `HttpEndpoint`, its
+/// options depend on each other and are not sent individually.
 pub(super) fn is_accepted_in_part(change: &Change, answer: &Answer) -> bool {
     let options = change.options();
     let Answer::Rejected { outcome, .. } = answer else { return false };
@@ -118,7 +122,7 @@ pub(super) fn is_accepted_in_part(change: &Change, answer: &Answer) -> bool {
     }
 }
 
-/// Whether a guard in IAM, such as the template's, may deny a change for this value alone.
+/// Returns whether an IAM policy, such as the template's, may deny a change only because of this value.
 fn may_be_guarded(value: OptionValue) -> bool {
     value == OPTIONAL || value.name() == OptionName::HttpPutResponseHopLimit
 }

@@ -63,7 +63,7 @@ fn a_description_has_one_next_state() {
         (&verifying, Some(instance("running", "required", "applied")), ended(Outcome::Enforced)),
         (&verifying, Some(instance("running", "required", "pending")), verifying.clone()),
         (&verifying, Some(instance("stopped", "required", "pending")), ended(Outcome::Enforced)),
-        // Another change came in between, or the answer is older than ours.
+        // Another change was made in between, or the description is older than our change.
         (&verifying, Some(instance("running", "optional", "applied")), verifying.clone()),
         (&verifying, Some(instance("stopped", "optional", "applied")), verifying.clone()),
         (&verifying, Some(instance("shutting-down", "required", "applied")), ended(Outcome::Gone)),
@@ -95,31 +95,31 @@ fn without_a_further_description_nothing_is_reported_as_verified() {
     for state in
         [State::Due(required()), State::Verifying(Outcome::Enforced), State::Refused(Outcome::NotReady)]
     {
-        assert_eq!(state.outcome(), AGAIN, "{state:?} is no end");
+        assert_eq!(state.outcome(), AGAIN, "{state:?} is not an end state");
     }
 }
 
-/// Sends the change, whose options get these answers one by one after `first`.
+/// Sends the change. `first` is the answer to the whole change, `answers` those to its options one by one.
 fn sent(change: Change, first: Outcome, answers: &[Answer]) -> (State, Record) {
     let mut record = Record { change: Some(change), ..Record::default() };
     let mut state = State::Due(change).answered(rejected(first), &mut record);
     for answer in answers {
-        assert!(state.due().is_some(), "{answer:?} is not asked for: {state:?}");
+        assert!(state.due().is_some(), "no change is due for {answer:?}: {state:?}");
         state = state.answered(answer.clone(), &mut record);
     }
-    assert!(state.due().is_none(), "more is asked for: {state:?}");
+    assert!(state.due().is_none(), "a change is still due: {state:?}");
     (state, record)
 }
 
 #[test]
-fn options_that_are_sent_one_by_one_have_one_end() {
+fn options_sent_one_by_one_have_one_outcome() {
     let (tokens, hops) = (OptionName::HttpTokens, OptionName::HttpPutResponseHopLimit);
     let optional_and_2 = change(&[(tokens, "optional"), (hops, "2")]);
     let required_and_2 = change(&[(tokens, "required"), (hops, "2")]);
     let (optional, two) = (change(&[(tokens, "optional")]), change(&[(hops, "2")]));
     let no = |outcome| rejected(outcome);
     let rows = [
-        // EC2 refuses one of them, or both.
+        // EC2 refuses one option, or both.
         (
             optional_and_2,
             Outcome::Blocked,
@@ -138,7 +138,7 @@ fn options_that_are_sent_one_by_one_have_one_end() {
             optional_and_2,
             2,
         ),
-        // A guard denies optional tokens: the rest counts. It denies all: that is the end.
+        // A guard denies optional tokens: the other option decides. It denies both: the outcome is denied.
         (
             optional_and_2,
             Outcome::Denied,
@@ -157,7 +157,7 @@ fn options_that_are_sent_one_by_one_have_one_end() {
             optional_and_2,
             2,
         ),
-        // A ceiling denies the hop limit.
+        // A maximum in an IAM policy denies the hop limit.
         (
             required_and_2,
             Outcome::Denied,
@@ -167,7 +167,7 @@ fn options_that_are_sent_one_by_one_have_one_end() {
             required(),
             1,
         ),
-        // No guard denies required tokens: nothing is permitted, and the hop limit is not asked for.
+        // No guard denies required tokens: no change is permitted, and the hop limit is not sent.
         (
             required_and_2,
             Outcome::Denied,
@@ -177,7 +177,7 @@ fn options_that_are_sent_one_by_one_have_one_end() {
             required_and_2,
             0,
         ),
-        // What is left is sent by a retry.
+        // A retry sends the remaining options.
         (
             optional_and_2,
             Outcome::Blocked,
@@ -196,7 +196,7 @@ fn options_that_are_sent_one_by_one_have_one_end() {
             optional_and_2,
             0,
         ),
-        // Dry runs verify nothing.
+        // A dry run is not verified.
         (
             optional_and_2,
             Outcome::Blocked,
@@ -217,7 +217,7 @@ fn options_that_are_sent_one_by_one_have_one_end() {
 }
 
 #[test]
-fn what_depends_on_switching_imds_on_is_not_split() {
+fn a_change_that_enables_imds_is_not_split() {
     let on = change(&[(OptionName::HttpEndpoint, "enabled"), (OptionName::HttpTokens, "required")]);
     let mut record = Record::default();
     let state = State::Due(on).answered(rejected(Outcome::Blocked), &mut record);

@@ -1,7 +1,7 @@
 //! Metrics in CloudWatch's embedded metric format: JSON documents that CloudWatch Logs turns into metrics.
 //!
-//! Dimensions are few: each combination of their values is a metric that is paid for. Account and Region are properties,
-//! for queries over the log.
+//! There are few dimensions because each combination of their values is a billed metric. Account and Region are
+//! properties, which log queries can use.
 
 #[cfg(test)]
 mod tests;
@@ -20,13 +20,13 @@ use crate::aws::call_counts::Count;
 /// The namespace of all metrics.
 const NAMESPACE: &str = "ImdsEnforcer";
 
-/// The most values that a metric has in one document.
+/// The maximum number of values of a metric in one document.
 const VALUES_PER_DOCUMENT: usize = 100;
 
-/// How long before its end an exemption is counted.
+/// How long before its end an exemption is counted as ending.
 const ENDING_WITHIN: Duration = Duration::days(14);
 
-/// What one invocation did, in numbers.
+/// The metrics of one invocation.
 #[derive(Debug, Default)]
 pub struct Metrics {
     instances: BTreeMap<(AccountRegion, TriggerKind), Instances>,
@@ -34,7 +34,7 @@ pub struct Metrics {
     sweeps: Vec<AccountRegion>,
 }
 
-/// Instances of one account and Region that came with one kind of event.
+/// The instances of one account and Region that one kind of event named.
 #[derive(Debug, Default)]
 struct Instances {
     counts: BTreeMap<&'static str, usize>,
@@ -48,7 +48,7 @@ impl Metrics {
         let InstanceOutcome { account, region, trigger, outcome, warnings, metric_fields, .. } = instance;
         let account_region = AccountRegion { account: account.clone(), region: region.clone() };
         let instances = self.instances.entry((account_region, *trigger)).or_default();
-        // The change was made before the event came again.
+        // The change was made before this redelivery of the event.
         let is_pending_too_long = *outcome == Outcome::Pending && metric_fields.redelivered;
         let is_ending = metric_fields.exempt_until.is_some_and(|until| until - now.date() <= ENDING_WITHIN);
         for (name, count) in [
@@ -71,12 +71,12 @@ impl Metrics {
         }
     }
 
-    /// Counts a sweep of `account_region` that came to its end.
+    /// Counts a complete sweep of `account_region`.
     pub fn add_sweep(&mut self, account_region: AccountRegion) {
         self.sweeps.push(account_region);
     }
 
-    /// The documents, for a line each.
+    /// Returns the documents. Each is written as one log line.
     pub fn documents(&self, mode: Mode, now: OffsetDateTime) -> Vec<Map<String, Value>> {
         let document =
             |account_region, dimension, metrics| document(mode, now, account_region, dimension, metrics);
@@ -95,7 +95,7 @@ impl Metrics {
         for ((account_region, call), Count { attempts, throttles }) in &self.calls {
             let mut metrics =
                 vec![("Calls", "Count", json!(attempts)), ("Throttles", "Count", json!(throttles))];
-            // Once for each account and Region, with the first of its calls.
+            // Emitted once for each account and Region, with its first call.
             metrics.extend(
                 shares.remove(account_region).map(|share| ("ThrottledShare", "Percent", json!(share))),
             );
@@ -110,7 +110,7 @@ impl Metrics {
         documents
     }
 
-    /// How many of the calls in each account and Region were throttled, in percent.
+    /// Returns the share of calls that EC2 throttled in each account and Region, in percent.
     fn throttled_shares(&self) -> BTreeMap<&AccountRegion, f64> {
         let mut counts: BTreeMap<&AccountRegion, Count> = BTreeMap::new();
         for ((account_region, _), Count { attempts, throttles }) in &self.calls {
@@ -120,12 +120,13 @@ impl Metrics {
         }
         counts.retain(|_, count| count.attempts > 0);
         let share = |count: Count| 100.0 * count.throttles as f64 / count.attempts as f64;
-        // The answer to a call of the invocation before may be counted in this one.
+        // A throttle of a call that the previous invocation sent may be counted in this one.
         counts.into_iter().map(|(account_region, count)| (account_region, share(count).min(100.0))).collect()
     }
 }
 
-/// A document of `metrics` (name, unit, value), with a directive for those that have the same dimension sets.
+/// Returns a document of `metrics` (name, unit, value), with one directive for all metrics with the same dimension
+/// sets.
 fn document(
     mode: Mode,
     now: OffsetDateTime,
@@ -152,8 +153,8 @@ fn document(
     fixed.into_iter().chain(dimension).chain(values).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The dimension sets of a metric: by mode, and by mode and `dimension`. Those that alarms look at have sets without the
-/// mode, as an alarm on a single metric costs less than one on metric math, and holds in both modes.
+/// Returns the dimension sets of a metric: by mode, and by mode and `dimension`. Metrics that alarms use also have sets
+/// without the mode, as an alarm on a single metric costs less than one on metric math and works in both modes.
 fn dimension_sets<'a>(metric: &str, dimension: Option<&'a str>) -> Vec<Vec<&'a str>> {
     let of_dimension = |set: &[&'a str]| dimension.map(|dimension| [set, &[dimension]].concat());
     let by_mode = [Some(vec!["Mode"]), of_dimension(&["Mode"])];
@@ -166,7 +167,7 @@ fn dimension_sets<'a>(metric: &str, dimension: Option<&'a str>) -> Vec<Vec<&'a s
     without_mode.into_iter().chain(by_mode).flatten().collect()
 }
 
-/// The metric that counts instances of this outcome: its name in reports, in the case that metrics have.
+/// Returns the metric that counts instances with this outcome: the outcome's name in reports, in Pascal case.
 fn name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Enforced => "Enforced",

@@ -51,7 +51,7 @@ fn sets(documents: &[Value]) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn what_alarms_look_at_has_sets_without_the_mode() {
+fn metrics_that_alarms_use_have_sets_without_the_mode() {
     let failed = Outcome::Failed { retry: true };
     let outcomes = [Outcome::Enforced, Outcome::Denied, Outcome::Blocked, failed];
     let documents = documents(outcomes.map(|outcome| report(outcome, MetricFields::default())));
@@ -67,7 +67,7 @@ fn what_alarms_look_at_has_sets_without_the_mode() {
 }
 
 #[test]
-fn the_share_of_throttled_calls_comes_once_a_place() {
+fn the_share_of_throttled_calls_is_emitted_once_per_account_and_region() {
     let [one, other, idle] = ["us-east-1", "us-east-2", "us-west-1"].map(|region| {
         let account = AccountId::new("111122223333").unwrap();
         AccountRegion { account, region: Region::new(region).unwrap() }
@@ -78,7 +78,7 @@ fn the_share_of_throttled_calls_comes_once_a_place() {
     let changes = (Call::ModifyInstanceMetadataOptions, count(4, 3));
     metrics.add_calls(&one, [(Call::DescribeInstances, count(1, 0)), changes].into());
     metrics.add_calls(&other, [changes].into());
-    // The answer to a call that was counted before.
+    // The throttle of a call that an earlier invocation counted.
     metrics.add_calls(&idle, [(Call::DescribeInstances, count(0, 1))].into());
     metrics.add_sweep(one);
     let documents = metrics.documents(Mode::Enforce, NOW).into_iter().map(Value::Object).collect::<Vec<_>>();
@@ -102,7 +102,7 @@ fn the_share_of_throttled_calls_comes_once_a_place() {
 }
 
 #[test]
-fn what_lasts_too_long_or_ends_soon_is_counted() {
+fn long_pending_changes_and_ending_exemptions_are_counted() {
     let pending = |redelivered| {
         let metric_fields = MetricFields { redelivered, ..MetricFields::default() };
         documents([report(Outcome::Pending, metric_fields)])[0].get("PendingTooLong").cloned()
