@@ -10,6 +10,7 @@ use imds_enforcer::arguments::Start;
 use imds_enforcer::config::Config;
 use imds_enforcer::handler::{HandlerError, answer};
 use imds_engine::aws::clients::{MemberRole, RegionClients};
+use imds_engine::aws::http;
 use imds_engine::aws::root_certificates::{KNOWN_PLACES, RootCertificates};
 use imds_engine::aws::settings;
 use imds_engine::deadline::Deadline;
@@ -52,7 +53,7 @@ async fn serve() -> ExitCode {
     for warning in root_certificates.warnings() {
         let _ = Log { out: io::stdout().lock(), request_id: "", now: now() }.warning(&warning);
     }
-    let shared = settings::load(settings::https_client(root_certificates)).await;
+    let shared = settings::load(http::https_client(root_certificates)).await;
     let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(&config) });
     let clients = RegionClients::new(shared, config.modify_rate, member_role);
     let enforcer = config.into_enforcer(clients);

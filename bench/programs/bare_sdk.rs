@@ -6,8 +6,8 @@ use aws_config::BehaviorVersion;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, HttpTokensState};
 use futures_util::{StreamExt, stream};
+use imds_engine::aws::http::https_client;
 use imds_engine::aws::root_certificates::{KNOWN_PLACES, RootCertificates};
-use imds_engine::aws::settings::https_client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 

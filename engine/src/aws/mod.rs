@@ -5,6 +5,7 @@ pub mod client;
 pub mod clients;
 mod convert;
 mod error;
+pub mod http;
 mod query;
 mod rate_limit;
 pub mod root_certificates;

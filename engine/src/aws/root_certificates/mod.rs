@@ -1,13 +1,11 @@
 //! The root certificates that verify the server certificates of AWS.
 //!
-//! The SDK's HTTP client panics on a root certificate that it cannot parse. Each certificate is therefore checked here
-//! first, in a fifth of the time that the client then takes to parse it.
+//! They are decoded and parsed here, once: with SIMD, in a fifth of the time that the usual reader of PEM takes.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use aws_smithy_http_client::tls::TrustStore;
 use aws_smithy_types::base64;
 use memchr::memchr_iter;
 use rustls::RootCertStore;
@@ -54,11 +52,9 @@ pub const KNOWN_PLACES: Places<'_> = Places {
 };
 
 /// Root certificates that rustls accepts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RootCertificates {
-    /// The certificates in PEM, as the client takes them. Line breaks are removed, so that the client parses them
-    /// faster.
-    pem: String,
+    store: RootCertStore,
     sources: Vec<String>,
     /// The errors in the operator's variables.
     problems: Vec<String>,
@@ -86,7 +82,7 @@ impl RootCertificates {
         places: Places<'_>,
     ) -> Result<Self, NoRootCertificates> {
         let set = |name| lookup(name).unwrap_or_default();
-        let mut found = Self::default();
+        let mut found = Self::none();
         // If both are set, both are used, as in OpenSSL and the SDK.
         let file = set(FILE);
         if !file.is_empty() {
@@ -97,14 +93,14 @@ impl RootCertificates {
         }
         let mut searched = found.problems.clone();
         for path in places.files {
-            if found.pem.is_empty() {
+            if found.store.is_empty() {
                 searched.extend(found.add_file(path).err());
             }
         }
-        if found.pem.is_empty() {
+        if found.store.is_empty() {
             searched.extend(places.folders.iter().filter_map(|path| found.add_folder(path).err()));
         }
-        if found.pem.is_empty() { Err(NoRootCertificates(searched)) } else { Ok(found) }
+        if found.store.is_empty() { Err(NoRootCertificates(searched)) } else { Ok(found) }
     }
 
     /// Returns the warnings about the operator's variables. Without the intended certificates, calls may fail, and no
@@ -119,9 +115,13 @@ impl RootCertificates {
         })
     }
 
-    /// Returns the certificates for the SDK's HTTP client.
-    pub fn into_trust_store(self) -> TrustStore {
-        TrustStore::empty().with_pem_certificate(self.pem)
+    /// Returns the certificates.
+    pub fn into_store(self) -> RootCertStore {
+        self.store
+    }
+
+    fn none() -> Self {
+        Self { store: RootCertStore::empty(), sources: Vec::new(), problems: Vec::new() }
     }
 
     /// Adds the file or folder that an operator's variable names.
@@ -155,11 +155,10 @@ impl RootCertificates {
     /// Adds the certificates of a folder's files. Returns how many were rejected, or why none was added.
     fn add_folder(&mut self, path: &str) -> Result<usize, String> {
         let found = rustls_native_certs::load_certs_from_paths(None, Some(Path::new(path)));
-        let document = |certificate| format!("{BEGIN}\n{}\n{END}\n", base64::encode(certificate));
-        let added = self.add(&found.certs.iter().map(document).collect::<String>());
-        match (added, found.errors.first()) {
-            ((0, 0), Some(error)) => Err(format!("{path:?} cannot be read: {error}")),
-            ((accepted, rejected), _) => self.conclude(path, (accepted, rejected + found.errors.len())),
+        let (accepted, rejected) = self.store.add_parsable_certificates(found.certs);
+        match (accepted + rejected, found.errors.first()) {
+            (0, Some(error)) => Err(format!("{path:?} cannot be read: {error}")),
+            _ => self.conclude(path, (accepted, rejected + found.errors.len())),
         }
     }
 
@@ -180,7 +179,6 @@ impl RootCertificates {
     fn add(&mut self, document: &str) -> (usize, usize) {
         let (mut accepted, mut rejected) = (0, 0);
         let (mut is_open, mut content) = (false, String::new());
-        self.pem.reserve(document.len());
         for line in lines(document) {
             match line {
                 BEGIN => {
@@ -190,11 +188,9 @@ impl RootCertificates {
                 }
                 END if is_open => {
                     is_open = false;
-                    if is_accepted(&content) {
-                        accepted += 1;
-                        self.pem.extend([BEGIN, "\n", &content, "\n", END, "\n"]);
-                    } else {
-                        rejected += 1;
+                    match self.add_certificate(&content) {
+                        true => accepted += 1,
+                        false => rejected += 1,
                     }
                 }
                 _ if is_open => content.push_str(line),
@@ -202,6 +198,11 @@ impl RootCertificates {
             }
         }
         (accepted, rejected + usize::from(is_open))
+    }
+
+    /// Adds a certificate in base64. Returns whether rustls accepts it.
+    fn add_certificate(&mut self, content: &str) -> bool {
+        base64::decode(content).is_ok_and(|der| self.store.add(CertificateDer::from(der)).is_ok())
     }
 }
 
@@ -230,12 +231,6 @@ fn read_file(path: &str) -> io::Result<Vec<u8>> {
         return invalid("it is larger than 8 MiB");
     }
     Ok(document)
-}
-
-/// Returns whether rustls accepts this certificate as a root.
-fn is_accepted(content: &str) -> bool {
-    let decoded = base64::decode(content);
-    decoded.is_ok_and(|der| RootCertStore::empty().add(CertificateDer::from(der)).is_ok())
 }
 
 #[cfg(test)]
