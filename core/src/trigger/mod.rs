@@ -161,8 +161,8 @@ fn launched(event: &Value) -> Result<(TriggerKind, InstanceSelector), Ignored> {
         text(event, "/detail/requestParameters/clientToken").filter(|token| (1..=64).contains(&token.len()));
     if let Some(token) = token {
         let asked = event.pointer("/detail/requestParameters/instancesSet/items").and_then(Value::as_array);
-        let least =
-            asked.into_iter().flatten().filter_map(|item| item.get("minCount")?.as_u64()).sum::<u64>();
+        let least = asked.into_iter().flatten().filter_map(|item| item.get("minCount")?.as_u64());
+        let least = least.fold(0, u64::saturating_add);
         // No launch creates more than 1,000 instances.
         let at_least = usize::try_from(least.clamp(1, 1000)).unwrap_or(1);
         return Ok((

@@ -21,7 +21,9 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::call_counts::{Count, Counts};
-use super::error::{call_error, role_error};
+use super::closing_tag::RequireClosingTag;
+use super::error::call_error;
+use super::member_role::MemberCredentials;
 use super::rate_limit::RateLimiter;
 use super::{convert, query};
 use crate::deadline::{Deadline, wait_until};
@@ -38,8 +40,8 @@ pub struct RegionClient {
     sdk: SdkClients,
     /// Limits the concurrent calls of the whole process: each takes a connection, and memory for its response.
     slots: Arc<Semaphore>,
-    /// Whether it uses the credentials of an assumed role.
-    is_assumed: bool,
+    /// The credentials of the member role; `None` in the own account.
+    credentials: Option<MemberCredentials>,
     /// Limits the rate of changes.
     pub(crate) rate_limiter: Arc<RateLimiter>,
     counts: Counts,
@@ -59,6 +61,7 @@ impl SdkClients {
         let config = aws_sdk_ec2::config::Builder::from(shared)
             .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
             .retry_partition(partition(region))
+            .interceptor(RequireClosingTag)
             .timeout_config(timeouts());
         let client = |retries| aws_sdk_ec2::Client::from_conf(config.clone().retry_config(retries).build());
         Self {
@@ -71,11 +74,16 @@ impl SdkClients {
 }
 
 impl RegionClient {
-    /// Creates a client on top of `sdk`. `is_assumed` says whether its credentials are those of an assumed role;
-    /// `modify_rate` is the maximum number of changes a second.
-    pub(super) fn new(sdk: SdkClients, slots: Arc<Semaphore>, is_assumed: bool, modify_rate: f64) -> Self {
+    /// Creates a client on top of `sdk`, which uses `credentials` or our own; `modify_rate` is the maximum number of
+    /// changes a second.
+    pub(super) fn new(
+        sdk: SdkClients,
+        slots: Arc<Semaphore>,
+        credentials: Option<MemberCredentials>,
+        modify_rate: f64,
+    ) -> Self {
         let rate_limiter = Arc::new(RateLimiter::new(modify_rate));
-        Self { sdk, slots, is_assumed, rate_limiter, counts: Counts::default() }
+        Self { sdk, slots, credentials, rate_limiter, counts: Counts::default() }
     }
 
     /// Returns the calls since the last `take_counts`, including the SDK's retries.
@@ -179,7 +187,7 @@ impl RegionClient {
 }
 
 impl RegionClient {
-    /// Makes a call as soon as a slot is free.
+    /// Makes a call as soon as a slot is free. The role is assumed before, so that a failure of STS is reported as such.
     async fn call<T, E>(
         &self,
         call: Call,
@@ -188,12 +196,12 @@ impl RegionClient {
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
+        if let Some(credentials) = &self.credentials {
+            credentials.resolve().await?;
+        }
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await;
-        sent.await.map_err(|error| match role_error(&error).filter(|_| self.is_assumed) {
-            Some(error) => error,
-            None => call_error(call, &error),
-        })
+        sent.await.map_err(|error| call_error(call, &error))
     }
 }
 

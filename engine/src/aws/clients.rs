@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
-use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use imds_core::call_error::Call;
 use imds_core::ids::{AccountId, AccountRegion, Region};
@@ -14,43 +12,14 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::call_counts::Count;
 use super::client::{RegionClient, SdkClients};
+use super::member_role::MemberCredentials;
+pub use super::member_role::MemberRole;
 
 /// The maximum number of cached clients: more than a batch is likely to name, few enough to keep memory usage low.
 const CACHED: usize = 256;
 
 /// The maximum number of concurrent calls to EC2 from this process. Lambda allows 1,024 open files.
 const CALLS_AT_ONCE: usize = 200;
-
-/// The shortest session that STS allows, 15 minutes, which is also the longest invocation. It is renewed while in use.
-const SESSION_LENGTH: Duration = Duration::from_secs(900);
-
-/// The role that the function assumes in other accounts.
-#[derive(Debug, Clone)]
-pub struct MemberRole {
-    /// `NAME` or `PATH/NAME`; the same in every account.
-    pub name: String,
-    /// The session name, which CloudTrail records in those accounts: who acts, and why.
-    pub session: String,
-}
-
-impl MemberRole {
-    /// Returns the settings of `shared` with the role's credentials in `account`. The credentials are fetched at first
-    /// use, shared by all clients created with these settings, and renewed before they expire.
-    pub async fn settings(&self, shared: &SdkConfig, partition: &str, account: &AccountId) -> SdkConfig {
-        let arn = format!("arn:{partition}:iam::{account}:role/{}", self.name);
-        let provider = AssumeRoleProvider::builder(arn)
-            .session_name(self.session.as_str())
-            .session_length(SESSION_LENGTH)
-            .configure(shared)
-            .build()
-            .await;
-        shared
-            .to_builder()
-            .credentials_provider(SharedCredentialsProvider::new(provider))
-            .identity_cache(IdentityCache::lazy().build())
-            .build()
-    }
-}
 
 /// A bounded cache of clients, created at first use: connections, credentials and rate limits outlive an invocation.
 #[derive(Debug)]
@@ -78,8 +47,8 @@ struct Own {
 struct ClientCache {
     /// Each client, with the value of `uses` at its last use.
     clients: HashMap<AccountRegion, (RegionClient, u64)>,
-    /// The settings of each account, which hold its credentials.
-    settings: HashMap<AccountId, SdkConfig>,
+    /// The member role's credentials in each account, and the settings that use them.
+    members: HashMap<AccountId, (MemberCredentials, SdkConfig)>,
     uses: u64,
     /// The call counts of evicted clients.
     counts: Vec<(AccountRegion, BTreeMap<Call, Count>)>,
@@ -117,14 +86,14 @@ impl RegionClients {
         }
         cache.evict();
         let role = self.member_role.as_ref().filter(|_| !self.is_own(&account_region.account));
-        let sdk = match role {
-            None => self.own_sdk_clients(&account_region.region),
-            Some(role) => SdkClients::new(
-                self.settings(role, &account_region.account, &mut cache).await,
-                &account_region.region,
-            ),
+        let (sdk, credentials) = match role {
+            None => (self.own_sdk_clients(&account_region.region), None),
+            Some(role) => {
+                let (credentials, settings) = self.member(role, &account_region.account, &mut cache);
+                (SdkClients::new(settings, &account_region.region), Some(credentials.clone()))
+            }
         };
-        let client = RegionClient::new(sdk, Arc::clone(&self.slots), role.is_some(), self.modify_rate);
+        let client = RegionClient::new(sdk, Arc::clone(&self.slots), credentials, self.modify_rate);
         cache.clients.insert(account_region.clone(), (client.clone(), uses));
         client
     }
@@ -140,18 +109,24 @@ impl RegionClients {
         }
     }
 
-    async fn settings<'k>(
+    fn member<'k>(
         &self,
         role: &MemberRole,
         account: &AccountId,
         cache: &'k mut ClientCache,
-    ) -> &'k SdkConfig {
-        if !cache.settings.contains_key(account) {
+    ) -> &'k (MemberCredentials, SdkConfig) {
+        cache.members.entry(account.clone()).or_insert_with(|| {
             let partition = self.own.get().map_or("aws", |own| &own.partition);
-            let settings = role.settings(&self.shared, partition, account).await;
-            cache.settings.insert(account.clone(), settings);
-        }
-        &cache.settings[account]
+            let credentials = MemberCredentials::new(role, &self.shared, partition, account);
+            let settings = self
+                .shared
+                .to_builder()
+                .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+                // They are cached already.
+                .identity_cache(IdentityCache::no_cache())
+                .build();
+            (credentials, settings)
+        })
     }
 
     /// Returns the calls since the last `take_counts`, without the accounts and Regions that had none.
@@ -183,7 +158,7 @@ impl ClientCache {
             self.counts.push((oldest.clone(), client.take_counts()));
         }
         if !self.clients.keys().any(|account_region| account_region.account == oldest.account) {
-            self.settings.remove(&oldest.account);
+            self.members.remove(&oldest.account);
         }
     }
 }
