@@ -41,6 +41,8 @@ pub struct CallError {
     pub message: String,
     /// The HTTP status of the response, if there was one.
     pub status: Option<u16>,
+    /// Whether the response ended before its end: what it says so far is not to be believed.
+    pub is_cut_off: bool,
 }
 
 /// What a failed call means.
@@ -60,6 +62,8 @@ pub enum CallErrorKind {
     Refused,
     /// The role in the instance's account cannot be assumed.
     Unreachable,
+    /// The response ended too early, so that it says nothing: the same call may succeed at once.
+    CutOff,
     /// EC2, the network or something between them failed: the same call may succeed at once.
     Transient,
     /// Anything else, codes that are new included. The same call may succeed later.
@@ -70,6 +74,11 @@ pub enum CallErrorKind {
 pub const APPEARS_WITHIN: Duration = Duration::minutes(15);
 
 impl CallError {
+    /// The error of a call that got no response; `message` says why.
+    pub fn without_response(call: Call, message: impl Into<String>) -> Self {
+        Self { call, code: None, message: message.into(), status: None, is_cut_off: false }
+    }
+
     /// What the error means.
     ///
     /// Codes: EC2 API reference, "Error codes for the Amazon EC2 API".
@@ -78,6 +87,7 @@ impl CallError {
         let is_change = self.call == Call::ModifyInstanceMetadataOptions;
         match self.code.as_deref() {
             _ if self.call == Call::AssumeRole => Unreachable,
+            _ if self.is_cut_off => CutOff,
             Some("DryRunOperation") => DryRun,
             Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => Denied,
             Some(code) if is_throttle(code) => Throttled,
@@ -103,12 +113,15 @@ impl CallError {
             CallErrorKind::Denied if self.call == Call::ModifyInstanceMetadataOptions => Outcome::Denied,
             CallErrorKind::Throttled => Outcome::Throttled,
             CallErrorKind::WrongState => Outcome::NotReady,
+            // EC2 may have made a change whose response was cut off.
+            CallErrorKind::CutOff if self.call == Call::DescribeInstances => Outcome::NotReady,
             CallErrorKind::UnknownInstance => unknown_instance(age, redelivered),
             CallErrorKind::Refused => Outcome::Blocked,
             CallErrorKind::Unreachable => Outcome::Unreachable,
-            CallErrorKind::Denied | CallErrorKind::Transient | CallErrorKind::Other => {
-                Outcome::Failed { retry: true }
-            }
+            CallErrorKind::Denied
+            | CallErrorKind::CutOff
+            | CallErrorKind::Transient
+            | CallErrorKind::Other => Outcome::Failed { retry: true },
         }
     }
 }
@@ -195,7 +208,13 @@ mod tests {
             (Modify, None, Some(200), young, false, again),
         ];
         for (call, code, status, age, redelivered, expected) in rows {
-            let error = CallError { call, code: code.map(str::to_owned), message: "m".to_owned(), status };
+            let error = CallError {
+                call,
+                code: code.map(str::to_owned),
+                message: "m".to_owned(),
+                status,
+                is_cut_off: false,
+            };
             assert_eq!(
                 error.outcome(age, redelivered),
                 expected,
@@ -220,8 +239,30 @@ mod tests {
         ];
         for (code, status, expected) in rows {
             let call = Call::ModifyInstanceMetadataOptions;
-            let error = CallError { call, code: code.map(str::to_owned), message: String::new(), status };
+            let error = CallError {
+                call,
+                code: code.map(str::to_owned),
+                message: String::new(),
+                status,
+                is_cut_off: false,
+            };
             assert_eq!(error.kind(), expected, "{code:?} {status:?}");
+        }
+    }
+    #[test]
+    fn a_response_that_is_cut_off_says_nothing() {
+        let rows = [
+            (Call::DescribeInstances, Outcome::NotReady),
+            (Call::ModifyInstanceMetadataOptions, Outcome::Failed { retry: true }),
+            (Call::AssumeRole, Outcome::Unreachable),
+        ];
+        for (call, expected) in rows {
+            let error = CallError {
+                status: Some(200),
+                is_cut_off: true,
+                ..CallError::without_response(call, "the response is cut off")
+            };
+            assert_eq!(error.outcome(Duration::minutes(16), true), expected, "{call}");
         }
     }
 }

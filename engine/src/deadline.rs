@@ -54,12 +54,7 @@ impl Deadline {
         call: Call,
         work: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let out_of_time = || CallError {
-            call,
-            code: None,
-            message: "the invocation's time ran out".to_owned(),
-            status: None,
-        };
+        let out_of_time = || CallError::without_response(call, "the invocation's time ran out");
         timeout_at(self.end, work).await.unwrap_or_else(|_| Err(out_of_time()))
     }
 }

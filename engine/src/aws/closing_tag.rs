@@ -1,7 +1,7 @@
-//! Answers that are cut off.
+//! Detects responses that are cut off.
 //!
-//! The SDK's XML reader takes a document that ends too soon for a whole one: instances, tags and options would seem not to
-//! exist. HTTP does not show it where the end of the connection is the end of the answer, as behind some proxies.
+//! The SDK's XML reader accepts a document that ends too early: instances, tags and options would seem not to exist. HTTP
+//! does not show it if the body ends with the connection, as behind some proxies.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -13,8 +13,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// Fails successful answers that end before the closing tag of their root. The SDK retries them as it does a lost
-/// connection.
+/// Fails successful responses that end before the closing tag of their root. The SDK retries them like a lost connection.
 #[derive(Debug)]
 pub(super) struct RequireClosingTag;
 
@@ -38,19 +37,19 @@ impl Intercept for RequireClosingTag {
     }
 }
 
-/// The answer has no closing tag at its end.
+/// The response does not end with its closing tag.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is cut off: its closing tag is missing")]
-struct CutOff;
+#[error("the response is cut off: its closing tag is missing")]
+pub(super) struct CutOff;
 
-/// A body that ends with an error where the closing tag is missing.
+/// A body that ends with an error if its closing tag is missing.
 struct CheckedBody {
     body: SdkBody,
-    /// The last bytes so far.
+    /// The last bytes read so far.
     end: Vec<u8>,
 }
 
-/// More than the closing tag of any answer that is read here, with a line break.
+/// More than the longest closing tag and a line break.
 const END_LENGTH: usize = 64;
 
 impl CheckedBody {
@@ -60,11 +59,11 @@ impl CheckedBody {
     }
 }
 
-/// Whether the text ends with the closing tag of an answer. Roots alone have such names: `DescribeInstancesResponse`.
+/// Returns whether the text ends with the closing tag of a response. Only roots have such names: `DescribeInstancesResponse`.
 fn ends_with_closing_tag(end: &[u8]) -> bool {
     let end = String::from_utf8_lossy(end);
     let name = end.rsplit_once("</").and_then(|(_, tag)| tag.trim_end().strip_suffix('>'));
-    name.is_some_and(|name| name.ends_with("Response"))
+    name.is_some_and(|name| name.ends_with("Response") && !name.contains(['<', '>']))
 }
 
 impl Body for CheckedBody {
@@ -78,7 +77,7 @@ impl Body for CheckedBody {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         Poll::Ready(match frame {
             None if !ends_with_closing_tag(&self.end) => {
-                // Whoever polls on finds the end, and the error once.
+                // The error is returned once; a further poll finds the end.
                 self.push(b"</Response>");
                 Some(Err(CutOff.into()))
             }
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_closing_tag_of_the_root_ends_an_answer() {
+    fn only_the_closing_tag_of_the_root_ends_a_response() {
         let rows = [
             ("</tagSet></item></reservationSet></DescribeInstancesResponse>", true),
             ("</DescribeInstancesResponse>\r\n", true),

@@ -5,6 +5,8 @@ use std::error::Error;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use imds_core::call_error::{Call, CallError};
 
+use super::closing_tag::CutOff;
+
 /// What a service answered to a call, or that it did not.
 pub(super) fn call_error<E>(call: Call, error: &SdkError<E>) -> CallError
 where
@@ -15,5 +17,13 @@ where
         code: error.code().map(str::to_owned),
         message: error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned),
         status: error.raw_response().map(|response| response.status().as_u16()),
+        is_cut_off: causes(error).any(<dyn Error>::is::<CutOff>),
     }
+}
+
+/// Returns the error and its causes.
+pub(super) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }

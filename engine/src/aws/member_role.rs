@@ -91,12 +91,7 @@ impl MemberCredentials {
         let request = sts.assume_role().role_arn(arn).role_session_name(session);
         let answer = request.duration_seconds(SESSION_SECONDS).send().await;
         let answer = answer.map_err(|error| call_error(Call::AssumeRole, &error))?;
-        let incomplete = |message: &str| CallError {
-            call: Call::AssumeRole,
-            code: None,
-            message: message.to_owned(),
-            status: None,
-        };
+        let incomplete = |message: &str| CallError::without_response(Call::AssumeRole, message);
         let found = answer.credentials.ok_or_else(|| incomplete("the answer has no credentials"))?;
         let expiry = SystemTime::try_from(found.expiration)
             .map_err(|_| incomplete("the answer has credentials with an expiration that is no time"))?;
