@@ -10,7 +10,7 @@ use aws_sdk_ec2::operation::modify_instance_metadata_options::ModifyInstanceMeta
 use aws_sdk_ec2::types as sdk;
 use imds_core::call_error::{Call, CallError};
 use imds_core::ids::{InstanceId, Region};
-use imds_core::instance::{Instance, OptionsState};
+use imds_core::instance::OptionsState;
 use imds_core::metadata::{Change, OptionValue};
 use imds_core::outcome::Mode;
 use imds_core::selector::InstanceSelector;
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::call_counts::{Count, Counts};
 use super::closing_tag::RequireClosingTag;
+pub use super::convert::Listed;
 use super::error::call_error;
 use super::member_role::MemberCredentials;
 use super::rate_limit::RateLimiter;
@@ -105,19 +106,20 @@ impl RegionClient {
         let request = request.interceptor(self.counts.of::<DescribeInstancesError>(CALL));
         let answer = self.call(CALL, request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
-        Ok(Page { instances: convert::instances(answer.reservations), next })
+        Ok(Page { listed: convert::listed(answer.reservations), next })
     }
 
     /// Returns all instances that `selector` selects, as [`RegionClient::page`] does.
     ///
     /// # Errors
     /// The errors of [`RegionClient::page`].
-    pub async fn describe(&self, selector: &InstanceSelector) -> Result<Vec<Instance>, CallError> {
-        let mut all = Vec::new();
+    pub async fn describe(&self, selector: &InstanceSelector) -> Result<Listed, CallError> {
+        let mut all = Listed::default();
         let mut token = None;
         loop {
             let page = self.page(selector, token).await?;
-            all.extend(page.instances);
+            all.instances.extend(page.listed.instances);
+            all.unknown_ids.extend(page.listed.unknown_ids);
             token = page.next;
             if token.is_none() {
                 return Ok(all);
@@ -209,7 +211,7 @@ impl RegionClient {
 #[derive(Debug)]
 pub struct Page {
     /// The instances.
-    pub instances: Vec<Instance>,
+    pub listed: Listed,
     /// The token that requests the next page; `None` on the last page.
     pub next: Option<String>,
 }

@@ -7,14 +7,27 @@ use imds_core::instance::{Instance, Words};
 use imds_core::metadata::OptionName;
 use time::OffsetDateTime;
 
-/// Converts the instances. Skips any whose ID is not a valid instance ID.
-pub(super) fn instances(reservations: Option<Vec<sdk::Reservation>>) -> Vec<Instance> {
-    let read = |reservation: sdk::Reservation| {
-        let owner = reservation.owner_id;
-        let instances = reservation.instances.into_iter().flatten();
-        instances.filter_map(move |instance| Instance::try_from(words(&instance, owner.as_deref())).ok())
-    };
-    reservations.into_iter().flatten().flat_map(read).collect()
+/// Instances as EC2 returned them.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The instances.
+    pub instances: Vec<Instance>,
+    /// What is wrong with IDs of a form that is not known: nobody can act on these instances, and they are reported.
+    pub unknown_ids: Vec<String>,
+}
+
+/// Converts the instances.
+pub(super) fn listed(reservations: Option<Vec<sdk::Reservation>>) -> Listed {
+    let mut listed = Listed::default();
+    for reservation in reservations.into_iter().flatten() {
+        for instance in reservation.instances.iter().flatten() {
+            match Instance::try_from(words(instance, reservation.owner_id.as_deref())) {
+                Ok(instance) => listed.instances.push(instance),
+                Err(invalid) => listed.unknown_ids.push(invalid.to_string()),
+            }
+        }
+    }
+    listed
 }
 
 fn words<'a>(instance: &'a sdk::Instance, owner: Option<&'a str>) -> Words<'a> {
