@@ -124,10 +124,10 @@ pub struct InstanceOutcome {
 /// Values for metrics that are not in an instance's report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MetricFields {
-    /// Whether an event that named it was redelivered.
-    pub redelivered: bool,
-    /// The time from its launch or start until `HttpTokens=required` was observed as applied, if this invocation
-    /// made the change: how long the instance answered IMDSv1.
+    /// Whether its options are still not applied on a redelivery, more than 15 minutes after the event.
+    pub is_pending_too_long: bool,
+    /// The time from its launch or start until `HttpTokens=required` was observed as applied, if this delivery or an
+    /// earlier one made the change: how long the instance answered IMDSv1.
     pub launch_to_applied: Option<Duration>,
     /// The last day of its exemption.
     pub exempt_until: Option<Date>,

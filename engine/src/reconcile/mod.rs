@@ -1,6 +1,7 @@
 //! The path from a delivery to an outcome: resolve → decide → apply → verify.
 
 mod apply;
+mod caught;
 mod decide;
 mod describe;
 mod reconciler;
@@ -12,13 +13,11 @@ mod sweep;
 mod target;
 mod verify;
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::outcome::{InstanceOutcome, Mode};
 use imds_core::policy::Policy;
@@ -26,6 +25,7 @@ use imds_core::selector::InstanceSelector;
 
 use crate::aws::clients::RegionClients;
 use crate::deadline::Deadline;
+use caught::caught;
 use reconciler::Reconciler;
 use resolve::Resolver;
 use sweep::Sweep;
@@ -106,9 +106,9 @@ impl Enforcer {
             .map(async |(account_region, batch)| {
                 let work = self.enforce_in(account_region, &batch, deadline, on_report);
                 // A defect that one account and Region meets takes no other along.
-                match AssertUnwindSafe(work).catch_unwind().await {
+                match caught(work).await {
                     Ok(enforced) => enforced,
-                    Err(panic) => Enforced::panicked(account_region, &batch, panic.as_ref()),
+                    Err(panic) => Enforced::panicked(account_region, &batch, &panic),
                 }
             })
             .buffer_unordered(ACCOUNT_REGIONS_AT_ONCE);
@@ -192,17 +192,8 @@ impl Enforced {
     }
 
     /// The result of deliveries whose processing met a defect of the function.
-    fn panicked(
-        account_region: &AccountRegion,
-        batch: &[(usize, &Delivery)],
-        panic: &(dyn Any + Send),
-    ) -> Self {
+    fn panicked(account_region: &AccountRegion, batch: &[(usize, &Delivery)], text: &str) -> Self {
         let AccountRegion { account, region } = account_region;
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        let text = text.unwrap_or("no message");
         Self {
             unresolved: vec![format!(
                 "a defect of the function stopped the work in {account} {region}: {text}"

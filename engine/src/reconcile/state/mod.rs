@@ -45,6 +45,8 @@ pub(super) struct Record {
     /// The change that was decided on or, once EC2 has accepted only a part of it, that part.
     pub(super) change: Option<Change>,
     pub(super) options_state: Option<OptionsState>,
+    /// Whether EC2 accepted the change, or a part of it.
+    pub(super) is_accepted: bool,
     pub(super) reasons: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
@@ -131,6 +133,7 @@ fn after_change(answer: Answer, record: &mut Record) -> State {
     match answer {
         Answer::Accepted(options_state) => {
             record.options_state = options_state;
+            record.is_accepted = true;
             State::Verifying(Outcome::Enforced)
         }
         Answer::Rejected { outcome: Outcome::WouldEnforce, .. } => State::Ended(Outcome::WouldEnforce),

@@ -48,13 +48,11 @@ impl Metrics {
         let InstanceOutcome { account, region, trigger, outcome, warnings, metric_fields, .. } = instance;
         let account_region = AccountRegion { account: account.clone(), region: region.clone() };
         let instances = self.instances.entry((account_region, *trigger)).or_default();
-        // The change was made before this redelivery of the event.
-        let is_pending_too_long = *outcome == Outcome::Pending && metric_fields.redelivered;
         let is_ending = metric_fields.exempt_until.is_some_and(|until| until - now.date() <= ENDING_WITHIN);
         for (name, count) in [
             (name(*outcome), 1),
             ("Warnings", warnings.len()),
-            ("PendingTooLong", usize::from(is_pending_too_long)),
+            ("PendingTooLong", usize::from(metric_fields.is_pending_too_long)),
             ("ExemptionsEnding", usize::from(is_ending)),
         ] {
             *instances.counts.entry(name).or_default() += count;

@@ -103,8 +103,8 @@ fn the_share_of_throttled_calls_is_emitted_once_per_account_and_region() {
 
 #[test]
 fn long_pending_changes_and_ending_exemptions_are_counted() {
-    let pending = |redelivered| {
-        let metric_fields = MetricFields { redelivered, ..MetricFields::default() };
+    let pending = |is_pending_too_long| {
+        let metric_fields = MetricFields { is_pending_too_long, ..MetricFields::default() };
         documents([report(Outcome::Pending, metric_fields)])[0].get("PendingTooLong").cloned()
     };
     assert_eq!((pending(false), pending(true)), (None, Some(json!(1))));
