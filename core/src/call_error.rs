@@ -70,6 +70,13 @@ pub enum CallErrorKind {
     Other,
 }
 
+impl CallErrorKind {
+    /// Whether the call is tried again within the invocation: after throttles, 5xx, 408, 429, timeouts and lost connections.
+    pub fn is_tried_again(self) -> bool {
+        matches!(self, Self::Throttled | Self::CutOff | Self::Transient)
+    }
+}
+
 /// How long after its event an instance that EC2 does not return may still become visible.
 pub const APPEARS_WITHIN: Duration = Duration::minutes(15);
 
@@ -247,6 +254,11 @@ mod tests {
                 is_cut_off: false,
             };
             assert_eq!(error.kind(), expected, "{code:?} {status:?}");
+            assert_eq!(
+                error.kind().is_tried_again(),
+                expected == CallErrorKind::Transient,
+                "{code:?} {status:?}"
+            );
         }
     }
     #[test]
