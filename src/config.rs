@@ -8,6 +8,16 @@ use imds_core::policy::Policy;
 use imds_engine::aws::clients::RegionClients;
 use imds_engine::reconcile::Enforcer;
 
+/// Every variable of ours that the function reads.
+pub const VARIABLES: [&str; 6] = [
+    "IMDS_MODE",
+    "IMDS_POLICY_FILE",
+    "IMDS_POLICY",
+    "IMDS_MEMBER_ROLE",
+    "IMDS_VERIFY_SECONDS",
+    "IMDS_MODIFY_RATE",
+];
+
 /// The configuration of the function.
 #[derive(Debug, Clone)]
 pub struct Config {

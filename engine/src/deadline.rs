@@ -15,23 +15,26 @@ pub struct Deadline {
     start: Instant,
     /// No new work starts after this.
     pub last_start: Instant,
-    /// Nothing is awaited after this; unfinished work is reported as such.
+    /// No instance is awaited after this; unfinished work is reported as such.
     pub end: Instant,
+    /// Nothing at all is awaited after this.
+    pub report_by: Instant,
 }
 
 impl Deadline {
     /// Creates the limits of an invocation that starts at `now` and times out after `allowed`.
     ///
-    /// Reserves 5 s for calls in flight, of which 1 s is for the report; of a short invocation, at most a quarter and a
-    /// tenth of its time.
+    /// Reserves 6 s for calls in flight, of which 2 s are for changing when records are redelivered, of which 0.3 s are for
+    /// the report; of a short invocation, at most a quarter, a tenth and a fortieth of its time.
     pub fn new(now: OffsetDateTime, allowed: Duration) -> Self {
         let start = Instant::now();
         let before_cut_off = |longest: Duration, share: u32| start + allowed - longest.min(allowed / share);
         Self {
             now,
             start,
-            last_start: before_cut_off(Duration::from_secs(5), 4),
-            end: before_cut_off(Duration::from_secs(1), 10),
+            last_start: before_cut_off(Duration::from_secs(6), 4),
+            end: before_cut_off(Duration::from_secs(2), 10),
+            report_by: before_cut_off(Duration::from_millis(300), 40),
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changes;
+mod cut_off;
 mod deliveries;
 mod launches;
 mod refusals;

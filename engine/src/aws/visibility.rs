@@ -1,4 +1,4 @@
-//! When the records of an SQS queue are delivered again.
+//! The visibility timeout of records in an SQS queue: when they are delivered again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,25 +10,26 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout_at};
 
-/// The most entries of a call: SQS's limit.
+/// The maximum number of entries in a call: SQS's limit.
 const ENTRIES_PER_CALL: usize = 10;
 
-/// How many calls are under way at once: a batch of a hundred records takes one round.
-const CALLS_AT_ONCE: usize = 10;
+/// The maximum number of concurrent calls: a batch of 200 records takes one round trip.
+const CALLS_AT_ONCE: usize = 20;
 
-/// A record that is to be delivered again.
+/// A record that must be delivered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redelivery {
     /// The ARN of the queue, the record's `eventSourceARN`.
     pub queue_arn: String,
     /// The record's `receiptHandle`.
     pub receipt_handle: String,
-    /// When, from now: 0 s to 12 h.
+    /// The new visibility timeout, 0 s to 12 h: SQS delivers the record again after it.
     pub after: Duration,
 }
 
-/// SQS, reached at first use.
+/// The queues that records come from. The client is created at first use.
 #[derive(Debug)]
 pub struct Queues {
     shared: SdkConfig,
@@ -36,14 +37,14 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Reaches SQS with the credentials and settings of `shared`.
+    /// Calls SQS with the credentials and settings of `shared`.
     pub fn new(shared: SdkConfig) -> Self {
         Self { shared, client: OnceCell::new() }
     }
 
-    /// Makes the records visible again when their time has come. Returns what failed, a sentence each: those records come
-    /// again after the queue's own visibility timeout.
-    pub async fn redeliver(&self, redeliveries: &[Redelivery]) -> Vec<String> {
+    /// Sets the visibility timeouts. Returns what failed by `until`, one sentence each: those records are delivered again
+    /// after the queue's own visibility timeout.
+    pub async fn redeliver(&self, redeliveries: &[Redelivery], until: Instant) -> Vec<String> {
         let mut queues: BTreeMap<&str, Vec<&Redelivery>> = BTreeMap::new();
         for redelivery in redeliveries {
             queues.entry(&redelivery.queue_arn).or_default().push(redelivery);
@@ -54,16 +55,22 @@ impl Queues {
             match queue_url(arn) {
                 Some(url) => calls
                     .extend(redeliveries.chunks(ENTRIES_PER_CALL).map(|chunk| (url.clone(), chunk.to_vec()))),
-                None => failures.push(format!("{arn:?} is no ARN of an SQS queue")),
+                None => failures.push(format!("{arn:?} is not the ARN of an SQS queue")),
             }
         }
         let mut answers = stream::iter(calls)
             .map(|(url, chunk)| async move { self.change(url, &chunk).await })
             .buffer_unordered(CALLS_AT_ONCE);
-        while let Some(failed) = answers.next().await {
-            failures.extend(failed);
+        loop {
+            match timeout_at(until, answers.next()).await {
+                Ok(Some(failed)) => failures.extend(failed),
+                Ok(None) => return failures,
+                Err(_) => {
+                    failures.push("sqs:ChangeMessageVisibility did not respond in time".to_owned());
+                    return failures;
+                }
+            }
         }
-        failures
     }
 
     async fn change(&self, url: String, redeliveries: &[&Redelivery]) -> Vec<String> {
@@ -84,7 +91,7 @@ impl Queues {
             Ok(answer) => {
                 let sentence = |failed: &aws_sdk_sqs::types::BatchResultErrorEntry| {
                     let message = failed.message().unwrap_or_default();
-                    format!("sqs:ChangeMessageVisibility was answered {}: {message}", failed.code())
+                    format!("sqs:ChangeMessageVisibility returned {}: {message}", failed.code())
                 };
                 answer.failed().iter().map(sentence).collect()
             }
@@ -92,7 +99,7 @@ impl Queues {
     }
 }
 
-/// SQS answers within a fraction of a second; the invocation has only 2 s left.
+/// SQS responds within a fraction of a second, and the invocation has only 2 s left.
 fn client(shared: &SdkConfig) -> aws_sdk_sqs::Client {
     let timeouts = TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_millis(800))
@@ -103,7 +110,7 @@ fn client(shared: &SdkConfig) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config.build())
 }
 
-/// The URL of the queue with this ARN, as SQS writes it.
+/// Returns the URL of the queue with this ARN.
 fn queue_url(arn: &str) -> Option<String> {
     let parts: Vec<&str> = arn.split(':').collect();
     let ["arn", partition, "sqs", region, account, name] = parts[..] else { return None };
