@@ -103,7 +103,6 @@ pub async fn answer(
     for (index, record) in records.iter().enumerate() {
         if let Some(why) = &record.unreadable {
             report.unresolved.push(format!("record {}: {why}", record.message_id));
-            report.has_unreadable = true;
             failed.insert(index, Cause::Unreadable);
         }
     }

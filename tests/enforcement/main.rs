@@ -6,6 +6,7 @@ mod cut_off;
 mod deliveries;
 mod launches;
 mod refusals;
+mod retries;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -27,8 +27,9 @@ async fn a_denied_describe_is_reported_for_every_instance() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(3));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(DESCRIBE));
-    let answer = scene.answer(launch_event(&ids)).await;
-    assert_eq!(answer.report.counts, [("denied", 3)].into());
+    let answer = scene.answer(batch(&[launch_event(&ids).to_string()], 1)).await;
+    assert_eq!(answer.report.counts, [("failed", 3)].into());
+    assert_eq!(failures(&answer), ["m0"], "a new role may not have propagated yet");
     assert!(answer.report.outcomes[0].reasons[0].starts_with("ec2:DescribeInstances returned"));
 }
 

@@ -71,6 +71,11 @@ impl Queue {
         self.messages.is_empty()
     }
 
+    /// Whether no message is visible.
+    pub fn is_idle(&self) -> bool {
+        self.messages.iter().all(|message| message.visible_from > Instant::now())
+    }
+
     /// Up to `most` messages as an SQS event; `None` if none is visible.
     pub fn receive(&mut self, most: usize) -> Option<Value> {
         let now = Instant::now();

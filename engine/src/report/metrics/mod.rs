@@ -32,6 +32,8 @@ pub struct Metrics {
     instances: BTreeMap<(AccountRegion, TriggerKind), Instances>,
     calls: BTreeMap<(AccountRegion, Call), Count>,
     sweeps: Vec<AccountRegion>,
+    /// Events of ours that could not be read.
+    unreadable: usize,
 }
 
 /// The instances of one account and Region that one kind of event named.
@@ -74,6 +76,11 @@ impl Metrics {
         self.sweeps.push(account_region);
     }
 
+    /// Counts events of ours that could not be read.
+    pub fn add_unreadable(&mut self, events: usize) {
+        self.unreadable += events;
+    }
+
     /// Returns the documents. Each is written as one log line.
     pub fn documents(&self, mode: Mode, now: OffsetDateTime) -> Vec<Map<String, Value>> {
         let document =
@@ -105,6 +112,9 @@ impl Metrics {
                 document(account_region, None, vec![("SweepsDone", "Count", json!(1))])
             }),
         );
+        if self.unreadable > 0 {
+            documents.push(unreadable_document(mode, now, self.unreadable));
+        }
         documents
     }
 
@@ -140,15 +150,28 @@ fn document(
     let directive =
         |(sets, definitions)| json!({"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": definitions});
     let directives: Vec<Value> = definitions.into_iter().map(directive).collect();
-    let timestamp = now.unix_timestamp() * 1000 + i64::from(now.millisecond());
     let fixed = [
-        ("_aws", json!({"Timestamp": timestamp, "CloudWatchMetrics": directives})),
+        ("_aws", json!({"Timestamp": milliseconds(now), "CloudWatchMetrics": directives})),
         ("Mode", json!(mode)),
         ("account", json!(account_region.account)),
         ("region", json!(account_region.region)),
     ];
     let values = metrics.into_iter().map(|(name, _, value)| (name, value));
     fixed.into_iter().chain(dimension).chain(values).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Creates the document of `UnreadableEvents`, whose account and Region are not known.
+fn unreadable_document(mode: Mode, now: OffsetDateTime, events: usize) -> Map<String, Value> {
+    const NAME: &str = "UnreadableEvents";
+    let directive =
+        json!({"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": [{"Name": NAME, "Unit": "Count"}]});
+    let metadata = json!({"Timestamp": milliseconds(now), "CloudWatchMetrics": [directive]});
+    let fields = [("_aws", metadata), ("Mode", json!(mode)), (NAME, json!(events))];
+    fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+}
+
+fn milliseconds(now: OffsetDateTime) -> i64 {
+    now.unix_timestamp() * 1000 + i64::from(now.millisecond())
 }
 
 /// Returns the dimension sets of a metric: by mode, and by mode and `dimension`. Metrics that alarms use also have sets
