@@ -37,7 +37,9 @@ pub fn read(payload: Value, policy: &Policy) -> Result<Vec<Record>, HandlerError
     let malformed = |why: String| HandlerError::MalformedBatch(why);
     let batch: SqsEvent = serde_json::from_value(payload).map_err(|error| malformed(error.to_string()))?;
     let record = |message: SqsMessage| match message.event_source.as_deref() {
-        Some("aws:sqs") => Record::read(message, policy).ok_or_else(|| malformed("a record has no messageId".to_owned())),
+        Some("aws:sqs") => {
+            Record::read(message, policy).ok_or_else(|| malformed("a record has no messageId".to_owned()))
+        }
         source => Err(malformed(format!("the eventSource of a record is {:?}", source.unwrap_or_default()))),
     };
     batch.records.into_iter().map(record).collect()
@@ -72,7 +74,8 @@ impl Record {
 
 /// What the event has in place of instance IDs, if anything.
 pub fn unreadable_ids(trigger: &Trigger) -> Option<String> {
-    (!trigger.unreadable.is_empty()).then(|| format!("not the ID of an instance: {}", trigger.unreadable.join(", ")))
+    (!trigger.unreadable.is_empty())
+        .then(|| format!("not the ID of an instance: {}", trigger.unreadable.join(", ")))
 }
 
 /// Processes the records; `on_report` gets the outcome of each instance as soon as it is known.
@@ -107,13 +110,17 @@ pub async fn answer(
         }
     }
     let unreadable = failed.len();
-    let retried = ended.retry.iter().filter_map(|(delivery, retry)| Some((*indices.get(*delivery)?, Cause::Retry(*retry))));
+    let retried = ended
+        .retry
+        .iter()
+        .filter_map(|(delivery, retry)| Some((*indices.get(*delivery)?, Cause::Retry(*retry))));
     failed.extend(retried);
     report.unresolved.extend(ended.unresolved);
     let warnings = queues.redeliver(&redeliveries(&records, &failed), deadline.report_by).await;
     let mut response = SqsBatchResponse::default();
     failed.keys().for_each(|index| response.add_failure(&records[*index].message_id));
-    let response = serde_json::to_value(response).map_err(|error| HandlerError::Unfinished(error.to_string()));
+    let response =
+        serde_json::to_value(response).map_err(|error| HandlerError::Unfinished(error.to_string()));
     Answer { report, swept: ended.swept, unreadable, warnings, response }
 }
 

@@ -24,7 +24,9 @@ impl Environment {
             }
             if name.starts_with("IMDS_") && !VARIABLES.contains(&&*name) {
                 let known = VARIABLES.join(", ");
-                errors.push(format!("{name:?} is not a variable of imds-enforcer: remove it, or use one of {known}"));
+                errors.push(format!(
+                    "{name:?} is not a variable of imds-enforcer: remove it, or use one of {known}"
+                ));
             }
             match value.into_string() {
                 Ok(value) => drop(read.insert(name, value)),

@@ -62,7 +62,10 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
         let _ = Log { out: io::stdout().lock(), request_id: "", now: now() }.warning(&warning);
     }
     let shared = settings::load(http::https_client(root_certificates)).await;
-    let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(config.mode, variable("AWS_LAMBDA_FUNCTION_NAME")) });
+    let member_role = config
+        .member_role
+        .clone()
+        .map(|name| MemberRole { name, session: session(config.mode, variable("AWS_LAMBDA_FUNCTION_NAME")) });
     let clients = RegionClients::new(shared.clone(), config.modify_rate, member_role);
     let queues = Queues::new(shared);
     let enforcer = config.into_enforcer(clients);
@@ -76,7 +79,12 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
     }
 }
 
-async fn handle(enforcer: &Enforcer, queues: &Queues, event: LambdaEvent<Value>, level: &str) -> Result<Value, HandlerError> {
+async fn handle(
+    enforcer: &Enforcer,
+    queues: &Queues,
+    event: LambdaEvent<Value>,
+    level: &str,
+) -> Result<Value, HandlerError> {
     let start = now();
     enforcer.clients().invoked_as(&event.context.invoked_function_arn);
     let LambdaEvent { payload, context } = event;

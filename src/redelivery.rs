@@ -49,14 +49,18 @@ mod tests {
 
     #[test]
     fn the_delay_doubles_up_to_a_quarter_of_an_hour() {
-        let rows = [(0, 10), (1, 10), (2, 20), (3, 40), (6, 320), (7, 640), (8, 900), (100, 900), (u32::MAX, 900)];
+        let rows =
+            [(0, 10), (1, 10), (2, 20), (3, 40), (6, 320), (7, 640), (8, 900), (100, 900), (u32::MAX, 900)];
         for (receives, seconds) in rows {
             let delays: Vec<f64> = (0..100)
                 .map(|n| delay(Cause::Retry(Retry::AfterBackoff), receives, &format!("m{n}")).as_secs_f64())
                 .collect();
             let shortest = delays.iter().copied().fold(f64::MAX, f64::min) / f64::from(seconds);
             let longest = delays.iter().copied().fold(0.0, f64::max) / f64::from(seconds);
-            assert!((0.8..0.85).contains(&shortest) && (1.15..=1.2).contains(&longest), "{receives}: {shortest} {longest}");
+            assert!(
+                (0.8..0.85).contains(&shortest) && (1.15..=1.2).contains(&longest),
+                "{receives}: {shortest} {longest}"
+            );
         }
     }
 

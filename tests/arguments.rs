@@ -38,7 +38,9 @@ fn a_wrong_configuration_is_another_error() {
     let in_lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
     let (code, _, errors) = run(&[], &[in_lambda, ("IMDS_MODE", "audit"), ("IMDS_POLICYFILE", "")]);
     assert_eq!(code, 1);
-    for expected in ["IMDS_MODE must be enforce or dry-run", "\"IMDS_POLICYFILE\" is not a variable of imds-enforcer"] {
+    for expected in
+        ["IMDS_MODE must be enforce or dry-run", "\"IMDS_POLICYFILE\" is not a variable of imds-enforcer"]
+    {
         assert!(errors.contains(expected), "{expected}: {errors}");
     }
 }

@@ -20,7 +20,8 @@ struct Queued {
 
 impl Queued {
     async fn new(variables: &[(&str, &str)]) -> Self {
-        let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
+        let sim =
+            Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
         let queue = Arc::new(Mutex::new(Queue::new(Duration::from_secs(1081), 12)));
         let url = sqs::serve(Arc::clone(&queue)).await;
         let lambda = Lambda::start(&sim, &[&[("AWS_ENDPOINT_URL_SQS", &*url)], variables].concat()).await;
@@ -140,9 +141,15 @@ async fn a_queue_that_does_not_respond_delays_only_the_retry() {
         let ids = queued.launch(1);
         queued.sim.inject(Fault::new(wrong_state()).on(MODIFY));
         queued.send(&running_event(&ids[0], now()));
-        assert_eq!(queued.deliver(Duration::from_secs(30)).await, 1, "{url}: the record is reported as failed");
+        assert_eq!(
+            queued.deliver(Duration::from_secs(30)).await,
+            1,
+            "{url}: the record is reported as failed"
+        );
         let log = queued.lambda.last_log().await;
-        let is_warning = |line: &&Value| line["message"].as_str().is_some_and(|m| m.contains("sqs:ChangeMessageVisibility"));
+        let is_warning = |line: &&Value| {
+            line["message"].as_str().is_some_and(|m| m.contains("sqs:ChangeMessageVisibility"))
+        };
         let warning = log.iter().find(is_warning).unwrap_or_else(|| panic!("{url}: a warning"));
         assert_eq!(warning["level"], "WARN", "{url}");
     }
@@ -159,7 +166,8 @@ async fn an_instance_that_is_not_visible_delays_no_other() {
     assert_eq!(failures(&answer), ["m1"]);
     let calls = scene.sim.calls();
     let changed = calls.iter().position(|call| call.action == MODIFY).unwrap();
-    let is_again = |call: &ec2_sim::RecordedCall| call.action == DESCRIBE && call.instance_ids == [ids[1].clone()];
+    let is_again =
+        |call: &ec2_sim::RecordedCall| call.action == DESCRIBE && call.instance_ids == [ids[1].clone()];
     let again = calls.iter().position(is_again).expect("it is described again");
     assert!(changed < again, "the visible instance is changed before the pause: {changed} {again}");
 }

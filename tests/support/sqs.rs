@@ -30,7 +30,10 @@ pub async fn serve(queue: Arc<Mutex<Queue>>) -> String {
     url
 }
 
-async fn answer(request: Request<Incoming>, queue: Arc<Mutex<Queue>>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn answer(
+    request: Request<Incoming>,
+    queue: Arc<Mutex<Queue>>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let target = request.headers().get("x-amz-target").cloned();
     assert_eq!(target.unwrap(), "AmazonSQS.ChangeMessageVisibilityBatch");
     let body: Value = serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
