@@ -7,7 +7,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use imds_core::outcome::InstanceOutcome;
 use imds_core::policy::Policy;
 use imds_core::trigger::{Ignored, NoTrigger, Trigger};
-use imds_engine::aws::visibility::{Queues, Redelivery};
+use imds_engine::aws::visibility::Redelivery;
 use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::{Delivery, Enforcer};
 use imds_engine::report::Report;
@@ -81,7 +81,6 @@ pub fn unreadable_ids(trigger: &Trigger) -> Option<String> {
 /// Processes the records; `on_report` gets the outcome of each instance as soon as it is known.
 pub async fn answer(
     enforcer: &Enforcer,
-    queues: &Queues,
     mut records: Vec<Record>,
     deadline: Deadline,
     on_report: &dyn Fn(&InstanceOutcome),
@@ -116,7 +115,8 @@ pub async fn answer(
         .filter_map(|(delivery, retry)| Some((*indices.get(*delivery)?, Cause::Retry(*retry))));
     failed.extend(retried);
     report.unresolved.extend(ended.unresolved);
-    let warnings = queues.redeliver(&redeliveries(&records, &failed), deadline.report_by).await;
+    let warnings =
+        enforcer.clients().queues().redeliver(&redeliveries(&records, &failed), deadline.report_by).await;
     let mut response = SqsBatchResponse::default();
     failed.keys().for_each(|index| response.add_failure(&records[*index].message_id));
     let response =

@@ -6,7 +6,6 @@ use std::cell::{Cell, RefCell};
 
 use imds_core::outcome::InstanceOutcome;
 use imds_core::trigger::{NoTrigger, Trigger, TriggerKind};
-use imds_engine::aws::visibility::Queues;
 use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::{Delivery, Enforcer};
 use imds_engine::report::Report;
@@ -19,11 +18,9 @@ use crate::batch;
 /// number of outcomes.
 const OUTCOMES_BYTES: usize = 5_000_000;
 
-/// Processes one invocation. Calls `on_report` with the outcome of each instance as soon as it is known. `queues` are those
-/// that records come from.
+/// Processes one invocation. Calls `on_report` with the outcome of each instance as soon as it is known.
 pub async fn answer(
     enforcer: &Enforcer,
-    queues: &Queues,
     payload: Value,
     deadline: Deadline,
     on_report: &dyn Fn(&InstanceOutcome),
@@ -32,7 +29,7 @@ pub async fn answer(
         return answer_event(enforcer, &payload, deadline, on_report).await;
     }
     match batch::read(payload, enforcer.policy()) {
-        Ok(records) => batch::answer(enforcer, queues, records, deadline, on_report).await,
+        Ok(records) => batch::answer(enforcer, records, deadline, on_report).await,
         Err(error) => answer_with(Report::new(enforcer.mode()), Err(error)),
     }
 }

@@ -14,7 +14,6 @@ use imds_engine::aws::clients::{MemberRole, RegionClients};
 use imds_engine::aws::http;
 use imds_engine::aws::root_certificates::{KNOWN_PLACES, RootCertificates};
 use imds_engine::aws::settings;
-use imds_engine::aws::visibility::Queues;
 use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
 use imds_engine::report::log::Log;
@@ -66,25 +65,19 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
         .member_role
         .clone()
         .map(|name| MemberRole { name, session: session(config.mode, variable("AWS_LAMBDA_FUNCTION_NAME")) });
-    let clients = RegionClients::new(shared.clone(), config.modify_rate, member_role);
-    let queues = Queues::new(shared);
+    let clients = RegionClients::new(shared, config.modify_rate, member_role);
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")
         .filter(|level| !level.is_empty())
         .unwrap_or_else(|| "INFO".to_owned());
-    match lambda_runtime::run(service_fn(|event| handle(&enforcer, &queues, event, &level))).await {
+    match lambda_runtime::run(service_fn(|event| handle(&enforcer, event, &level))).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }
 
-async fn handle(
-    enforcer: &Enforcer,
-    queues: &Queues,
-    event: LambdaEvent<Value>,
-    level: &str,
-) -> Result<Value, HandlerError> {
+async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> Result<Value, HandlerError> {
     let start = now();
     enforcer.clients().invoked_as(&event.context.invoked_function_arn);
     let LambdaEvent { payload, context } = event;
@@ -96,7 +89,7 @@ async fn handle(
         let _ = log().outcome(enforcer.mode(), instance);
     };
     let deadline = Deadline::new(start, allowed(context.deadline, start));
-    let answer = answer(enforcer, queues, payload, deadline, &on_report).await;
+    let answer = answer(enforcer, payload, deadline, &on_report).await;
     let mut metrics = metrics.into_inner();
     for (account_region, counts) in enforcer.clients().take_counts().await {
         metrics.add_calls(&account_region, counts);

@@ -14,7 +14,6 @@ use imds_enforcer::config::Config;
 use imds_enforcer::handler::{Answer, answer};
 use imds_engine::aws::clients::{MemberRole, RegionClients};
 use imds_engine::aws::settings::for_simulator;
-use imds_engine::aws::visibility::Queues;
 use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
 use serde_json::{Value, json};
@@ -34,7 +33,6 @@ pub const REGION: &str = "us-east-1";
 pub struct Scene {
     pub sim: Ec2Sim,
     pub enforcer: Enforcer,
-    queues: Queues,
     pub account_region: AccountRegion,
 }
 
@@ -53,12 +51,11 @@ impl Scene {
         let role =
             role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
         let shared = for_simulator(&sim.endpoint(), ACCOUNT, REGION);
-        let queues = Queues::new(shared.clone());
         let clients = RegionClients::new(shared, config.modify_rate, role);
         clients.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
         let enforcer = config.into_enforcer(clients);
         let account_region = sim.account_region(ACCOUNT, REGION);
-        Self { sim, enforcer, queues, account_region }
+        Self { sim, enforcer, account_region }
     }
 
     /// Launches instances and discards the events.
@@ -82,7 +79,7 @@ impl Scene {
         let outcomes = RefCell::new(Vec::new());
         let on_report = |outcome: &InstanceOutcome| outcomes.borrow_mut().push(outcome.clone());
         let deadline = Deadline::new(now(), allowed);
-        let mut answer = answer(&self.enforcer, &self.queues, payload, deadline, &on_report).await;
+        let mut answer = answer(&self.enforcer, payload, deadline, &on_report).await;
         answer.report.outcomes = outcomes.into_inner();
         answer
     }

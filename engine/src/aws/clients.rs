@@ -14,6 +14,7 @@ use super::call_counts::Count;
 use super::client::{RegionClient, SdkClients};
 use super::member_role::MemberCredentials;
 pub use super::member_role::MemberRole;
+use super::visibility::Queues;
 
 /// The maximum number of cached clients: more than a batch is likely to name, few enough to keep memory usage low.
 const CACHED: usize = 256;
@@ -32,6 +33,7 @@ pub struct RegionClients {
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
     slots: Arc<Semaphore>,
+    queues: Queues,
     cache: Mutex<ClientCache>,
 }
 
@@ -62,7 +64,14 @@ impl RegionClients {
         let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let region = shared.region().and_then(|region| Region::new(region.as_ref()).ok());
         let home = region.map(|region| (region.clone(), SdkClients::new(&shared, &region)));
-        Self { shared, home, modify_rate, member_role, own: OnceLock::new(), slots, cache: Mutex::default() }
+        let queues = Queues::new(shared.clone());
+        let (own, cache) = (OnceLock::new(), Mutex::default());
+        Self { shared, home, modify_rate, member_role, own, slots, queues, cache }
+    }
+
+    /// Returns the queues that records come from.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// Takes the function's ARN, which Lambda passes with each invocation and which names the function's own account.
