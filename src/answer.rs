@@ -27,7 +27,7 @@ pub enum HandlerError {
     #[error("not complete, must be retried: {0}")]
     Unfinished(String),
     /// An event of ours cannot be read; only an updated function may read it.
-    #[error("the event cannot be read: {0}")]
+    #[error("{0}")]
     Unreadable(String),
     /// A payload with `Records` that are not those of SQS, so that no single record can be reported as failed.
     #[error("not an SQS batch, although it has Records: {0}")]

@@ -74,8 +74,9 @@ impl Record {
 
 /// What the event has in place of instance IDs, if anything.
 pub fn unreadable_ids(trigger: &Trigger) -> Option<String> {
-    (!trigger.unreadable.is_empty())
-        .then(|| format!("not the ID of an instance: {}", trigger.unreadable.join(", ")))
+    (!trigger.unreadable.is_empty()).then(|| {
+        format!("the event names as instances what are no instance IDs: {}", trigger.unreadable.join(", "))
+    })
 }
 
 /// Processes the records; `on_report` gets the outcome of each instance as soon as it is known.
@@ -104,7 +105,7 @@ pub async fn answer(
     let mut failed: BTreeMap<usize, Cause> = BTreeMap::new();
     for (index, record) in records.iter().enumerate() {
         if let Some(why) = &record.unreadable {
-            report.unresolved.push(format!("record {}: {why}", record.message_id));
+            report.unresolved.push(format!("the record {}: {why}", record.message_id));
             failed.insert(index, Cause::Unreadable);
         }
     }

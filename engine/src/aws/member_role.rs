@@ -19,11 +19,12 @@ use super::error::call_error;
 /// The shortest that STS gives, 15 minutes: as long as the longest invocation. It is renewed while there is work.
 const SESSION_SECONDS: i32 = 900;
 
-/// How long before their end credentials are renewed: longer than any call takes.
+/// How long before they expire credentials are renewed, which is longer than any call takes; of shorter sessions than ours, a
+/// quarter of their time.
 const RENEW_BEFORE: Duration = Duration::from_secs(70);
 
-/// For how long a failure holds: calls for several Regions of an account wait for one answer, not for one each.
-const FAILURE_HOLDS: Duration = Duration::from_secs(5);
+/// How long a failure is cached: the clients of all Regions of an account wait for one response, not for one each.
+const FAILURE_HOLDS: Duration = Duration::from_secs(1);
 
 /// The role that the function assumes in other accounts.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ impl MemberCredentials {
     /// Valid credentials.
     ///
     /// # Errors
-    /// What STS answered, or that it did not, within some 8 s. A retry asks again after 5 s.
+    /// What STS answered, or that it did not, within some 8 s. A retry calls STS again after 1 s.
     pub(super) async fn resolve(&self) -> Result<Credentials, CallError> {
         let now = || self.0.sts.config().time_source().map_or(SystemTime::UNIX_EPOCH, |source| source.now());
         let mut cached = self.0.cached.lock().await;
@@ -79,7 +80,11 @@ impl MemberCredentials {
         }
         let answer = self.assume().await;
         let until = match &answer {
-            Ok(credentials) => credentials.expiry().unwrap_or_else(now) - RENEW_BEFORE,
+            Ok(credentials) => {
+                let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(now()).ok());
+                let lifetime = lifetime.unwrap_or_default();
+                now() + lifetime - RENEW_BEFORE.min(lifetime / 4)
+            }
             Err(_) => now() + FAILURE_HOLDS,
         };
         *cached = Some((answer.clone(), until));
