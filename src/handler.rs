@@ -8,7 +8,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use imds_core::ids::AccountRegion;
 use imds_core::outcome::InstanceOutcome;
 use imds_core::policy::Policy;
-use imds_core::trigger::{Ignored, Trigger, TriggerKind};
+use imds_core::trigger::{NoTrigger, Trigger, TriggerKind};
 use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::{Delivery, Enforcer};
 use imds_engine::report::Report;
@@ -78,8 +78,13 @@ async fn answer_event(
     let report = RefCell::new(Report::new(enforcer.mode()));
     let (mut is_unfinished, mut swept) = (false, Vec::new());
     match Trigger::from_event(event, enforcer.policy()) {
-        Err(ignored) => report.borrow_mut().ignore(&ignored),
+        Err(NoTrigger::Ignored(why)) => report.borrow_mut().ignore(&why),
+        Err(unreadable) => {
+            report.borrow_mut().unresolved.push(unreadable.to_string());
+            is_unfinished = true;
+        }
         Ok(trigger) => {
+            let unread = unread(&trigger);
             let room = Cell::new(OUTCOMES_BYTES);
             let take = |outcome: InstanceOutcome| {
                 on_report(&outcome);
@@ -93,8 +98,8 @@ async fn answer_event(
                 }
             };
             let ended = enforcer.enforce(&[Delivery { trigger, redelivered: false }], deadline, &take).await;
-            is_unfinished = !ended.retry.is_empty();
-            report.borrow_mut().unresolved = ended.unresolved;
+            is_unfinished = !ended.retry.is_empty() || unread.is_some();
+            report.borrow_mut().unresolved = ended.unresolved.into_iter().chain(unread).collect();
             swept = ended.swept;
         }
     }
@@ -125,6 +130,17 @@ fn unfinished(report: &Report) -> String {
     parts.join("; ")
 }
 
+/// Returns which instances of the event cannot be read, if there are any.
+fn unread(trigger: &Trigger) -> Option<String> {
+    const SHOWN: usize = 5;
+    let Trigger { unreadable, .. } = trigger;
+    let more = unreadable.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = unreadable.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    (!unreadable.is_empty())
+        .then(|| format!("the event names as instances what are no instance ids: {shown}{more}"))
+}
+
 /// A record of an SQS batch: its message id, and the event in its body.
 struct Record {
     message_id: String,
@@ -133,8 +149,8 @@ struct Record {
 
 /// Why a record names no instance.
 enum Unread {
-    /// The event is not relevant; the record is done.
-    Ignored(Ignored),
+    /// The event is not relevant, and the record is done, or it cannot be read.
+    NoTrigger(NoTrigger),
     /// The body is not JSON. The record fails, so that the dead-letter queue keeps it.
     NotJson(serde_json::Error),
 }
@@ -152,7 +168,8 @@ fn read_record(message: SqsMessage, policy: &Policy) -> Result<Record, HandlerEr
     let receives = message.attributes.get("ApproximateReceiveCount");
     let redelivered = receives.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 1);
     let event = serde_json::from_str(&message.body.unwrap_or_default()).map_err(Unread::NotJson);
-    let trigger = event.and_then(|event: Value| Trigger::from_event(&event, policy).map_err(Unread::Ignored));
+    let trigger =
+        event.and_then(|event: Value| Trigger::from_event(&event, policy).map_err(Unread::NoTrigger));
     Ok(Record { message_id, event: trigger.map(|trigger| Delivery { trigger, redelivered }) })
 }
 
@@ -162,20 +179,27 @@ async fn answer_batch(
     deadline: Deadline,
     on_report: &dyn Fn(&InstanceOutcome),
 ) -> Answer {
-    let (mut deliveries, mut message_ids) = (Vec::new(), Vec::new());
+    let (mut deliveries, mut message_ids, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let report = RefCell::new(Report::new(enforcer.mode()));
-    let mut response = SqsBatchResponse::default();
     for Record { message_id, event } in records {
         match event {
             Ok(delivery) => {
+                if let Some(unread) = unread(&delivery.trigger) {
+                    report.borrow_mut().unresolved.push(format!("the record {message_id}: {unread}"));
+                    kept.push(message_id.clone());
+                }
                 deliveries.push(delivery);
                 message_ids.push(message_id);
             }
-            Err(Unread::Ignored(why)) => report.borrow_mut().ignore(&why),
+            Err(Unread::NoTrigger(NoTrigger::Ignored(why))) => report.borrow_mut().ignore(&why),
+            Err(Unread::NoTrigger(unreadable)) => {
+                report.borrow_mut().unresolved.push(format!("the record {message_id}: {unreadable}"));
+                kept.push(message_id);
+            }
             Err(Unread::NotJson(error)) => {
                 let why = format!("the record {message_id} is not JSON: {error}");
                 report.borrow_mut().unresolved.push(why);
-                response.add_failure(message_id);
+                kept.push(message_id);
             }
         }
     }
@@ -185,11 +209,11 @@ async fn answer_batch(
         report.borrow_mut().count(outcome.outcome);
     };
     let ended = enforcer.enforce(&deliveries, deadline, &take).await;
-    ended
-        .retry
-        .iter()
-        .filter_map(|&delivery| message_ids.get(delivery))
-        .for_each(|id| response.add_failure(id));
+    kept.extend(ended.retry.iter().filter_map(|&delivery| message_ids.get(delivery)).cloned());
+    kept.sort();
+    kept.dedup();
+    let mut response = SqsBatchResponse::default();
+    kept.into_iter().for_each(|id| response.add_failure(id));
     let mut report = report.into_inner();
     report.unresolved.extend(ended.unresolved);
     let response =

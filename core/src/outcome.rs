@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use time::{Date, Duration};
+use time::{Date, Duration, OffsetDateTime};
 
 use crate::ids::{AccountId, InstanceId, Region};
 use crate::instance::OptionsState;
@@ -31,7 +31,7 @@ pub enum Outcome {
     Gone,
     /// EC2 accepted the change, but it was not `applied` within the verification time.
     Pending,
-    /// The instance cannot be changed in its present state, or EC2 does not return it yet.
+    /// The instance cannot be changed in its present state, or EC2 does not return it, or not all of it, yet.
     NotReady,
     /// EC2 throttled the call and the SDK's retries, or our own rate limit left no time for it.
     Throttled,
@@ -131,6 +131,8 @@ pub struct MetricFields {
     pub launch_to_applied: Option<Duration>,
     /// The last day of its exemption.
     pub exempt_until: Option<Date>,
+    /// When it first ran.
+    pub first_ran: Option<OffsetDateTime>,
 }
 
 /// Whether changes are made or only checked.

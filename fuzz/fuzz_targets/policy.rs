@@ -28,7 +28,7 @@ fuzz_target!(|input: &str| {
     policy.summary(NOW);
     let mut instance = Instance {
         id: InstanceId::new("i-0123456789abcdef0").expect("an id"),
-        state: InstanceState::Running,
+        state: Some(InstanceState::Running),
         tags: std::iter::from_fn(|| Some((parts.next()?.to_owned(), parts.next()?.to_owned()))).collect(),
         options: [(OptionName::HttpTokens, "optional"), (OptionName::HttpPutResponseHopLimit, "3")]
             .into_iter()
@@ -37,6 +37,7 @@ fuzz_target!(|input: &str| {
         options_state: None,
         owner: None,
         launched: None,
+        first_ran: None,
         managed_by: None,
     };
     let account = AccountId::new("111122223333").expect("an account");

@@ -63,9 +63,6 @@ impl TryFrom<i64> for HopLimit {
 }
 
 impl HopLimit {
-    /// One hop: the instance itself.
-    pub const LOWEST: Self = Self(1);
-
     /// The limit of `hops`; `None` outside 1 to 64.
     pub fn new(hops: i64) -> Option<Self> {
         u8::try_from(hops).ok().filter(|hops| (1..=64).contains(hops)).map(Self)

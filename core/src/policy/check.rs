@@ -7,7 +7,9 @@ use super::document::{
 };
 use super::json::{index, join};
 use super::pattern::Pattern;
-use super::{Authority, Conditions, Effect, PolicyError, PolicyErrors, Requirements, Rule, TagRules};
+use super::{
+    Authority, Conditions, Effect, ExemptionLimits, PolicyError, PolicyErrors, Requirements, Rule, TagRules,
+};
 use super::{Policy, document, json};
 use crate::metadata::{OptionName, OptionValue, Requirement};
 use serde::Deserialize;
@@ -252,12 +254,14 @@ impl Check {
             );
         }
         let exemptions = self.part("instanceTags.exemptions", tags.exemptions);
-        TagRules { prefix, authority, max_exempt_days: exemptions.and_then(|e| self.exemptions(e)) }
+        TagRules { prefix, authority, exemptions: exemptions.and_then(|e| self.exemptions(e)) }
     }
 
-    fn exemptions(&mut self, exemptions: Exemptions) -> Option<u16> {
+    fn exemptions(&mut self, exemptions: Exemptions) -> Option<ExemptionLimits> {
         self.unknown("instanceTags.exemptions", &exemptions.unknown, Exemptions::KEYS);
-        self.needed("instanceTags.exemptions.maxDays", exemptions.max_days).map(|days| days.0)
+        let max_days = self.needed("instanceTags.exemptions.maxDays", exemptions.max_days);
+        let max_age_days = self.part("instanceTags.exemptions.maxAgeDays", exemptions.max_age_days);
+        Some(ExemptionLimits { max_days: max_days?.0, max_age_days: max_age_days.map(|days| days.0) })
     }
 }
 

@@ -190,11 +190,13 @@ object! {
 }
 
 object! {
-    /// How far ahead a tag may exempt its instance.
+    /// How long a tag may exempt its instance.
     #[cfg_attr(feature = "schema", schemars(extend("required" = ["maxDays"])))]
     Exemptions {
         /// The maximum number of days from today. It limits each renewal, not the total.
         "maxDays" max_days: Days,
+        /// The maximum number of days since the instance first ran. It limits all renewals together.
+        "maxAgeDays" max_age_days: Days,
     }
 }
 

@@ -79,7 +79,7 @@ impl Conditions {
 pub enum Authority {
     /// Tags are not read.
     None,
-    /// A tag may set a value that the policy allows. For an option without a requirement, it may only tighten.
+    /// A tag may set a value that the policy allows and that is not looser than the value without the tag.
     Tighten,
     /// Any valid tag is accepted, even if it loosens a requirement.
     Loosen,
@@ -90,13 +90,22 @@ pub enum Authority {
 pub(crate) struct TagRules {
     pub(crate) prefix: String,
     pub(crate) authority: Authority,
-    /// How many days ahead a tag may exempt its instance; `None` if no tag may.
-    pub(crate) max_exempt_days: Option<u16>,
+    /// How long a tag may exempt its instance; `None` if no tag may.
+    pub(crate) exemptions: Option<ExemptionLimits>,
+}
+
+/// How long a tag may exempt its instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExemptionLimits {
+    /// The maximum number of days from today. It limits each renewal.
+    pub(crate) max_days: u16,
+    /// The maximum number of days since the instance first ran. It limits all renewals.
+    pub(crate) max_age_days: Option<u16>,
 }
 
 impl Default for TagRules {
     fn default() -> Self {
-        Self { prefix: "imds:".to_owned(), authority: Authority::Tighten, max_exempt_days: None }
+        Self { prefix: "imds:".to_owned(), authority: Authority::Tighten, exemptions: None }
     }
 }
 

@@ -3,7 +3,9 @@
 use time::OffsetDateTime;
 
 use super::pattern::Pattern;
-use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, TagRules, is_active};
+use super::{
+    Authority, Conditions, Effect, ExemptionLimits, Policy, Requirements, Rule, TagRules, is_active,
+};
 
 impl Policy {
     /// What the policy does, in the order in which it applies; `now` determines which exemptions have expired.
@@ -59,8 +61,8 @@ fn tags(tags: &TagRules) -> Vec<String> {
     let obeyed = match tags.authority {
         Authority::None => "The tags of an instance set nothing.".to_owned(),
         Authority::Tighten => format!(
-            "A tag such as {prefix}HttpTokens=required can set a value that these requirements allow. For an option \
-             without a requirement, a tag can only tighten. A tag cannot set HttpEndpoint."
+            "A tag such as {prefix}HttpTokens=required can tighten within what these requirements allow, and never \
+             loosen. A tag cannot set HttpEndpoint."
         ),
         Authority::Loosen => {
             format!(
@@ -68,11 +70,16 @@ fn tags(tags: &TagRules) -> Vec<String> {
             )
         }
     };
-    let exempted = match tags.max_exempt_days {
-        Some(days) => Some(format!(
-            "A tag such as {prefix}ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most {days} \
-             days ahead."
-        )),
+    let exempted = match tags.exemptions {
+        Some(ExemptionLimits { max_days, max_age_days }) => {
+            let age =
+                max_age_days.map(|days| format!(" and at most {days} days after the instance first ran"));
+            Some(format!(
+                "A tag such as {prefix}ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most \
+                 {max_days} days ahead{}.",
+                age.unwrap_or_default()
+            ))
+        }
         None => (tags.authority != Authority::None).then(|| "No tag can exempt its instance.".to_owned()),
     };
     [obeyed].into_iter().chain(exempted).collect()

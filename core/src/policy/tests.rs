@@ -261,8 +261,8 @@ fn a_policy_has_a_summary() {
         r#"Rule "all": every instance must have HttpProtocolIpv6=disabled."#,
         "Rule \"old\": an instance with the tag \"Old\" was exempt through 2026-03-16 (UTC); this exemption has \
          expired.",
-        "A tag such as imds:HttpTokens=required can set a value that these requirements allow. For an option without \
-         a requirement, a tag can only tighten. A tag cannot set HttpEndpoint.",
+        "A tag such as imds:HttpTokens=required can tighten within what these requirements allow, and never loosen. A \
+         tag cannot set HttpEndpoint.",
         "A tag such as imds:ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most 90 days ahead.",
     ];
     assert_eq!(policy.unwrap().summary(NOW), expected);

@@ -26,11 +26,20 @@ fn words<'a>(instance: &'a sdk::Instance, owner: Option<&'a str>) -> Words<'a> {
         owner,
         state: instance.state.as_ref().and_then(|state| Some(state.name.as_ref()?.as_str())),
         launched: instance.launch_time.and_then(|time| OffsetDateTime::from_unix_timestamp(time.secs()).ok()),
+        first_ran: first_ran(instance),
         tags: instance.tags.iter().flatten().filter_map(tag).collect(),
         options: options.map(option_words).unwrap_or_default(),
         options_state: options.and_then(|options| Some(options.state.as_ref()?.as_str())),
         managed_by: operator.map(|operator| operator.principal.as_deref().unwrap_or_default()),
     }
+}
+
+/// When the primary network interface, which is never detached, was attached.
+fn first_ran(instance: &sdk::Instance) -> Option<OffsetDateTime> {
+    let attachments = instance.network_interfaces().iter().filter_map(|interface| interface.attachment());
+    let primary = attachments.filter(|attachment| attachment.device_index() == Some(0));
+    let times = primary.filter_map(|attachment| attachment.attach_time());
+    times.filter_map(|time| OffsetDateTime::from_unix_timestamp(time.secs()).ok()).min()
 }
 
 fn option_words(options: &sdk::InstanceMetadataOptionsResponse) -> Vec<(OptionName, Cow<'_, str>)> {

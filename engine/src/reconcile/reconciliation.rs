@@ -1,7 +1,7 @@
 //! One instance during one invocation: its observation, its state, and the content of its report.
 
 use imds_core::call_error::{CallError, unknown_instance};
-use imds_core::decide::Reason;
+use imds_core::decide::{Missing, Reason, Verdict};
 use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
 use imds_core::metadata::{HttpTokens, OptionName, OptionValue};
@@ -59,16 +59,21 @@ impl Reconciliation {
             warnings.push(format!("cannot determine whether the account enforces tokens: {error}"));
         }
         let reasons = decision.verdict.reasons();
+        let incomplete = match &decision.verdict {
+            Verdict::Incomplete { missing } => Some(not_said(missing)),
+            _ => None,
+        };
         Self {
             metric_fields: MetricFields {
                 redelivered: target.redelivered,
                 launch_to_applied: None,
                 exempt_until: reasons.iter().filter_map(Reason::exempt_until).max(),
+                first_ran: instance.first_ran,
             },
             record: Record {
                 change: state.due(),
                 options_state: instance.options_state,
-                reasons: reasons.iter().map(ToString::to_string).collect(),
+                reasons: reasons.iter().map(ToString::to_string).chain(incomplete).collect(),
                 warnings,
             },
             target,
@@ -138,4 +143,10 @@ impl Reconciliation {
             metric_fields: self.metric_fields,
         }
     }
+}
+
+/// Returns the reason why nothing was decided.
+fn not_said(missing: &[Missing]) -> String {
+    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    format!("EC2 did not say: {}", names.join(", "))
 }

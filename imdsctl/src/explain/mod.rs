@@ -70,6 +70,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
         };
         let facts = Facts { account, region, instance: &described.instance, tokens_enforced: None };
         let decision = decide(&policy, &facts, now);
+        if let Verdict::Incomplete { missing } = &decision.verdict {
+            let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            bail!("{place}: the decision needs {}, which the input lacks", names.join(", "));
+        }
         explained.push(Explained { described, decision });
     }
     if arguments.json {

@@ -37,6 +37,7 @@ fn name(verdict: &Verdict) -> (&'static str, Style) {
         Verdict::Exempt { .. } => ("exempt", AnsiColor::Cyan.on_default()),
         Verdict::OutOfScope { .. } => ("out-of-scope", Style::new().dimmed()),
         Verdict::Blocked { .. } => ("blocked", AnsiColor::Red.on_default().bold()),
+        Verdict::Incomplete { .. } => ("incomplete", AnsiColor::Red.on_default().bold()),
     }
 }
 

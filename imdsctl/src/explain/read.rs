@@ -10,6 +10,8 @@ use imds_core::instance::{Instance, Words};
 use imds_core::metadata::OptionName;
 use serde::Deserialize;
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// An instance in the input.
 pub struct Described {
@@ -67,6 +69,22 @@ struct RawOperator {
 #[serde(rename_all = "PascalCase")]
 struct RawInterface {
     owner_id: Option<String>,
+    attachment: Option<RawAttachment>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawAttachment {
+    device_index: Option<i64>,
+    attach_time: Option<String>,
+}
+
+impl RawInterface {
+    /// Returns when the instance first ran, if this is its primary network interface.
+    fn first_ran(&self) -> Option<OffsetDateTime> {
+        let attachment = self.attachment.as_ref().filter(|attachment| attachment.device_index == Some(0))?;
+        OffsetDateTime::parse(attachment.attach_time.as_deref()?, &Rfc3339).ok()
+    }
 }
 
 /// Reads the instances in `file`, or on standard input.
@@ -110,6 +128,7 @@ fn instance(value: &Value, place: String, owner: Option<&str>) -> Result<Describ
         state: raw.state.as_ref().map(|state| &*state.name),
         // No decision depends on the launch time.
         launched: None,
+        first_ran: raw.network_interfaces.iter().filter_map(RawInterface::first_ran).min(),
         tags: raw.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
         options: option_words(&options),
         options_state: options.get("State").and_then(Value::as_str),

@@ -40,6 +40,8 @@ struct Instances {
     counts: BTreeMap<&'static str, usize>,
     /// In seconds.
     launch_to_applied: Vec<f64>,
+    /// The maximum of the exempt instances whose first run is known.
+    oldest_exemption_days: Option<i64>,
 }
 
 impl Metrics {
@@ -59,6 +61,9 @@ impl Metrics {
         ] {
             *instances.counts.entry(name).or_default() += count;
         }
+        let first_ran = metric_fields.first_ran.filter(|_| *outcome == Outcome::Exempt);
+        let days = first_ran.map(|first_ran| (now - first_ran).whole_days().max(0));
+        instances.oldest_exemption_days = instances.oldest_exemption_days.max(days);
         instances.launch_to_applied.extend(metric_fields.launch_to_applied.map(Duration::as_seconds_f64));
     }
 
@@ -81,10 +86,12 @@ impl Metrics {
         let document =
             |account_region, dimension, metrics| document(mode, now, account_region, dimension, metrics);
         let mut documents = Vec::new();
-        for ((account_region, trigger), Instances { counts, launch_to_applied }) in &self.instances {
+        for ((account_region, trigger), instances) in &self.instances {
+            let Instances { counts, launch_to_applied, oldest_exemption_days } = instances;
             let trigger = Some(("Trigger", json!(trigger)));
             let counted = counts.iter().filter(|(_, count)| **count > 0);
-            let metrics = counted.map(|(name, count)| (*name, "Count", json!(count))).collect();
+            let oldest = oldest_exemption_days.map(|days| ("OldestExemptionDays", "Count", json!(days)));
+            let metrics = counted.map(|(name, count)| (*name, "Count", json!(count))).chain(oldest).collect();
             documents.push(document(account_region, trigger.clone(), metrics));
             for values in launch_to_applied.chunks(VALUES_PER_DOCUMENT) {
                 let metrics = vec![("LaunchToApplied", "Seconds", json!(values))];

@@ -117,6 +117,32 @@ fn long_pending_changes_and_ending_exemptions_are_counted() {
 }
 
 #[test]
+fn the_oldest_exempt_instance_is_told() {
+    let days = |outcomes: &[(Outcome, Option<i64>)]| {
+        let reports = outcomes.iter().map(|(outcome, days)| {
+            let first_ran = days.map(|days| NOW - Duration::days(days) - Duration::HOUR);
+            report(*outcome, MetricFields { first_ran, ..MetricFields::default() })
+        });
+        documents(reports)[0].get("OldestExemptionDays").cloned()
+    };
+    let rows: &[(&[(Outcome, Option<i64>)], Option<i64>)] = &[
+        (&[(Outcome::Exempt, Some(30)), (Outcome::Exempt, Some(400)), (Outcome::Exempt, Some(7))], Some(400)),
+        (&[(Outcome::Exempt, None), (Outcome::Exempt, Some(7))], Some(7)),
+        (&[(Outcome::Exempt, Some(0))], Some(0)),
+        // The clocks of EC2 and Lambda may differ.
+        (&[(Outcome::Exempt, Some(-1))], Some(0)),
+        (&[(Outcome::Exempt, None)], None),
+        (&[(Outcome::Enforced, Some(30))], None),
+    ];
+    for (outcomes, expected) in rows {
+        assert_eq!(days(outcomes), expected.map(|days| json!(days)), "{outcomes:?}");
+    }
+    let exempt = MetricFields { first_ran: Some(NOW), ..MetricFields::default() };
+    let sets = sets(&documents([report(Outcome::Exempt, exempt)]));
+    assert_eq!(sets["OldestExemptionDays"], json!([["Mode"], ["Mode", "Trigger"]]));
+}
+
+#[test]
 fn no_document_has_more_values_than_cloudwatch_takes() {
     let applied =
         |n| MetricFields { launch_to_applied: Some(Duration::seconds(n)), ..MetricFields::default() };
