@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 
 /// Awaits `work`.
 ///
@@ -10,7 +9,8 @@ use std::pin::pin;
 /// The message of the panic that ended it. What `work` shares with others must hold after any panic: locks are taken
 /// whether or not they are poisoned, and counts are changed in one step.
 pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let mut work = pin!(work);
+    // On the heap, as a future that holds another by value keeps room for it twice.
+    let mut work = Box::pin(work);
     let polled = poll_fn(|context| {
         let poll = AssertUnwindSafe(|| work.as_mut().poll(context));
         match catch_unwind(poll) {
