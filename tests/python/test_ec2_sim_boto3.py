@@ -212,6 +212,9 @@ def test_instances_are_launched_as_asked(ec2):
         assert {tag["Key"]: tag["Value"] for tag in instance["Tags"]} == {"App": "web", "Empty": ""}
         assert instance["ImageId"] == IMAGE
         assert instance["InstanceType"] == "t3.micro"
+        (interface,) = instance["NetworkInterfaces"]
+        assert interface["Attachment"]["DeviceIndex"] == 0
+        assert interface["Attachment"]["AttachTime"] == instance["LaunchTime"]
     for instance_id in ids:
         wait_for_state(ec2, instance_id, "running")
 
@@ -318,8 +321,13 @@ def test_pages_hold_every_instance_once(ec2):
 # ---- Start, stop, terminate; tags; defaults ----
 
 
+def first_ran(ec2, instance_id: str):
+    return describe(ec2, instance_id)[0]["NetworkInterfaces"][0]["Attachment"]["AttachTime"]
+
+
 def test_instances_start_and_stop(ec2):
     (instance_id,) = running(ec2)
+    attached = first_ran(ec2, instance_id)
     change = ec2.stop_instances(InstanceIds=[instance_id])["StoppingInstances"][0]
     assert (change["InstanceId"], change["PreviousState"]["Name"]) == (instance_id, "running")
     wait_for_state(ec2, instance_id, "stopped")
@@ -327,6 +335,7 @@ def test_instances_start_and_stop(ec2):
     change = ec2.start_instances(InstanceIds=[instance_id])["StartingInstances"][0]
     assert (change["CurrentState"]["Name"], change["PreviousState"]["Name"]) == ("pending", "stopped")
     wait_for_state(ec2, instance_id, "running")
+    assert first_ran(ec2, instance_id) == attached < describe(ec2, instance_id)[0]["LaunchTime"]
     ec2.terminate_instances(InstanceIds=[instance_id])
     wait_for_state(ec2, instance_id, "terminated")
     with refusal("IncorrectInstanceState", 400):
