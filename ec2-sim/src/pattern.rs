@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use wildmatch::WildMatchPattern;
 
-/// Unicode noncharacters that stand for wildcards. XML cannot represent them, so no response has them. The matcher knows
+/// Unicode noncharacters that stand for wildcards. XML cannot represent them, so no response has them. The matcher has
 /// no escapes: after these characters have replaced `*` and `?`, an escaped one is a literal.
 const ANY: char = '\u{fffe}';
 const ONE: char = '\u{ffff}';

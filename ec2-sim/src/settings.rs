@@ -31,8 +31,8 @@ pub struct Settings {
     pub modify_while_pending: bool,
     /// The number of instances from which CloudTrail's record of a launch omits the response; 40 by default.
     pub cloudtrail_cut_off: usize,
-    /// Whether instances have every field that EC2 returns for an ordinary instance in a VPC, some 6.6 KB with ten tags.
-    /// Otherwise, the default, they have only the fields that the simulator uses.
+    /// Whether instances have every field that EC2 returns for an ordinary instance in a VPC, some 6.6 KB with ten
+    /// tags. Otherwise, the default, they have only the fields that the simulator uses.
     pub realistic: bool,
     /// The seed of random ids and faults.
     pub seed: u64,

@@ -127,7 +127,6 @@ async fn calls_are_recorded_with_their_fault() {
         (FaultKind::Throttle, "throttle", Some(503)),
         (FaultKind::Hang(Some(Duration::ZERO)), "hang", None),
         (FaultKind::Reset, "reset", None),
-        (FaultKind::Malformed, "malformed", Some(200)),
         (FaultKind::NotVisible, "not-visible", Some(400)),
         (FaultKind::Stop, "stop", Some(400)),
     ];

@@ -452,21 +452,7 @@ def test_calls_are_recorded(sim, ec2):
     assert not set(sent) & (set(OPTIONS) - {"HttpTokens"})
 
 
-def test_faults_come_as_often_as_asked(sim, ec2):
-    sim.fault(action="DescribeInstances", kind="throttle", when={"times": 2})
-    for _ in range(2):
-        with refusal("RequestLimitExceeded", 503):
-            ec2.describe_instances()
-    ec2.describe_instances()
-    deny(sim, "DescribeInstances")
-    with refusal("UnauthorizedOperation", 403):
-        ec2.describe_instances()
-    sim.control("DELETE", "faults")
-    ec2.describe_instances()
-
-
 def test_the_bucket_of_changes_holds_100(start):
-
     sim = start(Ec2Sim, "--buckets", "--start-delay", "0", "--state-delay", "0")
     ec2 = ec2_client(sim.url)
     (instance_id,) = launch(ec2)
@@ -481,9 +467,3 @@ def test_the_bucket_of_changes_holds_100(start):
     assert answers[:100] == ["accepted"] * 100
     assert "RequestLimitExceeded" in answers
     assert set(answers) == {"accepted", "RequestLimitExceeded"}
-
-
-def test_reset_forgets_everything(sim, ec2):
-    launch(ec2)
-    sim.control("POST", "reset")
-    assert instances(ec2.describe_instances()) == []

@@ -1,7 +1,7 @@
 //! An instance in the responses of DescribeInstances and RunInstances.
 //!
-//! By default, it has the fields that tests need. With [`Settings::realistic`](crate::Settings::realistic), it has
-//! every field that EC2 returns for an ordinary instance in a VPC: the XML of the API reference, "Instance".
+//! By default, it has the fields that the simulator uses. With [`Settings::realistic`](crate::Settings::realistic), it
+//! has every field that EC2 returns for an ordinary instance in a VPC: the XML of the API reference, "Instance".
 
 use crate::clock;
 use crate::instance::{Instance, Key, State};
