@@ -54,7 +54,7 @@ async fn malformed_responses_have_no_length_and_end_with_the_connection() {
     for (kind, call, status, end) in [
         (before("<tagSet>"), describe, 200, "</clientToken>"),
         (before(&second), describe, 200, "</item>"),
-        (before("<metadataOptions>"), describe, 200, "</tagSet>"),
+        (before("<metadataOptions>"), describe, 200, "</networkInterfaceSet>"),
         (before("<nextToken>"), describe, 200, "</reservationSet>"),
         (before("<nothing>"), describe, 200, "</DescribeInstancesResponse>"),
         (before("</AssumeRoleResponse>"), &assume, 200, "</ResponseMetadata>"),
@@ -127,7 +127,6 @@ async fn calls_are_recorded_with_their_fault() {
         (FaultKind::Throttle, "throttle", Some(503)),
         (FaultKind::Hang(Some(Duration::ZERO)), "hang", None),
         (FaultKind::Reset, "reset", None),
-        (FaultKind::Malformed, "malformed", Some(200)),
         (FaultKind::NotVisible, "not-visible", Some(400)),
         (FaultKind::Stop, "stop", Some(400)),
     ];

@@ -68,3 +68,66 @@ pub async fn wait_until(turn: Instant) {
         sleep_until(turn).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
+    const CALL: Call = Call::DescribeInstances;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_margins_are_fixed_in_a_long_invocation_and_a_share_of_a_short_one() {
+        // All in milliseconds: the invocation's timeout, the last start of new work, and the end of all waits.
+        for (allowed, last_start, end) in [
+            (900_000, 895_000, 899_000),
+            (60_000, 55_000, 59_000),
+            (20_000, 15_000, 19_000),
+            (10_000, 7_500, 9_000),
+            (1_000, 750, 900),
+            (0, 0, 0),
+        ] {
+            let start = Instant::now();
+            let deadline = Deadline::new(NOW, Duration::from_millis(allowed));
+            let found = [deadline.last_start, deadline.end].map(|at| (at - start).as_millis());
+            assert_eq!(found, [last_start, end], "{allowed} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_starts_before_the_last_start_and_is_awaited_until_the_end() {
+        let deadline = Deadline::new(NOW, Duration::from_secs(60));
+        let millisecond = Duration::from_millis(1);
+        let left = deadline.last_start - Instant::now();
+        assert!(
+            deadline.allows(left - millisecond) && !deadline.allows(left),
+            "a pause up to the last start"
+        );
+        sleep_until(deadline.last_start - millisecond).await;
+        assert!(deadline.allows(Duration::ZERO), "just before the last start");
+        sleep_until(deadline.last_start).await;
+        assert!(!deadline.allows(Duration::ZERO), "at the last start");
+
+        let (last_start, end) = (deadline.last_start, deadline.end);
+        let in_time = async {
+            sleep_until(end - millisecond).await;
+            Ok(())
+        };
+        assert!(deadline.bound(CALL, in_time).await.is_ok(), "work that began before the last start");
+        assert!(Instant::now() > last_start);
+        let error =
+            deadline.bound(CALL, std::future::pending::<Result<(), _>>()).await.expect_err("no response");
+        assert_eq!((Instant::now(), error.code, error.status), (end, None, None));
+        assert_eq!(deadline.at_present(), NOW + (end - deadline.start));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_has_passed_is_not_waited_for() {
+        let start = Instant::now();
+        wait_until(start).await;
+        assert_eq!(Instant::now(), start);
+        let turn = start + Duration::from_millis(250);
+        wait_until(turn).await;
+        assert_eq!(Instant::now(), turn);
+    }
+}
