@@ -55,7 +55,7 @@ async fn serve() -> ExitCode {
     }
     let shared = settings::load(http::https_client(root_certificates)).await;
     let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(&config) });
-    let clients = RegionClients::new(shared, config.modify_rate, member_role);
+    let clients = RegionClients::new(shared, config.modify_limit, member_role);
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")

@@ -8,7 +8,7 @@ use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
 use aws_sdk_ec2::operation::get_instance_metadata_defaults::GetInstanceMetadataDefaultsError;
 use aws_sdk_ec2::operation::modify_instance_metadata_options::ModifyInstanceMetadataOptionsError;
 use aws_sdk_ec2::types as sdk;
-use imds_core::call_error::{Call, CallError};
+use imds_core::call_error::{Call, CallError, is_throttle};
 use imds_core::ids::{InstanceId, Region};
 use imds_core::instance::{Instance, OptionsState};
 use imds_core::metadata::{Change, OptionValue};
@@ -22,9 +22,9 @@ use tokio::time::Instant;
 
 use super::call_counts::{Count, Counts};
 use super::error::{call_error, role_error};
-use super::rate_limit::RateLimiter;
+use super::rate_limit::{RateLimit, RateLimiter};
 use super::{convert, query};
-use crate::deadline::{Deadline, wait_until};
+use crate::deadline::Deadline;
 
 /// The maximum number of instance IDs in one DescribeInstances call: EC2's limit for values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
@@ -72,9 +72,14 @@ impl SdkClients {
 
 impl RegionClient {
     /// Creates a client on top of `sdk`. `is_assumed` says whether its credentials are those of an assumed role;
-    /// `modify_rate` is the maximum number of changes a second.
-    pub(super) fn new(sdk: SdkClients, slots: Arc<Semaphore>, is_assumed: bool, modify_rate: f64) -> Self {
-        let rate_limiter = Arc::new(RateLimiter::new(modify_rate));
+    /// `modify_limit` is the rate limit of changes.
+    pub(super) fn new(
+        sdk: SdkClients,
+        slots: Arc<Semaphore>,
+        is_assumed: bool,
+        modify_limit: RateLimit,
+    ) -> Self {
+        let rate_limiter = Arc::new(RateLimiter::new(modify_limit));
         Self { sdk, slots, is_assumed, rate_limiter, counts: Counts::default() }
     }
 
@@ -130,8 +135,19 @@ impl RegionClient {
         until: Instant,
         deadline: &Deadline,
     ) -> Option<Result<Option<OptionsState>, CallError>> {
-        wait_until(self.rate_limiter.take(until)?).await;
-        Some(deadline.bound(Call::ModifyInstanceMetadataOptions, self.send(id, change, mode)).await)
+        let taken = self.rate_limiter.acquire(until).await?;
+        let answer = deadline.bound(Call::ModifyInstanceMetadataOptions, self.send(id, change, mode)).await;
+        match &answer {
+            // STS has its own limits.
+            Err(error) if error.call != Call::ModifyInstanceMetadataOptions => {}
+            Err(error) if error.code.as_deref().is_some_and(is_throttle) => {
+                self.rate_limiter.throttled(taken)
+            }
+            // A failure of EC2 or of the network says nothing about the rate.
+            Err(error) if error.status.is_none_or(|status| status >= 500) => {}
+            _ => self.rate_limiter.accepted(),
+        }
+        Some(answer)
     }
 
     async fn send(

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::call_counts::Count;
 use super::client::{RegionClient, SdkClients};
+use super::rate_limit::RateLimit;
 
 /// The maximum number of cached clients: more than a batch is likely to name, few enough to keep memory usage low.
 const CACHED: usize = 256;
@@ -59,7 +60,7 @@ pub struct RegionClients {
     /// The client of the function's own credentials and Region. Created before the first event, as most functions need
     /// no other.
     home: Option<(Region, SdkClients)>,
-    modify_rate: f64,
+    modify_limit: RateLimit,
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
     slots: Arc<Semaphore>,
@@ -87,13 +88,13 @@ struct ClientCache {
 
 impl RegionClients {
     /// Creates an empty cache. Clients use the credentials and settings of `shared`; in accounts other than the
-    /// function's own they use the credentials of `member_role`, if there is one. `modify_rate` is the maximum number
-    /// of changes a second, per account and Region.
-    pub fn new(shared: SdkConfig, modify_rate: f64, member_role: Option<MemberRole>) -> Self {
+    /// function's own they use the credentials of `member_role`, if there is one. `modify_limit` is the limit of
+    /// changes per account and Region.
+    pub fn new(shared: SdkConfig, modify_limit: RateLimit, member_role: Option<MemberRole>) -> Self {
         let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let region = shared.region().and_then(|region| Region::new(region.as_ref()).ok());
         let home = region.map(|region| (region.clone(), SdkClients::new(&shared, &region)));
-        Self { shared, home, modify_rate, member_role, own: OnceLock::new(), slots, cache: Mutex::default() }
+        Self { shared, home, modify_limit, member_role, own: OnceLock::new(), slots, cache: Mutex::default() }
     }
 
     /// Takes the function's ARN, which Lambda passes with each invocation and which names the function's own account.
@@ -124,7 +125,7 @@ impl RegionClients {
                 &account_region.region,
             ),
         };
-        let client = RegionClient::new(sdk, Arc::clone(&self.slots), role.is_some(), self.modify_rate);
+        let client = RegionClient::new(sdk, Arc::clone(&self.slots), role.is_some(), self.modify_limit);
         cache.clients.insert(account_region.clone(), (client.clone(), uses));
         client
     }

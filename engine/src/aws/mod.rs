@@ -7,6 +7,6 @@ mod convert;
 mod error;
 pub mod http;
 mod query;
-mod rate_limit;
+pub mod rate_limit;
 pub mod root_certificates;
 pub mod settings;

@@ -114,16 +114,12 @@ impl Applier<'_> {
                 },
                 None => return if until < deadline.last_start { Answer::TooLate } else { answer },
             };
-            match answer {
-                Answer::Rejected { outcome: Outcome::Throttled, .. } => client.rate_limiter.throttled(),
-                Answer::Rejected { outcome: Outcome::Failed { retry: true }, .. } => {}
-                _ => {
-                    client.rate_limiter.accepted();
-                    return answer;
-                }
-            }
-            target.attempts += 1;
-            if target.attempts >= ATTEMPTS {
+            let may_succeed = matches!(
+                answer,
+                Answer::Rejected { outcome: Outcome::Throttled | Outcome::Failed { retry: true }, .. }
+            );
+            target.attempts += u32::from(may_succeed);
+            if !may_succeed || target.attempts >= ATTEMPTS {
                 return answer;
             }
             wait_until(until.min(Instant::now() + pause_after(target.attempts))).await;
