@@ -31,7 +31,9 @@ Environment variables (an empty variable counts as unset):
   IMDS_VERIFY_SECONDS   how long to wait for EC2 to apply a change, 0 to 600
                         [default: 10]
   IMDS_MODIFY_RATE      the maximum number of changes a second in an account
-                        and Region, after a burst of 80 [default: 4]
+                        and Region, after a burst [default: 4]
+  IMDS_MODIFY_BURST     the maximum number of changes at once, before the rate
+                        applies, 1 to 1000 [default: 80]
   SSL_CERT_FILE         a file of root certificates in PEM format, instead of
                         the system's [default: none]
   SSL_CERT_DIR          folders of root certificates, separated by colons

@@ -6,16 +6,18 @@ use std::time::Duration;
 use imds_core::outcome::Mode;
 use imds_core::policy::Policy;
 use imds_engine::aws::clients::RegionClients;
+use imds_engine::aws::rate_limit::RateLimit;
 use imds_engine::reconcile::Enforcer;
 
 /// Every variable of ours that the function reads.
-pub const VARIABLES: [&str; 6] = [
+pub const VARIABLES: [&str; 7] = [
     "IMDS_MODE",
     "IMDS_POLICY_FILE",
     "IMDS_POLICY",
     "IMDS_MEMBER_ROLE",
     "IMDS_VERIFY_SECONDS",
     "IMDS_MODIFY_RATE",
+    "IMDS_MODIFY_BURST",
 ];
 
 /// The configuration of the function.
@@ -29,9 +31,9 @@ pub struct Config {
     pub verify_within: Duration,
     /// `IMDS_MEMBER_ROLE`: the role to assume in other accounts, as `NAME` or `PATH/NAME`; none by default.
     pub member_role: Option<String>,
-    /// `IMDS_MODIFY_RATE`, 0.01 to 100,000: the maximum number of changes a second, per account and Region; 4 by
-    /// default.
-    pub modify_rate: f64,
+    /// The limit of changes of this process, per account and Region. `IMDS_MODIFY_RATE`, 0.01 to 100,000 a second; 4 by
+    /// default. `IMDS_MODIFY_BURST`, 1 to 1,000 at once; 80 by default.
+    pub modify_limit: RateLimit,
 }
 
 /// The error of every invalid variable; never empty.
@@ -60,7 +62,10 @@ impl Config {
             policy: or_note(policy(set("IMDS_POLICY_FILE"), set("IMDS_POLICY")), &mut errors),
             member_role: or_note(member_role(set("IMDS_MEMBER_ROLE")), &mut errors),
             verify_within: or_note(verify_within(set("IMDS_VERIFY_SECONDS")), &mut errors),
-            modify_rate: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
+            modify_limit: RateLimit {
+                ceiling: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
+                burst: or_note(modify_burst(set("IMDS_MODIFY_BURST")), &mut errors),
+            },
         };
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
@@ -155,6 +160,16 @@ fn modify_rate(value: Option<String>) -> Result<f64, String> {
     }
 }
 
+fn modify_burst(value: Option<String>) -> Result<u32, String> {
+    let Some(value) = value else { return Ok(80) };
+    match value.parse() {
+        Ok(burst @ 1..=1000) => Ok(burst),
+        _ => Err(format!(
+            "IMDS_MODIFY_BURST must be a whole number of changes at once, from 1 to 1000, not {value:?}"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,13 +184,25 @@ mod tests {
     fn an_empty_environment_gives_the_defaults() {
         for variables in [
             &[][..],
-            &[("IMDS_MODE", ""), ("IMDS_POLICY", ""), ("IMDS_VERIFY_SECONDS", ""), ("IMDS_MODIFY_RATE", "")],
+            &["IMDS_MODE", "IMDS_POLICY", "IMDS_VERIFY_SECONDS", "IMDS_MODIFY_RATE", "IMDS_MODIFY_BURST"]
+                .map(|name| (name, "")),
         ] {
             let config = read(variables).unwrap();
             assert_eq!(config.mode, Mode::Enforce);
             assert_eq!(config.policy, Policy::default());
             assert_eq!(config.verify_within, Duration::from_secs(10));
-            assert_eq!(config.modify_rate, 4.0);
+            assert_eq!(config.modify_limit, RateLimit { ceiling: 4.0, burst: 80 });
+        }
+    }
+
+    #[test]
+    fn the_burst_is_a_whole_number_from_1_to_1000() {
+        for (value, expected) in [("1", Some(1)), ("40", Some(40)), ("1000", Some(1000))]
+            .into_iter()
+            .chain(["0", "1001", "-1", "2.5", "1e2", " 40", "many"].map(|value| (value, None)))
+        {
+            let config = read(&[("IMDS_MODIFY_BURST", value)]);
+            assert_eq!(config.map(|config| config.modify_limit.burst).ok(), expected, "{value:?}");
         }
     }
 
@@ -194,6 +221,7 @@ mod tests {
             ("IMDS_POLICY", r#"{"baseline": {"HttpTokens": "on", "HttpPutResponseHopLimit": 0}}"#),
             ("IMDS_VERIFY_SECONDS", "-1"),
             ("IMDS_MODIFY_RATE", "NaN"),
+            ("IMDS_MODIFY_BURST", "0"),
             ("IMDS_MEMBER_ROLE", "arn:aws:iam::*:role/x"),
         ])
         .unwrap_err()
@@ -203,6 +231,7 @@ mod tests {
             "IMDS_POLICY: baseline.HttpTokens: must be required or optional",
             "IMDS_POLICY: baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, or an object",
             "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01",
+            "IMDS_MODIFY_BURST must be a whole number of changes at once, from 1 to 1000, not \"0\"",
             "IMDS_MEMBER_ROLE must be the name of a role, with its path if it has one",
             "IMDS_VERIFY_SECONDS must be a whole number of seconds from 0 to 600",
         ] {

@@ -65,7 +65,7 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
         .member_role
         .clone()
         .map(|name| MemberRole { name, session: session(config.mode, variable("AWS_LAMBDA_FUNCTION_NAME")) });
-    let clients = RegionClients::new(shared, config.modify_rate, member_role);
+    let clients = RegionClients::new(shared, config.modify_limit, member_role);
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")

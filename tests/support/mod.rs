@@ -51,7 +51,7 @@ impl Scene {
         let role =
             role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
         let shared = for_simulator(&sim.endpoint(), ACCOUNT, REGION);
-        let clients = RegionClients::new(shared, config.modify_rate, role);
+        let clients = RegionClients::new(shared, config.modify_limit, role);
         clients.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
         let enforcer = config.into_enforcer(clients);
         let account_region = sim.account_region(ACCOUNT, REGION);
@@ -150,6 +150,14 @@ pub fn api_call(detail: Value) -> Value {
 /// The event of `id` entering the state `running` at `time`.
 pub fn running_event(id: &str, time: OffsetDateTime) -> Value {
     event("EC2 Instance State-change Notification", time, json!({"instance-id": id, "state": "running"}))
+}
+
+/// The event of a sweep of the account and Region.
+pub fn sweep_event() -> Value {
+    json!({
+        "version": "0", "source": "imds-enforcer", "detail-type": "Sweep", "account": ACCOUNT, "region": REGION,
+        "time": text(now()), "detail": {},
+    })
 }
 
 fn event(detail_type: &str, time: OffsetDateTime, detail: Value) -> Value {

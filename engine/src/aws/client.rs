@@ -8,7 +8,7 @@ use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
 use aws_sdk_ec2::operation::get_instance_metadata_defaults::GetInstanceMetadataDefaultsError;
 use aws_sdk_ec2::operation::modify_instance_metadata_options::ModifyInstanceMetadataOptionsError;
 use aws_sdk_ec2::types as sdk;
-use imds_core::call_error::{Call, CallError};
+use imds_core::call_error::{Call, CallError, CallErrorKind};
 use imds_core::ids::{InstanceId, Region};
 use imds_core::instance::OptionsState;
 use imds_core::metadata::{Change, OptionValue};
@@ -25,9 +25,9 @@ use super::closing_tag::RequireClosingTag;
 pub use super::convert::Listed;
 use super::error::call_error;
 use super::member_role::MemberCredentials;
-use super::rate_limit::RateLimiter;
+use super::rate_limit::{RateLimit, RateLimiter};
 use super::{convert, query};
-use crate::deadline::{Deadline, wait_until};
+use crate::deadline::Deadline;
 
 /// The maximum number of instance IDs in one DescribeInstances call: EC2's limit for values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
@@ -75,15 +75,15 @@ impl SdkClients {
 }
 
 impl RegionClient {
-    /// Creates a client on top of `sdk`, which uses `credentials` or our own; `modify_rate` is the maximum number of
-    /// changes a second.
+    /// Creates a client on top of `sdk`, which uses `credentials` or our own; `modify_limit` is the rate limit of
+    /// changes.
     pub(super) fn new(
         sdk: SdkClients,
         slots: Arc<Semaphore>,
         credentials: Option<MemberCredentials>,
-        modify_rate: f64,
+        modify_limit: RateLimit,
     ) -> Self {
-        let rate_limiter = Arc::new(RateLimiter::new(modify_rate));
+        let rate_limiter = Arc::new(RateLimiter::new(modify_limit));
         Self { sdk, slots, credentials, rate_limiter, counts: Counts::default() }
     }
 
@@ -140,8 +140,15 @@ impl RegionClient {
         until: Instant,
         deadline: &Deadline,
     ) -> Option<Result<Option<OptionsState>, CallError>> {
-        wait_until(self.rate_limiter.take(until)?).await;
-        Some(deadline.bound(Call::ModifyInstanceMetadataOptions, self.send(id, change, mode)).await)
+        let taken = self.rate_limiter.acquire(until).await?;
+        let answer = deadline.bound(Call::ModifyInstanceMetadataOptions, self.send(id, change, mode)).await;
+        match answer.as_ref().map_err(CallError::kind) {
+            Err(CallErrorKind::Throttled) => self.rate_limiter.throttled(taken),
+            // A failure of STS, EC2 or the network says nothing about EC2's bucket.
+            Err(CallErrorKind::Unreachable | CallErrorKind::CutOff | CallErrorKind::Transient) => {}
+            _ => self.rate_limiter.accepted(),
+        }
+        Some(answer)
     }
 
     async fn send(

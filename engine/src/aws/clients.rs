@@ -14,6 +14,7 @@ use super::call_counts::Count;
 use super::client::{RegionClient, SdkClients};
 use super::member_role::MemberCredentials;
 pub use super::member_role::MemberRole;
+use super::rate_limit::RateLimit;
 use super::visibility::Queues;
 
 /// The maximum number of cached clients: more than a batch is likely to name, few enough to keep memory usage low.
@@ -29,7 +30,7 @@ pub struct RegionClients {
     /// The client of the function's own credentials and Region. Created before the first event, as most functions need
     /// no other.
     home: Option<(Region, SdkClients)>,
-    modify_rate: f64,
+    modify_limit: RateLimit,
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
     slots: Arc<Semaphore>,
@@ -58,15 +59,15 @@ struct ClientCache {
 
 impl RegionClients {
     /// Creates an empty cache. Clients use the credentials and settings of `shared`; in accounts other than the
-    /// function's own they use the credentials of `member_role`, if there is one. `modify_rate` is the maximum number
-    /// of changes a second, per account and Region.
-    pub fn new(shared: SdkConfig, modify_rate: f64, member_role: Option<MemberRole>) -> Self {
+    /// function's own they use the credentials of `member_role`, if there is one. `modify_limit` is the limit of
+    /// changes per account and Region.
+    pub fn new(shared: SdkConfig, modify_limit: RateLimit, member_role: Option<MemberRole>) -> Self {
         let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let region = shared.region().and_then(|region| Region::new(region.as_ref()).ok());
         let home = region.map(|region| (region.clone(), SdkClients::new(&shared, &region)));
         let queues = Queues::new(shared.clone());
         let (own, cache) = (OnceLock::new(), Mutex::default());
-        Self { shared, home, modify_rate, member_role, own, slots, queues, cache }
+        Self { shared, home, modify_limit, member_role, own, slots, queues, cache }
     }
 
     /// Returns the queues that records come from.
@@ -102,7 +103,7 @@ impl RegionClients {
                 (SdkClients::new(settings, &account_region.region), Some(credentials.clone()))
             }
         };
-        let client = RegionClient::new(sdk, Arc::clone(&self.slots), credentials, self.modify_rate);
+        let client = RegionClient::new(sdk, Arc::clone(&self.slots), credentials, self.modify_limit);
         cache.clients.insert(account_region.clone(), (client.clone(), uses));
         client
     }
@@ -177,6 +178,8 @@ mod tests {
     use super::super::settings::for_simulator;
     use super::*;
 
+    const LIMIT: RateLimit = RateLimit { ceiling: 1.0, burst: 80 };
+
     const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
 
     fn account_region(account: usize, region: &str) -> AccountRegion {
@@ -189,13 +192,13 @@ mod tests {
     async fn the_least_recently_used_client_that_made_no_recent_change_is_evicted() {
         let role = MemberRole { name: "member".to_owned(), session: "tests".to_owned() };
         let clients =
-            RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), 1.0, Some(role));
+            RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), LIMIT, Some(role));
         // Two Regions an account.
         let all: Vec<_> = (0..CACHED).map(|number| account_region(number / 2, REGIONS[number % 2])).collect();
         for (number, account_region) in all.iter().enumerate() {
             let client = clients.get(account_region).await;
             if number == 1 {
-                client.rate_limiter.take(tokio::time::Instant::now()).expect("a token");
+                client.rate_limiter.acquire(tokio::time::Instant::now()).await.expect("a token");
             }
         }
         // From the least to the most recently used: 1, which made a change, 2, 4, 5, ..., 0, 3.
@@ -212,10 +215,10 @@ mod tests {
 
         assert_eq!(evicted, [2, 4, 5]);
         let cache = clients.cache.lock().await;
-        let has_settings =
-            |account| cache.settings.contains_key(&account_region(account, REGIONS[0]).account);
+        let has_credentials =
+            |account| cache.members.contains_key(&account_region(account, REGIONS[0]).account);
         assert_eq!(
-            (has_settings(1), has_settings(2)),
+            (has_credentials(1), has_credentials(2)),
             (true, false),
             "an account loses its credentials with its last client"
         );
@@ -224,15 +227,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_made_a_recent_change_is_evicted_if_all_did() {
-        let clients = RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), 1.0, None);
+        let clients = RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), LIMIT, None);
         let all: Vec<_> = (0..=CACHED).map(|account| account_region(account, REGIONS[0])).collect();
         for account_region in &all {
-            clients
-                .get(account_region)
-                .await
-                .rate_limiter
-                .take(tokio::time::Instant::now())
-                .expect("a token");
+            let client = clients.get(account_region).await;
+            client.rate_limiter.acquire(tokio::time::Instant::now()).await.expect("a token");
         }
         let cache = clients.cache.lock().await;
         assert_eq!((cache.clients.len(), cache.clients.contains_key(&all[0])), (CACHED, false));

@@ -9,7 +9,7 @@ mod error;
 pub mod http;
 mod member_role;
 mod query;
-mod rate_limit;
+pub mod rate_limit;
 pub mod root_certificates;
 pub mod settings;
 pub mod visibility;

@@ -3,72 +3,99 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// The maximum burst of changes: below EC2's token bucket of 100 for ModifyInstanceMetadataOptions, to leave tokens for
-/// other callers in the account.
-const BURST: f64 = 80.0;
+/// The share of the ceiling at which a process starts: others may use EC2's token bucket at the same time.
+const START: f64 = 0.5;
 
-/// The factor applied to the rate when EC2 throttles, at most once a second.
-const BACK_OFF: f64 = 0.75;
+/// The factor applied to the rate when EC2 throttles.
+const DECREASE: f64 = 0.7;
 
-/// The factor applied to the rate after each success, up to the full rate.
-const RECOVERY: f64 = 1.25;
+/// How many calls at the ceiling take as long as the rate takes from zero to the ceiling while EC2 does not throttle.
+const RAMP: f64 = 120.0;
 
-/// The minimum share of the full rate that remains while EC2 throttles.
-const LEAST_SHARE: f64 = 1.0 / 40.0;
+/// The minimum share of the ceiling that remains while EC2 throttles.
+const LEAST: f64 = 1.0 / 40.0;
 
-/// A token bucket, shared by all changes of this process in one account and Region. Other callers use the same EC2
-/// limit, so it backs off when EC2 throttles: the burst is dropped and the rate is reduced, then recovers with each
-/// success.
-#[derive(Debug)]
-pub struct RateLimiter {
-    /// The full rate, in tokens a second.
-    rate: f64,
-    level: Mutex<Level>,
+/// The limit of changes in one account and Region, for one process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateLimit {
+    /// The maximum number of changes a second.
+    pub ceiling: f64,
+    /// The maximum number of changes at once, before the rate applies.
+    pub burst: u32,
 }
 
-/// The state of the bucket.
+/// A token bucket, shared by all changes of this process in one account and Region.
+///
+/// Other processes use the same token bucket of EC2. Additive increase and multiplicative decrease find the share of
+/// each: the rate rises with the time in which EC2 accepts calls, and falls with each throttle. A process that calls
+/// twice as often is throttled twice as often, so an increase by the square of the ceiling makes the shares
+/// proportional to the ceilings. An idle process regains its burst at the share that it found last.
+///
+/// All constants are relative to the ceiling: with a bucket and ceilings ten times as fast, the same calls take a tenth
+/// of the time.
+#[derive(Debug)]
+pub struct RateLimiter {
+    limit: RateLimit,
+    level: Mutex<Level>,
+    /// Held by the call whose turn is next; the others queue in order. Its wait takes account of throttles meanwhile.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// The state of the bucket at the time `at`.
 #[derive(Debug)]
 struct Level {
-    /// The tokens at the time `at`; negative if tokens are already promised.
-    tokens: f64,
     at: Instant,
-    /// The current rate, in tokens a second.
+    tokens: f64,
+    /// In tokens a second.
     rate: f64,
     /// When the rate was last reduced.
-    slowed: Option<Instant>,
+    reduced: Option<Instant>,
+    /// When EC2 last accepted or throttled a call.
+    answered: Instant,
 }
 
 impl Level {
-    fn fill(&mut self, now: Instant) {
-        let gained = self.rate * now.duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + gained).min(BURST);
-        self.at = now;
-    }
-
     fn next(&self) -> Instant {
         self.at + Duration::from_secs_f64(((1.0 - self.tokens) / self.rate).max(0.0))
+    }
+
+    /// Returns the rate if EC2 accepts a call now.
+    fn raised(&self, ceiling: f64) -> f64 {
+        let increase = ceiling * ceiling / RAMP;
+        (self.rate + increase * (self.at - self.answered).as_secs_f64()).min(ceiling)
     }
 }
 
 impl RateLimiter {
-    /// Creates a full bucket that gains `rate` tokens a second.
-    pub fn new(rate: f64) -> Self {
-        let level = Level { tokens: BURST, at: Instant::now(), rate, slowed: None };
-        Self { rate, level: Mutex::new(level) }
+    /// Creates a full bucket.
+    pub fn new(limit: RateLimit) -> Self {
+        let now = Instant::now();
+        let (tokens, rate) = (f64::from(limit.burst), START * limit.ceiling);
+        let level = Level { at: now, tokens, rate, reduced: None, answered: now };
+        Self { limit, level: Mutex::new(level), turn: tokio::sync::Mutex::default() }
     }
 
-    /// Takes a token and returns the time from which it may be used. Takes none and returns `None` if that is after
-    /// `until`.
-    pub fn take(&self, until: Instant) -> Option<Instant> {
-        let mut level = self.level();
-        let usable = level.next();
-        if usable > until {
-            return None;
+    /// Waits for a token, and returns when it was taken. Returns `None`, maybe at once, if there is none before `until`.
+    pub async fn acquire(&self, until: Instant) -> Option<Instant> {
+        let _turn = timeout_at(until, self.turn.lock()).await.ok()?;
+        loop {
+            let usable = {
+                let mut level = self.level();
+                let usable = level.next();
+                if usable > until {
+                    return None;
+                }
+                // No sleep without a wait, as the timer has a resolution of 1 ms and would add a delay.
+                if usable == level.at {
+                    level.tokens -= 1.0;
+                    return Some(usable);
+                }
+                usable
+            };
+            sleep_until(usable).await;
         }
-        level.tokens -= 1.0;
-        Some(usable)
     }
 
     /// Returns the time from which the next token may be used.
@@ -83,65 +110,39 @@ impl RateLimiter {
         (level.tokens + level.rate * time.as_secs_f64()).max(1.0) as usize
     }
 
-    /// Returns whether the bucket is full.
+    /// Returns whether a new bucket would allow no more than this one.
     pub fn is_full(&self) -> bool {
-        self.level().tokens >= BURST
+        let level = self.level();
+        level.tokens >= f64::from(self.limit.burst)
+            && level.raised(self.limit.ceiling) >= START * self.limit.ceiling
     }
 
-    /// Backs off after EC2 throttled a call. Throttles within the same second count once.
-    pub fn throttled(&self) {
+    /// Drops the burst and reduces the rate after EC2 throttled a call that took its token at `taken`. Calls that were
+    /// in flight together count once.
+    pub fn throttled(&self, taken: Instant) {
         let mut level = self.level();
-        level.tokens = level.tokens.min(0.0);
-        if level.slowed.is_none_or(|slowed| level.at - slowed > Duration::from_secs(1)) {
-            level.rate = (level.rate * BACK_OFF).max(self.rate * LEAST_SHARE);
-            level.slowed = Some(level.at);
+        level.answered = level.at;
+        if level.reduced.is_none_or(|reduced| reduced < taken) {
+            level.reduced = Some(level.at);
+            level.tokens = 0.0;
+            level.rate = (level.rate * DECREASE).max(self.limit.ceiling * LEAST);
         }
     }
 
-    /// Raises the rate again after a call that EC2 did not throttle.
+    /// Raises the rate after EC2 accepted a call.
     pub fn accepted(&self) {
         let mut level = self.level();
-        level.rate = (level.rate * RECOVERY).min(self.rate);
+        level.rate = level.raised(self.limit.ceiling);
+        level.answered = level.at;
     }
 
     /// Returns the current level.
     fn level(&self) -> MutexGuard<'_, Level> {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
-        level.fill(Instant::now());
+        let now = Instant::now();
+        let gained = level.rate * (now - level.at).as_secs_f64();
+        level.tokens = (level.tokens + gained).min(f64::from(self.limit.burst));
+        level.at = now;
         level
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_is_immediate_and_the_rest_keeps_the_rate() {
-        let rate_limiter = RateLimiter::new(4.0);
-        let start = Instant::now();
-        let until = start + Duration::from_millis(10_100);
-        let taken: Vec<Instant> = std::iter::from_fn(|| rate_limiter.take(until)).collect();
-        let at_once = taken.iter().filter(|usable| **usable < start + Duration::from_millis(200)).count();
-        assert_eq!(at_once, 80, "the burst");
-        assert_eq!(taken.len(), 80 + 40, "the burst, and 4 a second until the end");
-        assert!(
-            rate_limiter.take(until).is_none() && rate_limiter.take(until + Duration::from_secs(1)).is_some()
-        );
-    }
-
-    #[test]
-    fn a_throttle_ends_the_burst_and_lowers_the_rate_until_calls_succeed() {
-        let rate_limiter = RateLimiter::new(4.0);
-        let ten_seconds = Duration::from_secs(10);
-        assert_eq!(rate_limiter.within(ten_seconds), 80 + 40);
-        for _ in 0..20 {
-            rate_limiter.throttled();
-        }
-        assert_eq!(rate_limiter.within(ten_seconds), 30, "throttles within the same second count once");
-        for _ in 0..64 {
-            rate_limiter.accepted();
-        }
-        assert_eq!(rate_limiter.within(ten_seconds), 40, "the rate recovers, the burst does not");
     }
 }

@@ -116,10 +116,6 @@ impl Applier<'_> {
                 }
                 None => return if until < deadline.last_start { Answer::TooLate } else { answer },
             };
-            match answer {
-                Answer::Rejected { outcome: Outcome::Throttled, .. } => client.rate_limiter.throttled(),
-                _ => client.rate_limiter.accepted(),
-            }
             target.attempts += u32::from(is_tried_again);
             if !is_tried_again || target.attempts >= ATTEMPTS {
                 return answer;

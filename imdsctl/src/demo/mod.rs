@@ -85,7 +85,7 @@ fn launch(account_region: &AccountRegion) -> Vec<DemoInstance> {
 fn enforcer(sim: &Ec2Sim) -> Result<Enforcer> {
     let config = Config::from_lookup(|name| (name == "IMDS_POLICY").then(|| POLICY.to_owned()))?;
     let sdk = settings::for_simulator(&sim.endpoint(), ACCOUNT, REGION);
-    let clients = RegionClients::new(sdk, config.modify_rate, None);
+    let clients = RegionClients::new(sdk, config.modify_limit, None);
     Ok(config.into_enforcer(clients))
 }
 
