@@ -64,17 +64,6 @@ def test_every_queue_is_encrypted_and_what_fails_is_kept():
             assert queue["MessageRetentionPeriod"] == 1209600, name
 
 
-def test_queues_fit_their_functions():
-    filled = Filled()
-    queues = filled.of_type("AWS::SQS::Queue")
-    for name, function in filled.of_type("AWS::Serverless::Function").items():
-        source = function["Events"]["Queue"]["Properties"]
-        queue = queues[source["Queue"]["Fn::GetAtt"][0]]
-        window = source.get("MaximumBatchingWindowInSeconds", 0)
-        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + window, name
-        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
-
-
 def statements(filled: Filled, role: str) -> list[dict]:
     properties = filled.of_type("AWS::IAM::Role")[role]
     documents = [policy["PolicyDocument"] for policy in properties["Policies"]]
@@ -222,11 +211,21 @@ def test_alarms_hold_whatever_the_mode_was():
 def test_alarms_for_failures_of_each_kind():
     alarms = {alarm["MetricName"]: alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values()}
     assert alarms.keys() >= {"Denied", "Failed", "Blocked", "ThrottledShare", "SweepsDone", "PendingTooLong"}
-    for name in ("Denied", "Failed", "Blocked"):
+    for name in ("Denied", "Failed", "Blocked", "UnreadableEvents"):
         assert (alarms[name]["Statistic"], alarms[name]["Threshold"]) == ("Sum", 0), name
         assert alarms[name]["TreatMissingData"] == "notBreaching", f"{name}: no data is no failure"
     assert alarms["Blocked"]["Dimensions"] == [{"Name": "Trigger", "Value": "launch"}], "sweeps would ring for ever"
     assert alarms["SweepsDone"]["TreatMissingData"] == "breaching", "no data is no sweep"
+    unreadable = alarms["UnreadableEvents"]
+    assert (unreadable["Period"], unreadable["EvaluationPeriods"]) == (60, 1), "the record is kept for hours only"
+    assert "Dimensions" not in unreadable, "an event that cannot be read has no account, Region or trigger"
+
+
+def test_the_dashboard_shows_what_has_no_alarm():
+    filled = Filled()
+    alarms = {alarm["MetricName"] for alarm in filled.of_type("AWS::CloudWatch::Alarm").values()}
+    shown = {metric for metrics in looked_at(filled).values() for _, metric, _ in metrics}
+    assert shown - alarms >= {"ExemptionsEnding", "OldestExemptionDays"}
 
 
 # From the guides of SQS and Lambda.
@@ -254,7 +253,7 @@ def test_every_alarm_says_what_to_do_and_goes_to_the_topic():
     alarms = Filled(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
     assert len(alarms) >= 8
     for name, alarm in alarms.items():
-        assert len(alarm["AlarmDescription"]) > 80, name
+        assert 80 < len(alarm["AlarmDescription"]) <= 1024, f"{name}: the most that CloudWatch accepts"
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic], name
     assert not any("AlarmActions" in alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values())
 
