@@ -291,6 +291,8 @@ LOGS, STACKS = "arn:aws:logs:us-east-1:111122223333:log-group", "arn:aws:cloudfo
         ("iam:CreateRole", f"{IAM}/imds-enforcer-x", {}, False),
         ("iam:GetRole", f"{IAM}/imds-enforcer-member", {}, True),
         ("sqs:ReceiveMessage", f"{SQS}:imds-enforcer-Queue-1", OURS, True),
+        ("sqs:ChangeMessageVisibility", f"{SQS}:imds-enforcer-Queue-1", {}, False),
+        ("sqs:ChangeMessageVisibility", f"{SQS}:imds-enforcer-Queue-1", OURS, True),
         ("sqs:SendMessage", f"{SQS}:imds-enforcer-Queue-1", {}, False),
         ("sqs:SendMessage", f"{SQS}:orders", {}, True),
         ("events:DisableRule", "arn:aws:events:us-east-1:111122223333:rule/StackSet-imds-enforcer-1", {}, False),
