@@ -6,7 +6,7 @@ import re
 import pytest
 import sample_events
 from cfn import Filled, as_list, attribute, load
-from ec2_words import launch, running
+from ec2_words import NO_INSTANCE, launch, running
 from iam import is_allowed
 from processes import ROOT, Function
 
@@ -136,20 +136,28 @@ def called(sim) -> set[str]:
     return {f"ec2:{call['action']}" for call in sim.calls()}
 
 
+# The actions that authorize calls of SQS, from the service authorization reference.
+AUTHORIZES = {"AmazonSQS.ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility"}
+
+
 @pytest.mark.parametrize("allow_loosening", ["false", "true"])
-def test_what_is_granted_is_called_and_what_is_called_is_granted(start, sim, ec2, allow_loosening):
+def test_what_is_granted_is_called_and_what_is_called_is_granted(start, sim, ec2, moto, allow_loosening):
     tokens = "optional" if allow_loosening == "true" else "required"
     policy = {"baseline": {"HttpTokens": tokens}, "instanceTags": {"authority": "loosen"}}
-    function = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY=json.dumps(policy))
+    variables = {"IMDS_POLICY_FILE": "", "IMDS_POLICY": json.dumps(policy), "AWS_ENDPOINT_URL_SQS": moto.url}
+    function = start(Function, sim.url, **variables)
     ids = running(ec2, 2, options={"HttpTokens": "required" if tokens == "optional" else "optional"})
     sim.forget_calls()
     function.invoke(sample_events.about("ec2-launch-one", ids[:1]))
-    function.invoke(sample_events.batch(json.dumps(sample_events.about("ec2-state-running", ids[1:]))))
+    # One record is done, the other one fails.
+    about = (json.dumps(sample_events.about("ec2-state-running", [i])) for i in (ids[1], NO_INSTANCE))
+    with moto.recorded() as of_sqs:
+        function.invoke(sample_events.batch(*about))
     launch(ec2)
     sim_calls = called(sim) - {"ec2:RunInstances"}
     filled = Filled(AllowLoosening=allow_loosening)
     for role in ("EnforcerRole", "SweeperRole"):
-        assert granted(filled, role) == sim_calls | LAMBDAS_OWN
+        assert granted(filled, role) == sim_calls | {AUTHORIZES[call] for call in of_sqs} | LAMBDAS_OWN
     function.invoke(sample_events.about("imds-enforcer-sweep", []))
     assert called(sim) - {"ec2:RunInstances"} == sim_calls, "a sweep takes no more"
 
