@@ -78,19 +78,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_margins_are_fixed_in_a_long_invocation_and_a_share_of_a_short_one() {
-        // All in milliseconds: the invocation's timeout, the last start of new work, and the end of all waits.
-        for (allowed, last_start, end) in [
-            (900_000, 895_000, 899_000),
-            (60_000, 55_000, 59_000),
-            (20_000, 15_000, 19_000),
-            (10_000, 7_500, 9_000),
-            (1_000, 750, 900),
-            (0, 0, 0),
+        // All in milliseconds: the invocation's timeout, the last start of new work, the end of waits for instances, and of
+        // all waits.
+        for (allowed, last_start, end, report_by) in [
+            (900_000, 894_000, 898_000, 899_700),
+            (60_000, 54_000, 58_000, 59_700),
+            (24_000, 18_000, 22_000, 23_700),
+            (20_000, 15_000, 18_000, 19_700),
+            (10_000, 7_500, 9_000, 9_750),
+            (1_000, 750, 900, 975),
+            (0, 0, 0, 0),
         ] {
             let start = Instant::now();
             let deadline = Deadline::new(NOW, Duration::from_millis(allowed));
-            let found = [deadline.last_start, deadline.end].map(|at| (at - start).as_millis());
-            assert_eq!(found, [last_start, end], "{allowed} ms");
+            let found =
+                [deadline.last_start, deadline.end, deadline.report_by].map(|at| (at - start).as_millis());
+            assert_eq!(found, [last_start, end, report_by], "{allowed} ms");
         }
     }
 

@@ -39,9 +39,8 @@ pub fn run(command: &Command, out: &mut impl Write) -> Result<Exit> {
 
 /// Reads the policy in `file`. The error has one line for each problem in the policy.
 pub fn read(file: &Path) -> Result<Policy> {
-    let document =
-        std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    Policy::parse(&document).map_err(|errors| {
+    let document = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    Policy::from_bytes(&document).map_err(|errors| {
         anyhow!("the policy is invalid:\n{}", errors.in_document(&file.display().to_string()))
     })
 }

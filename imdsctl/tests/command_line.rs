@@ -46,6 +46,10 @@ fn instance(number: u32, tokens: &str, tags: Value) -> Value {
         "State": {"Code": 16, "Name": "running"},
         "Placement": {"AvailabilityZone": "eu-west-1a"},
         "Tags": tags,
+        "NetworkInterfaces": [
+            {"Attachment": {"DeviceIndex": 0, "AttachTime": "2026-03-01T08:00:00+00:00"}},
+            {"Attachment": {"DeviceIndex": 1, "AttachTime": "2025-01-01T08:00:00+00:00"}},
+        ],
         "MetadataOptions": {
             "State": "applied", "HttpTokens": tokens, "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled",
             "HttpProtocolIpv6": "disabled", "InstanceMetadataTags": "disabled",
@@ -108,6 +112,20 @@ fn the_examples_decide_as_their_names_say() {
         (ORGANIZATION, tag("App", "payroll-7"), &["--now", "2027-04-01T00:00:00Z"], "change", &tokens),
         (ORGANIZATION, tag("imds:ExemptUntil", "2027-01-31"), here, "exempt", &json!({})),
         (ORGANIZATION, tag("imds:ExemptUntil", "2027-03-31"), here, "change", &tokens),
+        (
+            ORGANIZATION,
+            tag("imds:ExemptUntil", "2027-03-31"),
+            &["--now", "2027-03-01T23:59:59Z"],
+            "exempt",
+            &json!({}),
+        ),
+        (
+            ORGANIZATION,
+            tag("imds:ExemptUntil", "2027-03-31"),
+            &["--now", "2027-03-02T00:00:00Z"],
+            "change",
+            &tokens,
+        ),
         (vaults, tag("Imds", "off"), here, "change", &json!({"HttpEndpoint": "disabled"})),
         (vaults, tag("imds:HttpEndpoint", "disabled"), here, "change", &tokens),
         (
