@@ -1,5 +1,6 @@
 //! Due changes → calls to EC2, in waves.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -51,6 +52,10 @@ impl Applier<'_> {
             }
             *budget = budget.map(|left| left.saturating_sub(1));
         }
+        // Another process may be at the same instances: a launch and its state changes come in different batches, and
+        // sweeps may overlap. Each process has its own order, so that one finds compliant what the other has changed.
+        let order = RandomState::new();
+        due.sort_by_cached_key(|one| order.hash_one(&one.target.id));
         let mut is_first = true;
         while !due.is_empty() {
             // A wave has as many changes as the rate limit allows while their observations are recent enough.

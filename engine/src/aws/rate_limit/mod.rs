@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const START: f64 = 0.5;
 
 /// The factor applied to the rate when EC2 throttles.
-const DECREASE: f64 = 0.7;
+const DECREASE: f64 = 0.5;
 
 /// How many calls at the ceiling take as long as the rate takes from zero to the ceiling while EC2 does not throttle.
-const RAMP: f64 = 120.0;
+const RAMP: f64 = 80.0;
 
 /// The minimum share of the ceiling that remains while EC2 throttles.
 const LEAST: f64 = 1.0 / 40.0;
@@ -146,3 +146,6 @@ impl RateLimiter {
         level
     }
 }
+
+#[cfg(test)]
+mod tests;
