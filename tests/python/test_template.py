@@ -225,7 +225,8 @@ def test_alarms_for_failures_of_each_kind():
     assert alarms["Blocked"]["Dimensions"] == [{"Name": "Trigger", "Value": "launch"}], "sweeps would ring for ever"
     assert alarms["SweepsDone"]["TreatMissingData"] == "breaching", "no data is no sweep"
     unreadable = alarms["UnreadableEvents"]
-    assert (unreadable["Period"], unreadable["EvaluationPeriods"]) == (60, 1), "the record is kept for hours only"
+    assert (unreadable["Period"], unreadable["DatapointsToAlarm"]) == (60, 1), "the record is kept for hours only"
+    assert unreadable["EvaluationPeriods"] * 60 > 1.2 * 900, "one notification, not one for each retry"
     assert "Dimensions" not in unreadable, "an event that cannot be read has no account, Region or trigger"
 
 
