@@ -96,8 +96,19 @@ mod tests {
                 .set_network_interfaces(Some(interfaces.clone()))
                 .build();
             let reservation = sdk::Reservation::builder().instances(instance).build();
-            let first_ran = instances(Some(vec![reservation]))[0].first_ran;
+            let first_ran = listed(Some(vec![reservation])).instances[0].first_ran;
             assert_eq!(first_ran.map(OffsetDateTime::unix_timestamp), expected, "{interfaces:?}");
         }
+    }
+    #[test]
+    fn an_instance_whose_id_has_an_unknown_form_is_listed_apart() {
+        let instance = |id: &str| sdk::Instance::builder().instance_id(id).build();
+        let [known, unknown] = ["i-0123456789abcdef0", "vm-1\u{202e}"].map(instance);
+        let reservation = sdk::Reservation::builder().instances(unknown).instances(known).build();
+        let listed = listed(Some(vec![reservation]));
+        let ids: Vec<&str> = listed.instances.iter().map(|instance| instance.id.as_str()).collect();
+        assert_eq!(ids, ["i-0123456789abcdef0"]);
+        let [problem] = &listed.unknown_ids[..] else { panic!("{:?}", listed.unknown_ids) };
+        assert!(problem.starts_with("\"vm-1\\u{202e}\""), "escaped: {problem}");
     }
 }
