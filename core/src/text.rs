@@ -45,7 +45,7 @@ fn escape(text: &str, f: &mut fmt::Formatter<'_>) -> Result<&'static str, fmt::E
 
 /// Whether the character is invisible or changes how the text around it is displayed. `char::escape_debug` escapes
 /// control characters, but promises nothing about these.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     matches!(c,
             // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
             '\u{ad}' | '\u{61c}' | '\u{180e}'

@@ -4,6 +4,7 @@ mod check;
 mod document;
 mod json;
 mod pattern;
+mod reads;
 mod summary;
 #[cfg(test)]
 mod tests;
