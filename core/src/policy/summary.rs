@@ -6,6 +6,7 @@ use super::pattern::Pattern;
 use super::{
     Authority, Conditions, Effect, ExemptionLimits, Policy, Requirements, Rule, TagRules, is_active,
 };
+use crate::text::{Escaped, Quoted};
 
 impl Policy {
     /// What the policy does, in the order in which it applies; `now` determines which exemptions have expired.
@@ -20,19 +21,16 @@ impl Policy {
 }
 
 fn rule(rule: &Rule, now: OffsetDateTime) -> String {
-    let who = conditions(&rule.when);
+    let (name, who) = (Quoted(&rule.name), conditions(&rule.when));
     match &rule.effect {
         Effect::Require(options) => {
-            format!("Rule {:?}: {who} must have {}.", rule.name, requirements(options))
+            format!("Rule {name}: {who} must have {}.", requirements(options))
         }
         Effect::Exempt { until } if is_active(*until, now) => {
-            format!("Rule {:?}: {who} is exempt through {until} (UTC).", rule.name)
+            format!("Rule {name}: {who} is exempt through {until} (UTC).")
         }
         Effect::Exempt { until } => {
-            format!(
-                "Rule {:?}: {who} was exempt through {until} (UTC); this exemption has expired.",
-                rule.name
-            )
+            format!("Rule {name}: {who} was exempt through {until} (UTC); this exemption has expired.")
         }
     }
 }
@@ -43,8 +41,8 @@ fn requirements(requirements: &Requirements) -> String {
 
 fn conditions(when: &Conditions) -> String {
     let tags = when.tags.iter().map(|(key, patterns)| match &patterns[..] {
-        [pattern] if pattern.as_str() == "*" => format!("with the tag {key:?}"),
-        patterns => format!("whose tag {key:?} is {}", either(patterns)),
+        [pattern] if pattern.as_str() == "*" => format!("with the tag {}", Quoted(key)),
+        patterns => format!("whose tag {} is {}", Quoted(key), either(patterns)),
     });
     let account = when.accounts.iter().map(|patterns| format!("in account {}", either(patterns)));
     let region = when.regions.iter().map(|patterns| format!("in Region {}", either(patterns)));
@@ -53,11 +51,11 @@ fn conditions(when: &Conditions) -> String {
 }
 
 fn either(patterns: &[Pattern]) -> String {
-    list(patterns.iter().map(|pattern| format!("{:?}", pattern.as_str())).collect(), "or")
+    list(patterns.iter().map(|pattern| Quoted(pattern.as_str()).to_string()).collect(), "or")
 }
 
 fn tags(tags: &TagRules) -> Vec<String> {
-    let prefix = &tags.prefix;
+    let prefix = Escaped(&tags.prefix);
     let obeyed = match tags.authority {
         Authority::None => "The tags of an instance set nothing.".to_owned(),
         Authority::Tighten => format!(
