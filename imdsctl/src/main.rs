@@ -33,7 +33,7 @@ enum Command {
     Explain(explain::Arguments),
     /// Check policies, or print the schema of policies.
     ///
-    /// Exit codes: 0 the policy is valid, 2 it is not.
+    /// Exit codes: 0 the policies are valid, 1 they have warnings (with --strict), 2 error.
     #[command(subcommand)]
     Policy(policy::Command),
     Demo(demo::Arguments),

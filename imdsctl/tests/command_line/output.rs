@@ -12,6 +12,7 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["explain", "--policy", POLICY], 1),
     (&["explain", "--policy", POLICY, "--json"], 1),
     (&["policy", "check", POLICY], 0),
+    (&["policy", "check", "--json", POLICY], 0),
     (&["policy", "schema"], 0),
     (&["demo"], 0),
     (&["--help"], 0),
