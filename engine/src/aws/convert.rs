@@ -54,3 +54,37 @@ fn option_words(options: &sdk::InstanceMetadataOptionsResponse) -> Vec<(OptionNa
     };
     OptionName::ALL.into_iter().filter_map(|name| Some((name, word(name)?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use aws_sdk_ec2::primitives::DateTime;
+
+    #[test]
+    fn the_first_run_is_the_attachment_of_the_primary_interface() {
+        let interface = |index: i32, seconds: i64| {
+            let attachment = sdk::InstanceNetworkInterfaceAttachment::builder();
+            let attachment = attachment.device_index(index).attach_time(DateTime::from_secs(seconds)).build();
+            sdk::InstanceNetworkInterface::builder().attachment(attachment).build()
+        };
+        let detached = sdk::InstanceNetworkInterface::builder().build();
+        let rows = [
+            (vec![interface(1, 5), interface(0, 1000), detached.clone()], Some(1000)),
+            (vec![interface(1, 5)], None),
+            (vec![detached], None),
+            (vec![], None),
+            (vec![interface(0, i64::MAX)], None),
+        ];
+        for (interfaces, expected) in rows {
+            let instance = sdk::Instance::builder()
+                .instance_id("i-01234567")
+                .launch_time(DateTime::from_secs(2000))
+                .set_network_interfaces(Some(interfaces.clone()))
+                .build();
+            let reservation = sdk::Reservation::builder().instances(instance).build();
+            let first_ran = instances(Some(vec![reservation]))[0].first_ran;
+            assert_eq!(first_ran.map(OffsetDateTime::unix_timestamp), expected, "{interfaces:?}");
+        }
+    }
+}

@@ -41,6 +41,20 @@ fn the_examples_decide_as_their_names_say() {
         (ORGANIZATION, tag("App", "payroll-7"), &["--now", "2027-04-01T00:00:00Z"], "change", &tokens),
         (ORGANIZATION, tag("imds:ExemptUntil", "2027-01-31"), here, "exempt", &json!({})),
         (ORGANIZATION, tag("imds:ExemptUntil", "2027-03-31"), here, "change", &tokens),
+        (
+            ORGANIZATION,
+            tag("imds:ExemptUntil", "2027-03-31"),
+            &["--now", "2027-03-01T23:59:59Z"],
+            "exempt",
+            &json!({}),
+        ),
+        (
+            ORGANIZATION,
+            tag("imds:ExemptUntil", "2027-03-31"),
+            &["--now", "2027-03-02T00:00:00Z"],
+            "change",
+            &tokens,
+        ),
         (vaults, tag("Imds", "off"), here, "change", &json!({"HttpEndpoint": "disabled"})),
         (vaults, tag("imds:HttpEndpoint", "disabled"), here, "change", &tokens),
         (

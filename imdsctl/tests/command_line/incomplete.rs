@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Folder, ORGANIZATION, POLICY, described, imdsctl, instance, stderr, stdout, without};
+use crate::{Folder, POLICY, described, imdsctl, instance, stderr, stdout, without};
 
 /// A policy whose tags may exempt an instance until it is 90 days old.
 const AGING: &str = r#"{"baseline": {"HttpTokens": "required"},
@@ -116,14 +116,19 @@ fn the_suggested_query_keeps_exactly_what_the_policy_needs() {
         "tagless.json",
         r#"{"baseline": {"HttpTokens": "required"}, "instanceTags": {"authority": "none"}}"#,
     );
+    let scoped = policy(
+        "scoped.json",
+        r#"{"rules": [{"name": "a", "when": {"accounts": "111122223333", "regions": "eu-*"},
+            "require": {"HttpTokens": "required"}}]}"#,
+    );
     let aging = policy("aging.json", AGING);
     let always = "InstanceId:InstanceId,State:State,Operator:Operator,MetadataOptions:MetadataOptions";
     let (account, region): (&[&str], &[&str]) = (&["--account", "111122223333"], &["--region", "eu-west-1"]);
     let rows = [
         (tagless.as_str(), account, always.to_owned()),
         (POLICY, &[], format!("{always},Tags:Tags")),
-        (ORGANIZATION, account, format!("{always},Tags:Tags,Placement:Placement")),
-        (ORGANIZATION, region, format!("{always},Tags:Tags,NetworkInterfaces:NetworkInterfaces")),
+        (&scoped, account, format!("{always},Tags:Tags,Placement:Placement")),
+        (&scoped, region, format!("{always},Tags:Tags,NetworkInterfaces:NetworkInterfaces")),
         (&aging, account, format!("{always},Tags:Tags,NetworkInterfaces:NetworkInterfaces")),
     ];
     for (policy, more, fields) in rows {

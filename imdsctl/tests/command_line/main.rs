@@ -85,6 +85,10 @@ fn instance(number: u32, tokens: &str, tags: Value) -> Value {
         "State": {"Code": 16, "Name": "running"},
         "Placement": {"AvailabilityZone": "eu-west-1a"},
         "Tags": tags,
+        "NetworkInterfaces": [
+            {"Attachment": {"DeviceIndex": 0, "AttachTime": "2026-03-01T08:00:00+00:00"}},
+            {"Attachment": {"DeviceIndex": 1, "AttachTime": "2025-01-01T08:00:00+00:00"}},
+        ],
         "MetadataOptions": {
             "State": "applied", "HttpTokens": tokens, "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled",
             "HttpProtocolIpv6": "disabled", "InstanceMetadataTags": "disabled",

@@ -87,15 +87,15 @@ fn a_tag_that_the_policy_accepts_needs_the_present_value_and_another_holds_nothi
     let loosen = r#"{"baseline": {"HttpTokens": "required"}, "instanceTags": {"authority": "loosen"}}"#;
     let limit = r#"{"baseline": {"HttpPutResponseHopLimit": {"atMost": 2}}}"#;
     let needed = "incomplete: MetadataOptions.HttpPutResponseHopLimit";
-    let rows: &[(&str, &[&str], (&str, &str), &str, usize)] = &[
-        ("{}", &["HttpTokens"], ("imds:HttpTokens", "required"), "incomplete: MetadataOptions.HttpTokens", 0),
+    let rows = [
+        ("{}", ["HttpTokens"], ("imds:HttpTokens", "required"), "incomplete: MetadataOptions.HttpTokens", 0),
         // Whoever sets this tag must not keep the instance on IMDSv1.
-        (tokens, &hops, ("imds:HttpPutResponseHopLimit", "1"), "HttpTokens=required", 1),
-        (limit, &hops, ("imds:HttpPutResponseHopLimit", "1"), needed, 1),
-        (loosen, &hops, ("imds:HttpPutResponseHopLimit", "1"), needed, 0),
+        (tokens, hops, ("imds:HttpPutResponseHopLimit", "1"), "HttpTokens=required", 1),
+        (limit, hops, ("imds:HttpPutResponseHopLimit", "1"), needed, 1),
+        (loosen, hops, ("imds:HttpPutResponseHopLimit", "1"), needed, 0),
     ];
     for (policy, missing, tag, expected, warnings) in rows {
-        let (verdict, all) = summary(&decide_with(policy, &without(missing, &[], &[*tag]), None));
-        assert_eq!((verdict.as_str(), all.len()), (*expected, *warnings), "{tag:?} under {policy}: {all:?}");
+        let (verdict, all) = summary(&decide_with(policy, &without(&missing, &[], &[tag]), None));
+        assert_eq!((verdict.as_str(), all.len()), (expected, warnings), "{tag:?} under {policy}: {all:?}");
     }
 }

@@ -121,7 +121,8 @@ fn a_rule_that_can_never_decide_has_a_warning() {
     let (here, there) = (r#""when": {"regions": "eu-*"}, "#, r#""when": {"regions": "us-*"}, "#);
     let one = "rules[0]: never has an effect, because rules[1] overrides it";
     let two = "rules[0]: never has an effect, because rules[1] or rules[2] overrides it";
-    let rows: &[(&[(&str, &str)], &[&str])] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let rows: &[Row<'_>] = &[
         (&[(here, tokens), ("", tokens)], &[one]),
         (&[(here, tokens), (here, both)], &[one]),
         (&[("", tokens), ("", tokens)], &[one]),

@@ -125,7 +125,8 @@ fn the_oldest_exempt_instance_is_told() {
         });
         documents(reports)[0].get("OldestExemptionDays").cloned()
     };
-    let rows: &[(&[(Outcome, Option<i64>)], Option<i64>)] = &[
+    type Row<'a> = (&'a [(Outcome, Option<i64>)], Option<i64>);
+    let rows: &[Row<'_>] = &[
         (&[(Outcome::Exempt, Some(30)), (Outcome::Exempt, Some(400)), (Outcome::Exempt, Some(7))], Some(400)),
         (&[(Outcome::Exempt, None), (Outcome::Exempt, Some(7))], Some(7)),
         (&[(Outcome::Exempt, Some(0))], Some(0)),
