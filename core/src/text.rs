@@ -43,6 +43,11 @@ fn escape(text: &str, f: &mut fmt::Formatter<'_>) -> Result<&'static str, fmt::E
     Ok(if text.chars().nth(SHOWN).is_some() { "…" } else { "" })
 }
 
+/// Returns whether the character is invisible or changes how the text around it is displayed.
+pub fn is_hidden(c: char) -> bool {
+    !matches!(c, '\'' | '"' | '\\') && c.escape_debug().len() > 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

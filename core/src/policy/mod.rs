@@ -5,6 +5,7 @@ mod conditions;
 mod document;
 mod json;
 mod pattern;
+mod reads;
 #[cfg(feature = "schema")]
 mod schema;
 mod summary;

@@ -78,7 +78,8 @@ impl MemberCredentials {
         {
             return answer.clone();
         }
-        let answer = self.assume().await;
+        // On the heap, as every call would otherwise keep room for it.
+        let answer = Box::pin(self.assume()).await;
         let until = match &answer {
             Ok(credentials) => {
                 let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(now()).ok());
