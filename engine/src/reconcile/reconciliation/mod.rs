@@ -183,34 +183,4 @@ fn not_said(missing: &[Missing]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use imds_core::ids::{AccountId, InstanceId, Region};
-    use imds_core::instance::Words;
-    use imds_core::policy::Policy;
-    use time::macros::datetime;
-
-    #[test]
-    fn an_incomplete_instance_is_not_ready_and_says_what_is_missing() {
-        let account = AccountId::new("111122223333").unwrap();
-        let account_region = AccountRegion { account, region: Region::new("us-east-1").unwrap() };
-        let policy = Policy::default();
-        let now = datetime!(2026-03-17 00:00 UTC);
-        let context =
-            DecisionContext { policy: &policy, account_region: &account_region, now, tokens_enforced: None };
-        let target = Target {
-            id: InstanceId::new("i-01234567").unwrap(),
-            kind: TriggerKind::Launch,
-            deliveries: [0].into(),
-            age: time::Duration::ZERO,
-            redelivered: false,
-            attempts: 0,
-        };
-        let words = Words { id: "i-01234567", ..Words::default() };
-        let shown = Observation::Shown(Instance::try_from(words).unwrap());
-        let outcome = Reconciliation::open(target, shown, &context).into_outcome(&account_region);
-        assert_eq!((outcome.outcome, outcome.change), (Outcome::NotReady, None));
-        assert_eq!(outcome.reasons, ["EC2 did not say: State.Name, MetadataOptions.HttpTokens"]);
-    }
-}
+mod tests;
