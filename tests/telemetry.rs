@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ec2_sim::{Ec2Sim, Fault, FaultKind, Launch, Settings};
-use serde_json::{Value, json};
+use serde_json::Value;
 use support::lambda::Lambda;
 use support::*;
 
