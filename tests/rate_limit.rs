@@ -6,6 +6,8 @@ mod support;
 use std::time::Duration;
 
 use ec2_sim::{Fault, FaultKind};
+use imds_enforcer::handler::answer;
+use imds_engine::deadline::Deadline;
 use support::*;
 
 const DESCRIBE: &str = "DescribeInstances";
@@ -103,4 +105,22 @@ async fn a_delayed_instance_is_described_again_before_it_is_changed() {
     }
     let describes = scene.calls(DESCRIBE).len();
     assert!(describes <= 1 + 2 + 2, "one to observe, one per wave, two to verify: {describes}");
+}
+
+#[tokio::test]
+async fn two_processes_with_the_same_instances_share_the_work() {
+    // Bursts of 2, then 2 to 4 per second: three waves of changes.
+    let variables = [("IMDS_MODIFY_RATE", "4"), ("IMDS_MODIFY_BURST", "2")];
+    let scene = Scene::new(&variables).await;
+    let ids = scene.launch(imdsv1(40));
+    let other = enforcer(&scene.sim, &variables);
+    let deadline = Deadline::new(now(), Duration::from_secs(60));
+    let (first, second) =
+        tokio::join!(scene.answer(launch_event(&ids)), answer(&other, launch_event(&ids), deadline, &|_| {}));
+    for counts in [first.report.counts, second.report.counts] {
+        assert_eq!(counts.values().sum::<usize>(), 40, "{counts:?}");
+        assert_eq!(counts["enforced"] + counts["compliant"], 40, "{counts:?}");
+    }
+    let changes = scene.calls(MODIFY).len();
+    assert!((40..70).contains(&changes), "in the same order, each would make all 40: {changes}");
 }

@@ -4,6 +4,7 @@
 mod burst;
 mod chaos;
 mod hub;
+mod launches;
 mod poison;
 #[path = "../support/mod.rs"]
 mod support;

@@ -67,6 +67,8 @@ impl Lambda {
                 ("AWS_SECRET_ACCESS_KEY", "secret"),
                 ("AWS_ENDPOINT_URL_EC2", &sim.endpoint()),
                 ("AWS_ENDPOINT_URL_STS", &sim.endpoint()),
+                // Closed, unless a test has a queue there: no test calls AWS.
+                ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9"),
             ])
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())

@@ -44,16 +44,7 @@ impl Scene {
 
     pub async fn with(settings: Settings, variables: &[(&str, &str)]) -> Self {
         let sim = Ec2Sim::start(settings).await.unwrap();
-        let lookup =
-            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let config = Config::from_lookup(lookup).unwrap();
-        let role = config.member_role.clone();
-        let role =
-            role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
-        let shared = for_simulator(&sim.endpoint(), ACCOUNT, REGION);
-        let clients = RegionClients::new(shared, config.modify_limit, role);
-        clients.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
-        let enforcer = config.into_enforcer(clients);
+        let enforcer = enforcer(&sim, variables);
         let account_region = sim.account_region(ACCOUNT, REGION);
         Self { sim, enforcer, account_region }
     }
@@ -88,6 +79,19 @@ impl Scene {
     pub fn calls(&self, action: &str) -> Vec<RecordedCall> {
         self.sim.calls().into_iter().filter(|call| call.action == action).collect()
     }
+}
+
+/// A function with these environment variables.
+pub fn enforcer(sim: &Ec2Sim, variables: &[(&str, &str)]) -> Enforcer {
+    let lookup =
+        |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let config = Config::from_lookup(lookup).unwrap();
+    let role = config.member_role.clone();
+    let role = role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
+    let clients =
+        RegionClients::new(for_simulator(&sim.endpoint(), ACCOUNT, REGION), config.modify_limit, role);
+    clients.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
+    config.into_enforcer(clients)
 }
 
 /// Waits for visible messages and returns up to `most` as an SQS event; `None` if the queue is empty.

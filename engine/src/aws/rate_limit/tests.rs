@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::*;
 
-/// As in the template, and the same at ten times the speed.
+/// The limits of the processes that the template runs, and the default.
 const ENFORCER: RateLimit = RateLimit { ceiling: 4.0, burst: 40 };
 const SWEEPER: RateLimit = RateLimit { ceiling: 1.0, burst: 10 };
 const DEFAULT: RateLimit = RateLimit { ceiling: 4.0, burst: 80 };
