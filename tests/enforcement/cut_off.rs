@@ -1,6 +1,7 @@
 //! Responses that end too early. HTTP does not show it: they end with the connection.
 
 use ec2_sim::{Fault, FaultKind, Launch};
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::*;
@@ -26,7 +27,8 @@ fn tagged(key: &str, value: &str) -> Launch {
 
 #[tokio::test]
 async fn an_instance_whose_tags_are_missing_is_not_changed() {
-    for (tag, hops) in [(("App", "payroll"), "1"), (("eks:cluster-name", "blue"), "2")] {
+    // At once, as each is tried again for some 15 s.
+    let rows = [(("App", "payroll"), "1"), (("eks:cluster-name", "blue"), "2")].map(async |(tag, hops)| {
         let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
         let id = scene.launch(tagged(tag.0, tag.1)).remove(0);
         scene.account_region.modify(&id, &[("HttpPutResponseHopLimit", hops)]);
@@ -37,7 +39,8 @@ async fn an_instance_whose_tags_are_missing_is_not_changed() {
         assert_eq!(scene.calls(MODIFY).len(), 0, "{tag:?}");
         let reason = answer.report.outcomes[0].reasons.join("; ");
         assert!(reason.contains("the response is cut off: its closing tag is missing"), "{tag:?}: {reason}");
-    }
+    });
+    join_all(rows).await;
 }
 
 #[tokio::test]
@@ -63,7 +66,7 @@ async fn a_live_instance_is_not_gone() {
 #[tokio::test]
 async fn a_sweep_is_not_done_after_a_part_of_the_instances() {
     // The second instance, and the token of the next page, are missing.
-    for text in ["</item></reservationSet>", "</reservationSet>"] {
+    let rows = ["</item></reservationSet>", "</reservationSet>"].map(async |text| {
         let scene = Scene::new(&[]).await;
         scene.launch(imdsv1(3));
         scene.sim.inject(cut_off_before(text));
@@ -75,7 +78,8 @@ async fn a_sweep_is_not_done_after_a_part_of_the_instances() {
         assert_eq!((answer.swept.len(), failures(&answer)), (0, vec!["m0".to_owned()]), "{text}");
         assert_eq!(scene.calls(MODIFY).len(), 0, "{text}: nothing that it says is believed");
         assert!(answer.report.unresolved[0].contains("cut off"), "{:?}", answer.report.unresolved);
-    }
+    });
+    join_all(rows).await;
 }
 
 #[tokio::test]

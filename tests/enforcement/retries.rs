@@ -174,7 +174,7 @@ async fn an_instance_that_is_not_visible_delays_no_other() {
 
 #[tokio::test]
 async fn a_sweep_goes_on_past_instances_that_fail() {
-    let scene = Scene::new(&[]).await;
+    let scene = Scene::new(&[("IMDS_MODIFY_RATE", "1000")]).await;
     let ids = scene.launch(imdsv1(5));
     scene.sim.inject(Fault::new(FaultKind::Throttle).on(MODIFY).of(&ids[0]));
     let unknown = FaultKind::Error { code: "Novelty".to_owned(), status: 400, message: "m".to_owned() };

@@ -79,7 +79,9 @@ async fn ninety_nine_of_a_hundred_are_enforced_within_a_minute_of_their_launch()
         }
     };
     let function = async |_| {
-        let variables = [("IMDS_MODIFY_BURST", "40"), ("AWS_ENDPOINT_URL_SQS", &*url)];
+        // Ten times the template's rate: throttles at random would keep the rate low, and a test of its own holds the pace.
+        let rate = ("IMDS_MODIFY_RATE", "40");
+        let variables = [rate, ("IMDS_MODIFY_BURST", "40"), ("AWS_ENDPOINT_URL_SQS", &*url)];
         let mut lambda = Lambda::start(&sim, &variables).await;
         while !enforced.is_complete() || !queue.lock().unwrap().is_empty() {
             let batch = queue.lock().unwrap().receive(batch_size);
