@@ -1,7 +1,7 @@
 """Counts the instructions that the function executes, with valgrind's callgrind, and fails if a count exceeds a bound.
 Unlike times, counts are nearly the same in each run and on each machine, so they show a change that makes the function
-slower. The count until the first poll depends on the root certificates of the machine: its bound is for Mozilla's, about
-140. The bounds apply to x86_64; on another architecture, the script only counts.
+slower. The count until the first poll depends on the root certificates of the machine: its bound is for Mozilla's,
+about 140. The bounds apply to x86_64; on another architecture, the script only counts.
 
 Usage: instructions.py FUNCTION BINARIES, where FUNCTION is its executable and BINARIES the folder with ec2-sim.
 """

@@ -1,4 +1,9 @@
-"""A stand-in for Lambda's Runtime API, and a process that polls it."""
+"""A stand-in for Lambda's Runtime API, and a process that polls it.
+
+tests/support/lambda.rs is another one, for tests in Rust, which run many functions at once and stop waiting for some.
+This one takes the time of each poll and answer in the process that measures, and runs programs in any language. To
+share one, the measurements would need a server in another process and a protocol to read its times.
+"""
 
 import contextlib
 import os

@@ -77,7 +77,7 @@ impl<'a> Start<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, VARIABLES};
     use std::cell::RefCell;
 
     #[test]
@@ -105,13 +105,15 @@ mod tests {
         for line in HELP.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
-        let read = RefCell::new(vec!["SSL_CERT_FILE".to_owned(), "SSL_CERT_DIR".to_owned()]);
+        let read = RefCell::new(Vec::new());
         let config = Config::from_lookup(|name| {
             read.borrow_mut().push(name.to_owned());
             None
         });
         assert!(config.is_ok());
-        for name in read.into_inner() {
+        let read = read.into_inner();
+        assert_eq!(read, VARIABLES, "no other variable of ours is accepted");
+        for name in read.iter().map(String::as_str).chain(["SSL_CERT_FILE", "SSL_CERT_DIR"]) {
             assert!(HELP.contains(&format!("\n  {name} ")), "{name} is not in the help");
         }
     }

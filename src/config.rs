@@ -9,6 +9,17 @@ use imds_engine::aws::clients::RegionClients;
 use imds_engine::aws::rate_limit::RateLimit;
 use imds_engine::reconcile::Enforcer;
 
+/// Every variable of ours that the function reads.
+pub const VARIABLES: [&str; 7] = [
+    "IMDS_MODE",
+    "IMDS_POLICY_FILE",
+    "IMDS_POLICY",
+    "IMDS_MEMBER_ROLE",
+    "IMDS_VERIFY_SECONDS",
+    "IMDS_MODIFY_RATE",
+    "IMDS_MODIFY_BURST",
+];
+
 /// The configuration of the function.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -87,13 +98,13 @@ fn policy(file: Option<String>, inline: Option<String>) -> Result<Policy, String
             return Err("IMDS_POLICY_FILE and IMDS_POLICY are both set: leave one of them empty".to_owned());
         }
         (Some(path), None) => {
-            let document = std::fs::read_to_string(&path)
+            let document = std::fs::read(&path)
                 .map_err(|error| format!("IMDS_POLICY_FILE: {path} cannot be read: {error}"))?;
             (format!("IMDS_POLICY_FILE {path}"), document)
         }
-        (None, Some(document)) => ("IMDS_POLICY".to_owned(), document),
+        (None, Some(document)) => ("IMDS_POLICY".to_owned(), document.into_bytes()),
     };
-    Policy::parse(&document).map_err(|errors| errors.in_document(&place))
+    Policy::from_bytes(&document).map_err(|errors| errors.in_document(&place))
 }
 
 fn member_role(value: Option<String>) -> Result<Option<String>, String> {
@@ -201,6 +212,21 @@ mod tests {
         assert_ne!(inline.policy, Policy::default());
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/policy/policy.json");
         assert_eq!(read(&[("IMDS_POLICY_FILE", file)]).unwrap().policy, Policy::default());
+    }
+
+    #[test]
+    fn a_policy_file_may_have_a_byte_order_mark_and_is_not_utf_16() {
+        let path = std::env::temp_dir().join(format!("imds-enforcer-policy-{}.json", std::process::id()));
+        let file = path.to_str().unwrap();
+        let text = format!("\u{feff}{}", r#"{"baseline": {"HttpTokens": "required"}}"#);
+        std::fs::write(&path, &text).unwrap();
+        let marked = read(&[("IMDS_POLICY_FILE", file)]);
+        std::fs::write(&path, text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()).unwrap();
+        let utf_16 = read(&[("IMDS_POLICY_FILE", file)]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(marked.unwrap().policy, Policy::default());
+        let error = utf_16.unwrap_err().to_string();
+        assert!(error.contains(&format!("IMDS_POLICY_FILE {file}: the document: is not UTF-8")), "{error}");
     }
 
     #[test]

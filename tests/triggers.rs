@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use ec2_sim::{Fault, FaultKind, Launch, Settings};
+use ec2_sim::{Fault, FaultKind, Launch, RecordedCall, Settings};
 use serde_json::{Value, json};
 use support::*;
 
@@ -97,7 +97,7 @@ async fn a_sweeps_record_fails_only_for_what_stopped_the_sweep() {
     let answer = scene.answer(sweep.clone()).await;
     assert_eq!(
         (answer.report.counts.clone(), failures(&answer)),
-        ([("compliant", 2), ("throttled", 1)].into(), vec!["m0".to_owned()])
+        ([("compliant", 2), ("throttled", 1)].into(), vec![])
     );
 
     scene.sim.clear_faults();
@@ -109,6 +109,37 @@ async fn a_sweeps_record_fails_only_for_what_stopped_the_sweep() {
         "{:?}",
         answer.report
     );
+}
+
+#[tokio::test]
+async fn a_sweep_reads_each_page_once_and_its_record_fails_if_a_page_stays_throttled() {
+    let first = || Fault::new(FaultKind::Throttle).on(DESCRIBE);
+    let second = || first().with_parameter("NextToken", "sim-1000");
+    // The fault, the outcomes, and the positions at which the answered pages begin.
+    let rows = [
+        ("two throttles, then the first page", first().times(2), 2_100, vec!["", "sim-1000", "sim-2000"]),
+        ("two throttles, then the second page", second().times(2), 2_100, vec!["", "sim-1000", "sim-2000"]),
+        ("never the first page", first(), 0, vec![]),
+        ("never the second page", second(), 1_000, vec![""]),
+    ];
+    let scene = Scene::new(&[]).await;
+    scene.launch(Launch { count: 2_100, ..with_options(&[("HttpTokens", "required")]) });
+    let sweep = batch(&[sweep_event().to_string()], 1);
+    for (row, fault, instances, pages) in rows {
+        scene.sim.clear_faults();
+        scene.sim.clear_calls();
+        scene.sim.inject(fault);
+        let answer = scene.answer_within(sweep.clone(), Duration::from_secs(8)).await;
+        let is_complete = instances == 2_100;
+        assert_eq!(answer.report.counts.get("compliant").copied().unwrap_or(0), instances, "{row}");
+        assert_eq!(failures(&answer).is_empty(), is_complete, "{row}: {:?}", answer.report.unresolved);
+        assert_eq!(answer.report.unresolved.is_empty(), is_complete, "{row}");
+        let (answered, throttled): (Vec<_>, Vec<_>) =
+            scene.calls(DESCRIBE).into_iter().partition(|call| call.status == Some(200));
+        let begin = |call: &RecordedCall| call.parameters.get("NextToken").cloned().unwrap_or_default();
+        assert_eq!(answered.iter().map(begin).collect::<Vec<_>>(), pages, "{row}");
+        assert!(throttled.len() >= 2, "{row}: {} throttles", throttled.len());
+    }
 }
 
 #[tokio::test]

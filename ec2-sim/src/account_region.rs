@@ -38,8 +38,10 @@ pub struct Launch {
     pub settled: bool,
     /// Their state after the launch; by default `running` if `settled` and `pending` otherwise.
     pub state: Option<String>,
-    /// Their launch time; now by default.
+    /// Their launch time, which a start renews; now by default.
     pub launch_time: Option<OffsetDateTime>,
+    /// When they first ran, which is when their network interfaces were attached; their launch time by default.
+    pub first_ran: Option<OffsetDateTime>,
 }
 
 impl Default for Launch {
@@ -53,6 +55,7 @@ impl Default for Launch {
             settled: true,
             state: None,
             launch_time: None,
+            first_ran: None,
         }
     }
 }
@@ -94,6 +97,7 @@ fn launched(launch: &Launch) -> Launched {
         tags: launch.tags.iter().cloned().collect(),
         operator: launch.operator.clone(),
         launch_time: launch.launch_time,
+        first_ran: launch.first_ran,
     }
 }
 

@@ -17,6 +17,8 @@ use crate::xml;
 pub enum Reply {
     /// This status and XML.
     Answer(u16, Vec<u8>),
+    /// This status and the beginning of an XML document. The body ends with the connection.
+    CutOff(u16, Vec<u8>),
     /// No response. The connection is reset after this time, or after an hour for `None`.
     Hang(Option<Duration>),
     /// A reset connection.
@@ -77,11 +79,17 @@ fn finish(world: &mut World, request: Request, ids: Vec<String>, fate: &Fate, an
         Ok(content) => (200, xml::response(api, &request.action, &request.id, content)),
         Err(error) => (error.status, xml::error(api, error, &request.id)),
     };
-    if fate.end == Some(FaultKind::Malformed) {
-        document.truncate(document.len() / 2);
+    let cut = fate.end.as_ref().and_then(|end| end.cut(&document));
+    let is_complete = cut.is_none() && matches!(fate.end, Some(FaultKind::MalformedBefore(_)));
+    let fault = fate.fault.filter(|_| !is_complete);
+    record(world, request, ids, fault, Some(status), answer.err().map(|error| error.code));
+    match cut {
+        None => Reply::Answer(status, document),
+        Some(length) => {
+            document.truncate(length);
+            Reply::CutOff(status, document)
+        }
     }
-    record(world, request, ids, fate.fault, Some(status), answer.err().map(|error| error.code));
-    Reply::Answer(status, document)
 }
 
 fn fate(world: &mut World, request: &Request, ids: &[String], key: &Key, now: Now) -> Fate {

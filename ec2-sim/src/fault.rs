@@ -20,8 +20,12 @@ pub enum FaultKind {
     Hang(#[serde(default, deserialize_with = "milliseconds")] Option<Duration>),
     /// The connection is reset. The call has no effect.
     Reset,
-    /// The XML of the response is truncated. The call takes effect.
+    /// The second half of the response is missing: the response has no length and its body ends with the connection.
+    /// The call takes effect.
     Malformed,
+    /// As `Malformed`, but the response ends just before the first occurrence of this text, such as `<tagSet>`. A
+    /// response without the text is complete, and its call is recorded without this fault.
+    MalformedBefore(String),
     /// Calls do not find the instance, or any instance if the fault names none. A fault with an instance also applies
     /// to DescribeInstances calls without ids.
     NotVisible,
@@ -41,6 +45,19 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// The number of bytes that are sent of a response. `None` if the response is complete.
+    pub(crate) fn cut(&self, response: &[u8]) -> Option<usize> {
+        match self {
+            Self::Malformed => Some(response.len() / 2),
+            // An empty text is before the first byte.
+            Self::MalformedBefore(text) if text.is_empty() => Some(0),
+            Self::MalformedBefore(text) => {
+                response.windows(text.len()).position(|window| window == text.as_bytes())
+            }
+            _ => None,
+        }
+    }
+
     /// The name of the kind in JSON.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -50,6 +67,7 @@ impl FaultKind {
             Self::Hang(_) => "hang",
             Self::Reset => "reset",
             Self::Malformed => "malformed",
+            Self::MalformedBefore(_) => "malformed-before",
             Self::NotVisible => "not-visible",
             Self::Terminate => "terminate",
             Self::Stop => "stop",

@@ -90,7 +90,10 @@ pub struct Instance {
     pub instance_type: String,
     pub zone: String,
     pub client_token: String,
+    /// When it was last started.
     pub launch_time: OffsetDateTime,
+    /// When it was launched. Its network interfaces are attached since then.
+    pub first_ran: OffsetDateTime,
     /// When calls begin to find it.
     pub visible_from: Instant,
     pub state: State,

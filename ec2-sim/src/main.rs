@@ -51,6 +51,9 @@ struct Arguments {
     /// Throttle as EC2 does.
     #[arg(long)]
     buckets: bool,
+    /// Return every field that EC2 returns for an ordinary instance in a VPC, some 6.6 KB per instance.
+    #[arg(long)]
+    realistic: bool,
     /// The seed of random ids and faults.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
@@ -83,6 +86,7 @@ async fn run(arguments: Arguments) -> std::io::Result<()> {
         deliver_to: arguments.deliver_to,
         deliver_to_bus: arguments.deliver_to_bus,
         session_duration: arguments.session_duration.map(Duration::from_millis),
+        realistic: arguments.realistic,
         seed: arguments.seed,
         ..Settings::default()
     })

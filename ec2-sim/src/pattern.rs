@@ -2,37 +2,37 @@
 
 use std::collections::HashSet;
 
+use wildmatch::WildMatchPattern;
+
+/// Unicode noncharacters that stand for wildcards. XML cannot represent them, so no response has them. The matcher has
+/// no escapes: after these characters have replaced `*` and `?`, an escaped one is a literal.
+const ANY: char = '\u{fffe}';
+const ONE: char = '\u{ffff}';
+
 /// The values of a filter, prepared for matching.
 #[derive(Debug, Default)]
 pub struct Patterns {
     /// Values without wildcards. A set, because a call can have 200 instance ids.
     literals: HashSet<String>,
-    wildcards: Vec<Vec<Part>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Any,
-    One,
-    Literal(char),
+    wildcards: Vec<WildMatchPattern<ANY, ONE>>,
 }
 
 impl Patterns {
     pub fn new(values: &[String]) -> Self {
         let mut patterns = Self::default();
-        for parts in values.iter().map(|value| parts(value)) {
-            let literal =
-                |part: &Part| if let Part::Literal(character) = part { Some(*character) } else { None };
-            match parts.iter().map(literal).collect::<Option<String>>() {
-                Some(text) => drop(patterns.literals.insert(text)),
-                None => patterns.wildcards.push(parts),
+        for value in values {
+            let value = unescaped(value);
+            if value.contains([ANY, ONE]) {
+                patterns.wildcards.push(WildMatchPattern::new(&value));
+            } else {
+                patterns.literals.insert(value);
             }
         }
         patterns
     }
 
     pub fn matches(&self, text: &str) -> bool {
-        self.literals.contains(text) || self.wildcards.iter().any(|parts| is_match(parts, text))
+        self.literals.contains(text) || self.wildcards.iter().any(|pattern| pattern.matches(text))
     }
 
     /// All values, if none has a wildcard.
@@ -41,48 +41,19 @@ impl Patterns {
     }
 }
 
-/// Parses a value. `*` and `?` are wildcards, and a backslash escapes the next character.
-fn parts(value: &str) -> Vec<Part> {
-    let mut parts = Vec::new();
+/// Replaces the wildcards `*` and `?`. A backslash escapes the next character.
+fn unescaped(value: &str) -> String {
+    let literal = |character| if matches!(character, ANY | ONE) { '\u{fffd}' } else { character };
     let mut characters = value.chars();
-    while let Some(character) = characters.next() {
-        parts.push(match character {
-            '*' => Part::Any,
-            '?' => Part::One,
-            '\\' => Part::Literal(characters.next().unwrap_or('\\')),
-            literal => Part::Literal(literal),
-        });
-    }
-    parts
-}
-
-/// Whether the parts match the whole of `text`. After a mismatch, the last `*` matches one more character. Backtracking
-/// to an earlier `*` is never necessary.
-fn is_match(parts: &[Part], text: &str) -> bool {
-    let (mut at, mut rest, mut last_any) = (0, text.chars(), None);
-    loop {
-        let before = rest.clone();
-        let next = rest.next();
-        match (parts.get(at), next) {
-            (None, None) => return true,
-            (Some(Part::Any), _) => {
-                at += 1;
-                rest = before;
-                last_any = Some((at, rest.clone()));
-                continue;
-            }
-            (Some(Part::One), Some(_)) => at += 1,
-            (Some(Part::Literal(wanted)), Some(found)) if *wanted == found => at += 1,
-            _ => {
-                let Some((after_any, covered)) = &mut last_any else { return false };
-                if covered.next().is_none() {
-                    return false;
-                }
-                at = *after_any;
-                rest = covered.clone();
-            }
-        }
-    }
+    let next = || {
+        Some(match characters.next()? {
+            '*' => ANY,
+            '?' => ONE,
+            '\\' => characters.next().map_or('\\', literal),
+            character => literal(character),
+        })
+    };
+    std::iter::from_fn(next).collect()
 }
 
 #[cfg(test)]
@@ -114,6 +85,8 @@ mod tests {
             ("*b*d", "abcb", false),
             ("*ab", "aab", true),
             ("a*?", "a", false),
+            ("\u{fffe}", "abc", false),
+            ("\\\u{ffff}", "a", false),
             ("2026-03-17T*", "2026-03-17T00:59:42.000Z", true),
         ];
         for (pattern, text, expected) in rows {

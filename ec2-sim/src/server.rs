@@ -1,16 +1,19 @@
 //! The HTTP server, with the Query API at `/` and the simulator's controls under `/_sim/`.
 
+use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -24,6 +27,8 @@ pub type Shared = Arc<Mutex<World>>;
 
 /// The maximum size of a request body, in bytes.
 const LONGEST_BODY: usize = 1 << 20;
+
+const XML: &str = "text/xml;charset=UTF-8";
 
 pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
@@ -66,7 +71,34 @@ fn resettable(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)>
 #[error("the connection is to be reset")]
 struct Reset;
 
-type Body = Full<Bytes>;
+/// The body of a response. hyper sends one without a known length as HTTP/1.0 does: the connection ends it.
+struct Body {
+    content: Option<Bytes>,
+    has_length: bool,
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.content.take().map(|content| Ok(Frame::data(content))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_length && self.content.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Some(content) if self.has_length => SizeHint::with_exact(content.len() as u64),
+            _ => SizeHint::default(),
+        }
+    }
+}
 
 async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Body>, Reset> {
     let (parts, body) = request.into_parts();
@@ -86,7 +118,15 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Bo
     match reply {
         Reply::Answer(status, xml) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Ok(response(status, "text/xml;charset=UTF-8", xml))
+            Ok(response(status, XML, xml))
+        }
+        Reply::CutOff(status, xml) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut response = response(status, XML, xml);
+            // A response of HTTP/1.1 without a length would be chunked, and then the client would notice the cut.
+            *response.version_mut() = Version::HTTP_10;
+            response.body_mut().has_length = false;
+            Ok(response)
         }
         Reply::Reset => Err(Reset),
         Reply::Hang(duration) => {
@@ -97,7 +137,7 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Bo
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Body { content: Some(Bytes::from(body)), has_length: true });
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
     response

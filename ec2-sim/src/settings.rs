@@ -31,6 +31,9 @@ pub struct Settings {
     pub modify_while_pending: bool,
     /// The number of instances from which CloudTrail's record of a launch omits the response; 40 by default.
     pub cloudtrail_cut_off: usize,
+    /// Whether instances have every field that EC2 returns for an ordinary instance in a VPC, some 6.6 KB with ten
+    /// tags. Otherwise, the default, they have only the fields that the simulator uses.
+    pub realistic: bool,
     /// The seed of random ids and faults.
     pub seed: u64,
 }
@@ -49,6 +52,7 @@ impl Default for Settings {
             session_duration: None,
             modify_while_pending: true,
             cloudtrail_cut_off: 40,
+            realistic: false,
             seed: 0,
         }
     }

@@ -48,6 +48,7 @@ async fn faults_are_read_from_json() {
         (json!({"kind": "throttle", "when": {"times": 0}}), (200, "")),
         (json!({"kind": "throttle", "region": "eu-west-1"}), (200, "")),
         (json!({"kind": "malformed", "when": "always"}), (200, "")),
+        (json!({"kind": {"malformed-before": "<Code>"}}), (200, "")),
     ];
     for (fault, expected) in rows {
         assert_eq!(control(&sim, "POST", "/_sim/faults", &fault).await.0, 200, "{fault}");

@@ -82,6 +82,75 @@ async fn filters_return_matching_instances() {
     assert_eq!(found(&sim, &unknown).await, one, "an unknown id in a filter is no error");
 }
 
+/// The content of the first element with this name.
+fn element<'a>(answer: &'a str, name: &str) -> &'a str {
+    let found =
+        answer.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once(&format!("</{name}>")));
+    found.map_or("", |(content, _)| content)
+}
+
+#[tokio::test]
+async fn a_restart_renews_the_launch_time_and_keeps_the_attach_time() {
+    let sim =
+        start(Settings { start_delay: Duration::ZERO, state_delay: Duration::ZERO, ..Settings::default() })
+            .await;
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let launched = datetime!(2026-03-17 00:59:42 UTC);
+    let rows = [
+        (Some(launched), None, "2026-03-17"),
+        (None, Some(launched - time::Duration::days(9)), "2026-03-08"),
+    ];
+    for (launch_time, first_ran, attached) in rows {
+        let id = &account_region.launch(Launch { launch_time, first_ran, ..Launch::default() })[0];
+        account_region.stop(id);
+        account_region.start(id);
+        let (_, answer) = call(&sim, &format!("Action=DescribeInstances&InstanceId.1={id}")).await.unwrap();
+        let interface = element(&answer, "networkInterfaceSet");
+        assert_eq!(element(interface, "deviceIndex"), "0", "{interface}");
+        assert!(element(interface, "attachTime").starts_with(attached), "{attached}: {interface}");
+        assert!(element(&answer, "launchTime") > "2026-03-18", "{attached}: {answer}");
+        account_region.terminate(id);
+        let (_, answer) = call(&sim, &format!("Action=DescribeInstances&InstanceId.1={id}")).await.unwrap();
+        assert!(answer.contains("<networkInterfaceSet") && !answer.contains("attachTime"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_without_tags_has_no_tag_set() {
+    let sim = start(Settings::default()).await;
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let id = &account_region.launch(Launch::default())[0];
+    assert!(!call(&sim, "Action=DescribeInstances").await.unwrap().1.contains("tagSet"));
+    account_region.tag(id, "App", "web");
+    assert!(call(&sim, "Action=DescribeInstances").await.unwrap().1.contains("<tagSet><item><key>App</key>"));
+}
+
+#[tokio::test]
+async fn realistic_instances_have_6_to_7_kb_and_no_id_twice() {
+    let sim = start(Settings { realistic: true, ..Settings::default() }).await;
+    let tags = (0..10).map(|n| (format!("company:tag-{n}"), "an ordinary value".to_owned())).collect();
+    sim.account_region(ACCOUNT, REGION).launch(Launch { count: 1_500, tags, ..Launch::default() });
+    let (mut resources, mut bytes, mut token) = (Vec::new(), 0, String::new());
+    for _ in 0..2 {
+        let body = format!("Action=DescribeInstances&MaxResults=1000{token}");
+        let (_, answer) = call(&sim, &body).await.unwrap();
+        bytes += answer.len();
+        for name in ["instanceId", "volumeId", "networkInterfaceId", "attachmentId", "macAddress"] {
+            let start = format!("<{name}>");
+            let found = answer.split(&start).skip(1).filter_map(|rest| rest.split_once('<'));
+            resources.extend(found.map(|(id, _)| id.to_owned()));
+        }
+        token = next_token(&answer).map(|token| format!("&NextToken={token}")).unwrap_or_default();
+    }
+    let each = bytes / 1_500;
+    assert!((6_000..7_000).contains(&each), "{each} bytes an instance");
+    // An instance, two volumes, and two network interfaces with an attachment and a MAC address each.
+    assert_eq!(resources.len(), 1_500 * 9);
+    resources.sort();
+    resources.dedup();
+    assert_eq!(resources.len(), 1_500 * 9, "each id is unique");
+}
+
 /// Reads all pages with 5 instances each, and calls `between` after each page.
 async fn pages(sim: &Ec2Sim, parameters: &str, mut between: impl FnMut()) -> Vec<Vec<String>> {
     let (mut pages, mut token) = (Vec::new(), String::new());

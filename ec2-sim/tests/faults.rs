@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ec2_sim::{Bucket, Buckets, Fault, FaultKind, Launch, Settings};
 
-use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, ids, start};
+use wire::{ACCOUNT, MODIFY, REGION, call, call_at, code, ids, start, whole};
 
 #[tokio::test]
 async fn faults_apply_to_matching_calls_and_the_given_number_of_times() {
@@ -33,15 +33,46 @@ async fn faults_apply_to_matching_calls_and_the_given_number_of_times() {
     }
     sim.inject(Fault::new(FaultKind::Reset).times(1));
     assert_eq!(call(&sim, "Action=DescribeInstances").await, Err(ErrorKind::ConnectionReset));
-    sim.inject(Fault::new(FaultKind::Malformed).times(1));
-    let (status, body) = call(&sim, "Action=DescribeInstances").await.unwrap();
-    assert!(status == 200 && !body.ends_with("</DescribeInstancesResponse>"), "{body}");
     sim.inject(Fault::new(FaultKind::Hang(Some(Duration::from_millis(300)))).times(1));
     let started = std::time::Instant::now();
     assert!(call(&sim, "Action=DescribeInstances").await.is_err());
     assert!(started.elapsed() >= Duration::from_millis(300));
     sim.inject(Fault::new(FaultKind::Terminate).of(&ids[0]).times(1));
     assert_eq!(code(&sim, &modify(&ids[0])).await.1, "IncorrectInstanceState");
+}
+
+#[tokio::test]
+async fn malformed_responses_have_no_length_and_end_with_the_connection() {
+    let sim = start(Settings::default()).await;
+    let launch = Launch { count: 7, tags: vec![("A".into(), "b".into())], ..Launch::default() };
+    let ids = sim.account_region(ACCOUNT, REGION).launch(launch);
+    let describe = "Action=DescribeInstances&MaxResults=5";
+    let assume = format!("Action=AssumeRole&RoleArn=arn:aws:iam::{ACCOUNT}:role/r&RoleSessionName=sweep");
+    let refused = format!("Action={MODIFY}&InstanceId={}&HttpTokens=no", ids[0]);
+    let second = format!("<item><instanceId>{}", ids[1]);
+    let before = |text: &str| FaultKind::MalformedBefore(text.to_owned());
+    for (kind, call, status, end) in [
+        (before("<tagSet>"), describe, 200, "</clientToken>"),
+        (before(&second), describe, 200, "</item>"),
+        (before("<metadataOptions>"), describe, 200, "</networkInterfaceSet>"),
+        (before("<nextToken>"), describe, 200, "</reservationSet>"),
+        (before("<nothing>"), describe, 200, "</DescribeInstancesResponse>"),
+        (before("</AssumeRoleResponse>"), &assume, 200, "</ResponseMetadata>"),
+        (before("</Response>"), &refused, 400, "</RequestID>"),
+        (before(""), describe, 200, ""),
+        (FaultKind::Malformed, describe, 200, ""),
+    ] {
+        sim.inject(Fault::new(kind.clone()).times(1));
+        let (head, body) = whole(&sim, call).await;
+        let is_complete = body.ends_with("Response>");
+        let has_length = head.contains("content-length") || head.contains("transfer-encoding");
+        assert!(head.contains(&format!(" {status} ")), "{kind:?}: {head}");
+        assert!(body.ends_with(end) && is_complete == (kind == before("<nothing>")), "{kind:?}: {body}");
+        assert_eq!(has_length, is_complete, "{kind:?}: {head}");
+        let recorded = (!is_complete)
+            .then(|| if kind == FaultKind::Malformed { "malformed" } else { "malformed-before" });
+        assert_eq!(sim.calls().pop().unwrap().fault.as_deref(), recorded, "{kind:?}");
+    }
 }
 
 #[tokio::test]
@@ -96,7 +127,6 @@ async fn calls_are_recorded_with_their_fault() {
         (FaultKind::Throttle, "throttle", Some(503)),
         (FaultKind::Hang(Some(Duration::ZERO)), "hang", None),
         (FaultKind::Reset, "reset", None),
-        (FaultKind::Malformed, "malformed", Some(200)),
         (FaultKind::NotVisible, "not-visible", Some(400)),
         (FaultKind::Stop, "stop", Some(400)),
     ];

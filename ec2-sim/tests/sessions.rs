@@ -206,7 +206,6 @@ async fn a_fault_of_assume_role_matches_the_account_of_the_role() {
         (FaultKind::Throttle, 400, "<Type>Sender</Type><Code>Throttling</Code>"),
         (FaultKind::ServerError, 500, "<Type>Receiver</Type><Code>InternalFailure</Code>"),
         (error, 403, "<Type>Sender</Type><Code>RegionDisabledException</Code><Message>no</Message>"),
-        (FaultKind::Malformed, 200, "<AssumeRoleResult>"),
     ] {
         let name = format!("{kind:?}");
         sim.inject(Fault::new(kind).on("AssumeRole").at(MEMBER, REGION));

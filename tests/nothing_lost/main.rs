@@ -3,6 +3,7 @@
 
 mod burst;
 mod chaos;
+mod hub;
 mod poison;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,7 @@
 //! The built function as a process, with an emulation of the Lambda Runtime API.
+//!
+//! bench/runtime_api.py is another one, for measurements in Python, where each time is taken in the process that
+//! measures. This one runs in the test's own process, beside the simulator and the queue.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};

@@ -5,6 +5,7 @@
 
 pub mod lambda;
 pub mod queue;
+pub mod sqs;
 pub mod tls;
 
 use ec2_sim::{AccountRegion, Ec2Sim, InstanceView, Launch, RecordedCall, Settings};
@@ -68,7 +69,8 @@ impl Scene {
     pub async fn answer_within(&self, payload: Value, allowed: Duration) -> Answer {
         let outcomes = RefCell::new(Vec::new());
         let on_report = |outcome: &InstanceOutcome| outcomes.borrow_mut().push(outcome.clone());
-        let mut answer = answer(&self.enforcer, payload, Deadline::new(now(), allowed), &on_report).await;
+        let deadline = Deadline::new(now(), allowed);
+        let mut answer = answer(&self.enforcer, payload, deadline, &on_report).await;
         answer.report.outcomes = outcomes.into_inner();
         answer
     }

@@ -2,52 +2,37 @@
 
 use std::fmt;
 
+use wildmatch::WildMatch;
+
 /// A pattern: `*` matches any characters, `?` matches one. Everything else is literal and case-sensitive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(String);
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pattern {
+    text: String,
+    matcher: WildMatch,
+}
+
+impl Eq for Pattern {}
 
 impl Pattern {
     /// The pattern in `text`; every text is a valid pattern.
     pub fn new(text: &str) -> Self {
-        Self(text.to_owned())
+        Self { text: text.to_owned(), matcher: WildMatch::new(text) }
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether the pattern matches all of `text`, in time at most proportional to the product of both lengths.
     pub fn matches(&self, text: &str) -> bool {
-        let (mut pattern, mut text) = (self.0.chars(), text.chars());
-        // Where to resume if the characters after the last `*` do not match: that `*` covers one more character.
-        let mut fallback = None;
-        loop {
-            let here = (pattern.clone(), text.clone());
-            match (pattern.next(), text.next()) {
-                (None, None) => return true,
-                (Some('*'), _) => {
-                    text = here.1;
-                    fallback = Some((pattern.clone(), text.clone()));
-                }
-                (Some('?'), Some(_)) => {}
-                (Some(wanted), Some(found)) if wanted == found => {}
-                _ => {
-                    let Some((after_star, mut covered)) = fallback.take() else { return false };
-                    if covered.next().is_none() {
-                        return false;
-                    }
-                    (pattern, text) = (after_star.clone(), covered.clone());
-                    fallback = Some((after_star, covered));
-                }
-            }
-        }
+        self.matcher.matches(text)
     }
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -79,6 +64,13 @@ mod tests {
             ("[a-z].+", "[a-z].+", true),
             ("[a-z].+", "b", false),
             ("a\\*", "a\\b", true),
+            ("a\\*", "a*", false),
+            ("*?", "", false),
+            ("?*?", "ab", true),
+            ("*ab", "aab", true),
+            ("a*", "ba", false),
+            ("*\u{301}", "e\u{301}", true),
+            ("\u{fffe}", "x", false),
         ];
         for (pattern, text, expected) in rows {
             assert_eq!(Pattern::new(pattern).matches(text), expected, "{pattern:?} on {text:?}");

@@ -2,7 +2,7 @@
 
 use super::context::{Answer, Context};
 use super::filter::{self, Filter};
-use crate::clock;
+use super::item::Items;
 use crate::error::ApiError;
 use crate::instance::Instance;
 use crate::world::Account;
@@ -21,9 +21,10 @@ pub fn describe(context: &mut Context<'_>) -> Answer {
     context.check_ids(&ids)?;
     context.end_if_dry_run()?;
     let start = start(context)?;
-    let owner = context.key.0.clone();
+    let (key, is_realistic) = (context.key.clone(), context.world.settings.realistic);
     let (page, next) = page(context, &ids, &filters, start, most.unwrap_or(usize::MAX));
-    let mut answer = vec![("reservationSet", Xml::Items(reservations(&owner, &page)))];
+    let mut answer =
+        vec![("reservationSet", Xml::Items(reservations(Items { key: &key, is_realistic }, &page)))];
     answer.extend(next.map(|next| ("nextToken", Xml::text(format!("{TOKEN}{next}")))));
     Ok(Xml::Node(answer))
 }
@@ -91,41 +92,18 @@ fn start(context: &Context<'_>) -> Result<usize, ApiError> {
 }
 
 /// Groups instances by reservation.
-fn reservations(owner: &str, instances: &[&Instance]) -> Vec<Xml> {
+fn reservations(items: Items<'_>, instances: &[&Instance]) -> Vec<Xml> {
     let together = instances.chunk_by(|one, other| one.reservation == other.reservation);
-    together.map(|instances| reservation(owner, instances)).collect()
+    together.map(|instances| reservation(items, instances)).collect()
 }
 
 /// The instances of one launch.
-pub fn reservation(owner: &str, instances: &[&Instance]) -> Xml {
+pub fn reservation(items: Items<'_>, instances: &[&Instance]) -> Xml {
     let id = instances.first().map_or("", |instance| &instance.reservation);
     Xml::Node(vec![
         ("reservationId", Xml::text(id)),
-        ("ownerId", Xml::text(owner)),
+        ("ownerId", Xml::text(&items.key.0)),
         ("groupSet", Xml::Items(Vec::new())),
-        ("instancesSet", Xml::Items(instances.iter().map(|instance| item(instance)).collect())),
-    ])
-}
-
-fn item(instance: &Instance) -> Xml {
-    let tag = |(key, value): (&String, &String)| {
-        Xml::Node(vec![("key", Xml::text(key)), ("value", Xml::text(value))])
-    };
-    let mut operator = vec![("managed", Xml::text(instance.operator.is_some()))];
-    operator.extend(instance.operator.as_ref().map(|principal| ("principal", Xml::text(principal))));
-    Xml::Node(vec![
-        ("instanceId", Xml::text(&instance.id)),
-        ("imageId", Xml::text(&instance.image)),
-        ("instanceState", instance.state.xml()),
-        ("amiLaunchIndex", Xml::text(instance.index)),
-        ("instanceType", Xml::text(&instance.instance_type)),
-        ("launchTime", Xml::text(clock::milliseconds(instance.launch_time))),
-        ("placement", Xml::Node(vec![("availabilityZone", Xml::text(&instance.zone))])),
-        ("monitoring", Xml::Node(vec![("state", Xml::text("disabled"))])),
-        ("architecture", Xml::text("x86_64")),
-        ("clientToken", Xml::text(&instance.client_token)),
-        ("tagSet", Xml::Items(instance.tags.iter().map(tag).collect())),
-        ("metadataOptions", instance.options_xml()),
-        ("operator", Xml::Node(operator)),
+        ("instancesSet", Xml::Items(instances.iter().map(|instance| items.item(instance)).collect())),
     ])
 }

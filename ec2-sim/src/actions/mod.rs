@@ -5,6 +5,7 @@ mod context;
 mod defaults;
 mod describe;
 mod filter;
+mod item;
 mod lifecycle;
 mod modify;
 mod run;

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::context::{Answer, Context};
 use super::describe;
+use super::item::Items;
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::events;
@@ -25,6 +26,8 @@ pub struct Launched {
     pub tags: BTreeMap<String, String>,
     pub operator: Option<String>,
     pub launch_time: Option<OffsetDateTime>,
+    /// The launch time if absent.
+    pub first_ran: Option<OffsetDateTime>,
 }
 
 /// The limit of instances per launch. EC2's own quota depends on the account.
@@ -49,7 +52,8 @@ pub fn run(context: &mut Context<'_>) -> Answer {
     for instance in instances.iter().filter(|_| are_new) {
         context.world.enter(&context.key, &instance.id, State::Pending, context.now);
     }
-    Ok(describe::reservation(&context.key.0, &instances.iter().collect::<Vec<_>>()))
+    let items = Items { key: &context.key, is_realistic: context.world.settings.realistic };
+    Ok(describe::reservation(items, &instances.iter().collect::<Vec<_>>()))
 }
 
 /// The instances of an earlier launch with the same client token, if there was one.
@@ -110,6 +114,7 @@ fn read(request: &Request) -> Result<Launched, ApiError> {
         tags: read_tags(request)?,
         operator: None,
         launch_time: None,
+        first_ran: None,
     })
 }
 
@@ -152,6 +157,7 @@ pub fn launch(world: &mut World, key: &Key, launched: &Launched, now: Now) -> Ve
     options.extend(launched.options.clone());
     let reservation = format!("r-{}", world.next_hex());
     let visible_from = now.instant + world.settings.visibility_delay;
+    let launch_time = launched.launch_time.unwrap_or(now.time);
     let mut instances = Vec::with_capacity(launched.count);
     for index in 0..launched.count {
         let instance = Instance {
@@ -162,7 +168,8 @@ pub fn launch(world: &mut World, key: &Key, launched: &Launched, now: Now) -> Ve
             instance_type: launched.instance_type.clone(),
             zone: format!("{}a", key.1),
             client_token: launched.client_token.clone(),
-            launch_time: launched.launch_time.unwrap_or(now.time),
+            launch_time,
+            first_ran: launched.first_ran.unwrap_or(launch_time),
             visible_from,
             state: State::Pending,
             state_due: None,

@@ -31,11 +31,22 @@ pub async fn http_to(
     headers: &str,
     body: &str,
 ) -> Result<(u16, String), ErrorKind> {
+    let (head, body) = exchange(endpoint, &format!("{method} {path}"), headers, body).await?;
+    Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body))
+}
+
+/// Sends a request. Returns the head of the response, and the body.
+async fn exchange(
+    endpoint: &str,
+    request: &str,
+    headers: &str,
+    body: &str,
+) -> Result<(String, String), ErrorKind> {
     let address = endpoint.replace("http://", "");
     let mut stream = TcpStream::connect(&address).await.unwrap();
     let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\
+        "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\
          {headers}\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -43,7 +54,12 @@ pub async fn http_to(
     let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer));
     read.await.map_err(|_| ErrorKind::TimedOut)?.map_err(|error| error.kind())?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
-    Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
+    Ok((head.to_owned(), body.to_owned()))
+}
+
+/// Makes a call. Returns the head and the body of the response.
+pub async fn whole(sim: &Ec2Sim, body: &str) -> (String, String) {
+    exchange(&sim.endpoint(), "POST /", &authorization(ACCOUNT, REGION), body).await.unwrap()
 }
 
 /// Makes a call in an account and a Region.

@@ -107,24 +107,22 @@ impl Applier<'_> {
         let Self { client, mode, deadline, .. } = self;
         let mut answer = Answer::TooLate;
         loop {
+            let mut is_tried_again = false;
             answer = match client.modify(&target.id, change, *mode, until, deadline).await {
                 Some(Ok(_)) if *mode == Mode::DryRun => Answer::Rejected {
                     outcome: Outcome::Failed { retry: false },
                     why: "EC2 answered the dry run as if it had made the change".to_owned(),
                 },
                 Some(Ok(state)) => Answer::Accepted(state),
-                Some(Err(error)) => Answer::Rejected {
-                    outcome: error.outcome(target.age, target.redelivered),
-                    why: error.to_string(),
-                },
+                Some(Err(error)) => {
+                    is_tried_again = error.kind().is_tried_again();
+                    let outcome = error.outcome(target.age, target.redelivered);
+                    Answer::Rejected { outcome, why: error.to_string() }
+                }
                 None => return if until < deadline.last_start { Answer::TooLate } else { answer },
             };
-            let may_succeed = matches!(
-                answer,
-                Answer::Rejected { outcome: Outcome::Throttled | Outcome::Failed { retry: true }, .. }
-            );
-            target.attempts += u32::from(may_succeed);
-            if !may_succeed || target.attempts >= ATTEMPTS {
+            target.attempts += u32::from(is_tried_again);
+            if !is_tried_again || target.attempts >= ATTEMPTS {
                 return answer;
             }
             wait_until(until.min(Instant::now() + pause_after(target.attempts))).await;
