@@ -31,7 +31,9 @@ Environment variables (an empty variable counts as unset):
   IMDS_VERIFY_SECONDS   how long to wait for EC2 to apply a change, 0 to 600
                         [default: 10]
   IMDS_MODIFY_RATE      the maximum number of changes a second in an account
-                        and Region, after a burst of 80 [default: 4]
+                        and Region, after a burst [default: 4]
+  IMDS_MODIFY_BURST     the maximum number of changes at once, before the rate
+                        applies, 1 to 1000 [default: 80]
   SSL_CERT_FILE         a file of root certificates in PEM format, instead of
                         the system's [default: none]
   SSL_CERT_DIR          folders of root certificates, separated by colons
@@ -75,7 +77,7 @@ impl<'a> Start<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, VARIABLES};
     use std::cell::RefCell;
 
     #[test]
@@ -103,13 +105,15 @@ mod tests {
         for line in HELP.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
-        let read = RefCell::new(vec!["SSL_CERT_FILE".to_owned(), "SSL_CERT_DIR".to_owned()]);
+        let read = RefCell::new(Vec::new());
         let config = Config::from_lookup(|name| {
             read.borrow_mut().push(name.to_owned());
             None
         });
         assert!(config.is_ok());
-        for name in read.into_inner() {
+        let read = read.into_inner();
+        assert_eq!(read, VARIABLES, "no other variable of ours is accepted");
+        for name in read.iter().map(String::as_str).chain(["SSL_CERT_FILE", "SSL_CERT_DIR"]) {
             assert!(HELP.contains(&format!("\n  {name} ")), "{name} is not in the help");
         }
     }

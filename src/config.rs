@@ -6,7 +6,19 @@ use std::time::Duration;
 use imds_core::outcome::Mode;
 use imds_core::policy::Policy;
 use imds_engine::aws::clients::RegionClients;
+use imds_engine::aws::rate_limit::RateLimit;
 use imds_engine::reconcile::Enforcer;
+
+/// Every variable of ours that the function reads.
+pub const VARIABLES: [&str; 7] = [
+    "IMDS_MODE",
+    "IMDS_POLICY_FILE",
+    "IMDS_POLICY",
+    "IMDS_MEMBER_ROLE",
+    "IMDS_VERIFY_SECONDS",
+    "IMDS_MODIFY_RATE",
+    "IMDS_MODIFY_BURST",
+];
 
 /// The configuration of the function.
 #[derive(Debug, Clone)]
@@ -19,9 +31,9 @@ pub struct Config {
     pub verify_within: Duration,
     /// `IMDS_MEMBER_ROLE`: the role to assume in other accounts, as `NAME` or `PATH/NAME`; none by default.
     pub member_role: Option<String>,
-    /// `IMDS_MODIFY_RATE`, 0.01 to 100,000: the maximum number of changes a second, per account and Region; 4 by
-    /// default.
-    pub modify_rate: f64,
+    /// The limit of changes of this process, per account and Region. `IMDS_MODIFY_RATE`, 0.01 to 100,000 a second; 4 by
+    /// default. `IMDS_MODIFY_BURST`, 1 to 1,000 at once; 80 by default.
+    pub modify_limit: RateLimit,
 }
 
 /// The error of every invalid variable; never empty.
@@ -50,7 +62,10 @@ impl Config {
             policy: or_note(policy(set("IMDS_POLICY_FILE"), set("IMDS_POLICY")), &mut errors),
             member_role: or_note(member_role(set("IMDS_MEMBER_ROLE")), &mut errors),
             verify_within: or_note(verify_within(set("IMDS_VERIFY_SECONDS")), &mut errors),
-            modify_rate: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
+            modify_limit: RateLimit {
+                ceiling: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
+                burst: or_note(modify_burst(set("IMDS_MODIFY_BURST")), &mut errors),
+            },
         };
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
@@ -83,13 +98,13 @@ fn policy(file: Option<String>, inline: Option<String>) -> Result<Policy, String
             return Err("IMDS_POLICY_FILE and IMDS_POLICY are both set: leave one of them empty".to_owned());
         }
         (Some(path), None) => {
-            let document = std::fs::read_to_string(&path)
+            let document = std::fs::read(&path)
                 .map_err(|error| format!("IMDS_POLICY_FILE: {path} cannot be read: {error}"))?;
             (format!("IMDS_POLICY_FILE {path}"), document)
         }
-        (None, Some(document)) => ("IMDS_POLICY".to_owned(), document),
+        (None, Some(document)) => ("IMDS_POLICY".to_owned(), document.into_bytes()),
     };
-    Policy::parse(&document).map_err(|errors| errors.in_document(&place))
+    Policy::from_bytes(&document).map_err(|errors| errors.in_document(&place))
 }
 
 fn member_role(value: Option<String>) -> Result<Option<String>, String> {
@@ -145,6 +160,16 @@ fn modify_rate(value: Option<String>) -> Result<f64, String> {
     }
 }
 
+fn modify_burst(value: Option<String>) -> Result<u32, String> {
+    let Some(value) = value else { return Ok(80) };
+    match value.parse() {
+        Ok(burst @ 1..=1000) => Ok(burst),
+        _ => Err(format!(
+            "IMDS_MODIFY_BURST must be a whole number of changes at once, from 1 to 1000, not {value:?}"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,13 +184,25 @@ mod tests {
     fn an_empty_environment_gives_the_defaults() {
         for variables in [
             &[][..],
-            &[("IMDS_MODE", ""), ("IMDS_POLICY", ""), ("IMDS_VERIFY_SECONDS", ""), ("IMDS_MODIFY_RATE", "")],
+            &["IMDS_MODE", "IMDS_POLICY", "IMDS_VERIFY_SECONDS", "IMDS_MODIFY_RATE", "IMDS_MODIFY_BURST"]
+                .map(|name| (name, "")),
         ] {
             let config = read(variables).unwrap();
             assert_eq!(config.mode, Mode::Enforce);
             assert_eq!(config.policy, Policy::default());
             assert_eq!(config.verify_within, Duration::from_secs(10));
-            assert_eq!(config.modify_rate, 4.0);
+            assert_eq!(config.modify_limit, RateLimit { ceiling: 4.0, burst: 80 });
+        }
+    }
+
+    #[test]
+    fn the_burst_is_a_whole_number_from_1_to_1000() {
+        for (value, expected) in [("1", Some(1)), ("40", Some(40)), ("1000", Some(1000))]
+            .into_iter()
+            .chain(["0", "1001", "-1", "2.5", "1e2", " 40", "many"].map(|value| (value, None)))
+        {
+            let config = read(&[("IMDS_MODIFY_BURST", value)]);
+            assert_eq!(config.map(|config| config.modify_limit.burst).ok(), expected, "{value:?}");
         }
     }
 
@@ -178,12 +215,28 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_file_may_have_a_byte_order_mark_and_is_not_utf_16() {
+        let path = std::env::temp_dir().join(format!("imds-enforcer-policy-{}.json", std::process::id()));
+        let file = path.to_str().unwrap();
+        let text = format!("\u{feff}{}", r#"{"baseline": {"HttpTokens": "required"}}"#);
+        std::fs::write(&path, &text).unwrap();
+        let marked = read(&[("IMDS_POLICY_FILE", file)]);
+        std::fs::write(&path, text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()).unwrap();
+        let utf_16 = read(&[("IMDS_POLICY_FILE", file)]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(marked.unwrap().policy, Policy::default());
+        let error = utf_16.unwrap_err().to_string();
+        assert!(error.contains(&format!("IMDS_POLICY_FILE {file}: the document: is not UTF-8")), "{error}");
+    }
+
+    #[test]
     fn every_error_is_listed() {
         let errors = read(&[
             ("IMDS_MODE", "audit"),
             ("IMDS_POLICY", r#"{"baseline": {"HttpTokens": "on", "HttpPutResponseHopLimit": 0}}"#),
             ("IMDS_VERIFY_SECONDS", "-1"),
             ("IMDS_MODIFY_RATE", "NaN"),
+            ("IMDS_MODIFY_BURST", "0"),
             ("IMDS_MEMBER_ROLE", "arn:aws:iam::*:role/x"),
         ])
         .unwrap_err()
@@ -193,6 +246,7 @@ mod tests {
             "IMDS_POLICY: baseline.HttpTokens: must be required or optional",
             "IMDS_POLICY: baseline.HttpPutResponseHopLimit: must be a whole number from 1 to 64, or an object",
             "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01",
+            "IMDS_MODIFY_BURST must be a whole number of changes at once, from 1 to 1000, not \"0\"",
             "IMDS_MEMBER_ROLE must be the name of a role, with its path if it has one",
             "IMDS_VERIFY_SECONDS must be a whole number of seconds from 0 to 600",
         ] {

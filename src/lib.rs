@@ -3,6 +3,10 @@
 //!
 //! [`handler`] reads the events of a payload and passes them to [`imds_engine`], which `imdsctl` shares.
 
+pub mod answer;
 pub mod arguments;
+mod batch;
 pub mod config;
+pub mod environment;
 pub mod handler;
+mod redelivery;

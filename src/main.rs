@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use imds_core::outcome::{InstanceOutcome, Mode};
 use imds_enforcer::arguments::Start;
-use imds_enforcer::config::Config;
+use imds_enforcer::config::{Config, ConfigErrors};
+use imds_enforcer::environment::Environment;
 use imds_enforcer::handler::{HandlerError, answer};
 use imds_engine::aws::clients::{MemberRole, RegionClients};
 use imds_engine::aws::http;
@@ -26,8 +27,9 @@ use time::OffsetDateTime;
 async fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    match Start::new(&arguments, variable("AWS_LAMBDA_RUNTIME_API").as_deref()) {
-        Start::Serve => serve().await,
+    let (environment, errors) = environment();
+    match Start::new(&arguments, environment.get("AWS_LAMBDA_RUNTIME_API").as_deref()) {
+        Start::Serve => serve(&environment, errors).await,
         Start::Print(text) => {
             // Writing fails if the reader has closed the pipe, as head does.
             let _ = io::stdout().write_all(text.as_bytes());
@@ -41,10 +43,15 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve() -> ExitCode {
+/// Serves Lambda's invocations, unless there are `errors` in the environment.
+async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
+    let variable = |name: &str| environment.get(name);
     let config = match Config::from_lookup(variable) {
-        Ok(config) => config,
-        Err(errors) => return fail(&errors.to_string()),
+        Ok(config) if errors.is_empty() => config,
+        result => {
+            errors.extend(result.err().into_iter().flat_map(|more| more.0));
+            return fail(&ConfigErrors(errors).to_string());
+        }
     };
     let root_certificates = match RootCertificates::find(variable, KNOWN_PLACES) {
         Ok(root_certificates) => root_certificates,
@@ -54,8 +61,11 @@ async fn serve() -> ExitCode {
         let _ = Log { out: io::stdout().lock(), request_id: "", now: now() }.warning(&warning);
     }
     let shared = settings::load(http::https_client(root_certificates)).await;
-    let member_role = config.member_role.clone().map(|name| MemberRole { name, session: session(&config) });
-    let clients = RegionClients::new(shared, config.modify_rate, member_role);
+    let member_role = config
+        .member_role
+        .clone()
+        .map(|name| MemberRole { name, session: session(config.mode, variable("AWS_LAMBDA_FUNCTION_NAME")) });
+    let clients = RegionClients::new(shared, config.modify_limit, member_role);
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")
@@ -84,7 +94,11 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
     for (account_region, counts) in enforcer.clients().take_counts().await {
         metrics.add_calls(&account_region, counts);
     }
+    metrics.add_unreadable(answer.unreadable);
     answer.swept.into_iter().for_each(|account_region| metrics.add_sweep(account_region));
+    for warning in &answer.warnings {
+        let _ = log().warning(warning);
+    }
     let _ = log().metrics(enforcer.mode(), &metrics, level);
     let _ = log().done(&answer.report);
     if let Err(error) = &answer.response {
@@ -94,8 +108,8 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here only")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+fn environment() -> (Environment, Vec<String>) {
+    Environment::new(std::env::vars_os())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock is read here only")]
@@ -104,9 +118,9 @@ fn now() -> OffsetDateTime {
 }
 
 /// Returns the session name in other accounts: who acts, and why.
-fn session(config: &Config) -> String {
-    let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    let purpose = match config.mode {
+fn session(mode: Mode, function: Option<String>) -> String {
+    let function = function.unwrap_or_default();
+    let purpose = match mode {
         Mode::Enforce => "enforces-metadata-options",
         Mode::DryRun => "dry-runs-metadata-options",
     };

@@ -36,7 +36,11 @@ fn a_wrong_start_is_refused_in_one_line() {
 #[test]
 fn a_wrong_configuration_is_another_error() {
     let in_lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
-    let (code, _, errors) = run(&[], &[in_lambda, ("IMDS_MODE", "audit")]);
+    let (code, _, errors) = run(&[], &[in_lambda, ("IMDS_MODE", "audit"), ("IMDS_POLICYFILE", "")]);
     assert_eq!(code, 1);
-    assert!(errors.contains("IMDS_MODE must be enforce or dry-run"), "{errors}");
+    for expected in
+        ["IMDS_MODE must be enforce or dry-run", "\"IMDS_POLICYFILE\" is not a variable of imds-enforcer"]
+    {
+        assert!(errors.contains(expected), "{expected}: {errors}");
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use imds_core::policy::Policy;
 use imds_core::selector::InstanceSelector;
-use imds_core::trigger::Trigger;
+use imds_core::trigger::{NoTrigger, Trigger};
 use serde_json::Value;
 
 /// The expected result by file name: the trigger and the number of instances, or the start of the reason to ignore it.
@@ -36,7 +36,8 @@ fn policy() -> Policy {
 
 fn summary(event: &Value) -> String {
     match Trigger::from_event(event, &policy()) {
-        Err(ignored) => format!("ignored: {ignored}"),
+        Err(NoTrigger::Ignored(why)) => format!("ignored: {why}"),
+        Err(unreadable) => unreadable.to_string(),
         Ok(trigger) => {
             let kind = serde_json::to_value(trigger.kind).unwrap();
             let instances = match &trigger.instances {

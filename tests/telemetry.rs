@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ec2_sim::{Ec2Sim, Fault, FaultKind, Launch, Settings};
-use serde_json::{Value, json};
+use serde_json::Value;
 use support::lambda::Lambda;
 use support::*;
 
@@ -78,10 +78,7 @@ async fn a_completed_sweep_is_counted() {
     let sim = Ec2Sim::start(Settings { apply_delay: Duration::ZERO, ..Settings::default() }).await.unwrap();
     let account_region = sim.account_region(ACCOUNT, REGION);
     account_region.launch(with_options(&[("HttpTokens", "required")]));
-    let sweep = json!({
-        "version": "0", "source": "imds-enforcer", "detail-type": "Sweep", "account": ACCOUNT, "region": REGION,
-        "time": "2026-03-17T00:59:42Z", "detail": {},
-    });
+    let sweep = sweep_event();
     let ended = log(&sim, &[], sweep.clone()).await;
     assert_eq!(metrics(&ended).get(&("SweepsDone".to_owned(), "enforce".to_owned())), Some(&1.0));
     sim.inject(Fault::new(FaultKind::Deny).on("DescribeInstances"));

@@ -45,12 +45,13 @@ fn instance() -> Instance {
     tags.insert("imds:ExemptUntil".to_owned(), "soon".to_owned());
     Instance {
         id: InstanceId::new("i-0123456789abcdef0").expect("an id"),
-        state: InstanceState::Running,
+        state: Some(InstanceState::Running),
         tags,
         options: options.into_iter().filter_map(value).collect(),
         options_state: None,
         owner: None,
         launched: None,
+        first_ran: None,
         managed_by: None,
     }
 }

@@ -7,9 +7,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::text::Quoted;
+
 /// Text that is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not {expected}")]
+#[error("{} is not {expected}", Quoted(text))]
 pub struct InvalidId {
     text: String,
     expected: &'static str,

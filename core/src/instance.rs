@@ -17,10 +17,13 @@ pub struct Instance {
     pub id: InstanceId,
     /// The account that owns it, its reservation's `OwnerId`; `None` if EC2 does not report it.
     pub owner: Option<AccountId>,
-    /// Its state.
-    pub state: InstanceState,
+    /// Its state; `None` if EC2 does not report it.
+    pub state: Option<InstanceState>,
     /// When it was launched, or last started; `None` if EC2 does not report it.
     pub launched: Option<OffsetDateTime>,
+    /// When it first ran, the `AttachTime` of its primary network interface, which a stop and start does not renew;
+    /// `None` if EC2 does not report it.
+    pub first_ran: Option<OffsetDateTime>,
     /// Its tags, by key. They are untrusted input: anyone who can tag the instance sets them.
     pub tags: BTreeMap<String, String>,
     /// Its metadata options.
@@ -42,6 +45,8 @@ pub struct Words<'a> {
     pub state: Option<&'a str>,
     /// `LaunchTime`.
     pub launched: Option<OffsetDateTime>,
+    /// `NetworkInterfaces[].Attachment.AttachTime` of the interface with `DeviceIndex` 0.
+    pub first_ran: Option<OffsetDateTime>,
     /// `Tags`, by key.
     pub tags: BTreeMap<String, String>,
     /// `MetadataOptions`, those that EC2 reported.
@@ -55,15 +60,15 @@ pub struct Words<'a> {
 impl TryFrom<Words<'_>> for Instance {
     type Error = InvalidId;
 
-    /// Treats unknown values as not reported. Only an invalid id is an error.
+    /// Treats unknown values as not reported, except for a state. Only an invalid id is an error.
     fn try_from(words: Words<'_>) -> Result<Self, InvalidId> {
         let operator = |name: &str| if name.is_empty() { "another operator" } else { name }.to_owned();
         Ok(Self {
             id: InstanceId::new(words.id)?,
             owner: words.owner.and_then(|owner| AccountId::new(owner).ok()),
-            // An unknown state must not be treated as final.
-            state: words.state.and_then(InstanceState::from_name).unwrap_or(InstanceState::Pending),
+            state: words.state.filter(|name| !name.is_empty()).map(InstanceState::or_pending),
             launched: words.launched,
+            first_ran: words.first_ran,
             tags: words.tags,
             options: words.options.iter().filter_map(|(name, value)| name.parse(value)).collect(),
             options_state: words.options_state.and_then(OptionsState::from_name),
@@ -96,6 +101,11 @@ impl InstanceState {
         [Pending, Running, Stopping, Stopped, ShuttingDown, Terminated]
             .into_iter()
             .find(|state| state.as_str() == name)
+    }
+
+    /// The state of that name. A name that is new to this version must not count as final.
+    fn or_pending(name: &str) -> Self {
+        Self::from_name(name).unwrap_or(Self::Pending)
     }
 
     /// The name as EC2 spells it.
@@ -148,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_values_are_treated_as_not_reported() {
+    fn unknown_values_are_treated_as_not_reported_and_new_states_as_not_final() {
         let words = Words {
             id: "i-01234567",
             owner: Some("nobody"),
@@ -162,12 +172,16 @@ mod tests {
             ..Words::default()
         };
         let instance = Instance::try_from(words).unwrap();
-        assert_eq!((instance.owner, instance.state), (None, InstanceState::Pending));
+        assert_eq!((instance.owner, instance.state), (None, Some(InstanceState::Pending)));
         assert_eq!(instance.options, OptionName::HttpTokens.parse("required").into_iter().collect());
         assert_eq!(
             (instance.options_state, instance.managed_by.as_deref()),
             (None, Some("another operator"))
         );
+        for state in [None, Some("")] {
+            let words = Words { id: "i-01234567", state, ..Words::default() };
+            assert_eq!(Instance::try_from(words).unwrap().state, None, "{state:?}");
+        }
         assert!(Instance::try_from(Words { id: "i-*", ..Words::default() }).is_err());
     }
 }

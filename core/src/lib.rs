@@ -13,4 +13,5 @@ pub mod metadata;
 pub mod outcome;
 pub mod policy;
 pub mod selector;
+pub mod text;
 pub mod trigger;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use time::{Date, Duration};
+use time::{Date, Duration, OffsetDateTime};
 
 use crate::ids::{AccountId, InstanceId, Region};
 use crate::instance::OptionsState;
@@ -31,7 +31,7 @@ pub enum Outcome {
     Gone,
     /// EC2 accepted the change, but it was not `applied` within the verification time.
     Pending,
-    /// The instance cannot be changed in its present state, or EC2 does not return it yet.
+    /// The instance cannot be changed in its present state, or EC2 does not return it, or not all of it, yet.
     NotReady,
     /// EC2 throttled the call and the SDK's retries, or our own rate limit left no time for it.
     Throttled,
@@ -124,13 +124,15 @@ pub struct InstanceOutcome {
 /// Values for metrics that are not in an instance's report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MetricFields {
-    /// Whether an event that named it was redelivered.
-    pub redelivered: bool,
-    /// The time from its launch or start until `HttpTokens=required` was observed as applied, if this invocation
-    /// made the change: how long the instance answered IMDSv1.
+    /// Whether its options are still not applied on a redelivery, more than 15 minutes after the event.
+    pub is_pending_too_long: bool,
+    /// The time from its launch or start until `HttpTokens=required` was observed as applied, if this delivery or an
+    /// earlier one made the change: how long the instance answered IMDSv1.
     pub launch_to_applied: Option<Duration>,
     /// The last day of its exemption.
     pub exempt_until: Option<Date>,
+    /// When it first ran.
+    pub first_ran: Option<OffsetDateTime>,
 }
 
 /// Whether changes are made or only checked.

@@ -5,6 +5,7 @@ use std::fmt;
 use time::OffsetDateTime;
 
 use crate::ids::InstanceId;
+use crate::text::Quoted;
 
 /// How an event names its instances.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +31,7 @@ impl fmt::Display for InstanceSelector {
             Self::Ids(ids) => {
                 f.write_str(&ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
             }
-            Self::ClientToken { token, .. } => write!(f, "the launch with client token {token:?}"),
+            Self::ClientToken { token, .. } => write!(f, "the launch with client token {}", Quoted(token)),
             Self::LaunchedAround(time) => write!(f, "the launch at {time}"),
             Self::All => f.write_str("every instance"),
         }

@@ -15,23 +15,26 @@ pub struct Deadline {
     start: Instant,
     /// No new work starts after this.
     pub last_start: Instant,
-    /// Nothing is awaited after this; unfinished work is reported as such.
+    /// No instance is awaited after this; unfinished work is reported as such.
     pub end: Instant,
+    /// Nothing at all is awaited after this.
+    pub report_by: Instant,
 }
 
 impl Deadline {
     /// Creates the limits of an invocation that starts at `now` and times out after `allowed`.
     ///
-    /// Reserves 5 s for calls in flight, of which 1 s is for the report; of a short invocation, at most a quarter and a
-    /// tenth of its time.
+    /// Reserves 6 s for calls in flight, of which 2 s are for changing when records are redelivered, of which 0.3 s are for
+    /// the report; of a short invocation, at most a quarter, a tenth and a fortieth of its time.
     pub fn new(now: OffsetDateTime, allowed: Duration) -> Self {
         let start = Instant::now();
         let before_cut_off = |longest: Duration, share: u32| start + allowed - longest.min(allowed / share);
         Self {
             now,
             start,
-            last_start: before_cut_off(Duration::from_secs(5), 4),
-            end: before_cut_off(Duration::from_secs(1), 10),
+            last_start: before_cut_off(Duration::from_secs(6), 4),
+            end: before_cut_off(Duration::from_secs(2), 10),
+            report_by: before_cut_off(Duration::from_millis(300), 40),
         }
     }
 
@@ -54,12 +57,7 @@ impl Deadline {
         call: Call,
         work: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let out_of_time = || CallError {
-            call,
-            code: None,
-            message: "the invocation's time ran out".to_owned(),
-            status: None,
-        };
+        let out_of_time = || CallError::without_response(call, "the invocation's time ran out");
         timeout_at(self.end, work).await.unwrap_or_else(|_| Err(out_of_time()))
     }
 }
@@ -80,19 +78,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_margins_are_fixed_in_a_long_invocation_and_a_share_of_a_short_one() {
-        // All in milliseconds: the invocation's timeout, the last start of new work, and the end of all waits.
-        for (allowed, last_start, end) in [
-            (900_000, 895_000, 899_000),
-            (60_000, 55_000, 59_000),
-            (20_000, 15_000, 19_000),
-            (10_000, 7_500, 9_000),
-            (1_000, 750, 900),
-            (0, 0, 0),
+        // All in milliseconds: the invocation's timeout, the last start of new work, the end of waits for instances, and of
+        // all waits.
+        for (allowed, last_start, end, report_by) in [
+            (900_000, 894_000, 898_000, 899_700),
+            (60_000, 54_000, 58_000, 59_700),
+            (24_000, 18_000, 22_000, 23_700),
+            (20_000, 15_000, 18_000, 19_700),
+            (10_000, 7_500, 9_000, 9_750),
+            (1_000, 750, 900, 975),
+            (0, 0, 0, 0),
         ] {
             let start = Instant::now();
             let deadline = Deadline::new(NOW, Duration::from_millis(allowed));
-            let found = [deadline.last_start, deadline.end].map(|at| (at - start).as_millis());
-            assert_eq!(found, [last_start, end], "{allowed} ms");
+            let found =
+                [deadline.last_start, deadline.end, deadline.report_by].map(|at| (at - start).as_millis());
+            assert_eq!(found, [last_start, end, report_by], "{allowed} ms");
         }
     }
 

@@ -14,7 +14,11 @@ use time::macros::datetime;
 const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
 // The input: a document, then the keys and values of tags in turn, all separated by zero bytes.
-fuzz_target!(|input: &str| {
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(input) = std::str::from_utf8(bytes) else {
+        assert!(Policy::from_bytes(bytes).is_err());
+        return;
+    };
     let mut parts = input.split('\0');
     let document = parts.next().unwrap_or_default();
     let policy = match Policy::parse(document) {
@@ -25,10 +29,12 @@ fuzz_target!(|input: &str| {
             return;
         }
     };
-    policy.summary(NOW);
+    let is_shown = |c: char| !c.is_control() && !"\u{202e}\u{2066}\u{200b}\u{feff}".contains(c);
+    assert!(policy.summary(NOW).iter().all(|line| line.chars().all(is_shown)), "{policy:?}");
+    assert!(policy.warnings(NOW).iter().all(|warning| warning.problem.chars().all(is_shown)), "{policy:?}");
     let mut instance = Instance {
         id: InstanceId::new("i-0123456789abcdef0").expect("an id"),
-        state: InstanceState::Running,
+        state: Some(InstanceState::Running),
         tags: std::iter::from_fn(|| Some((parts.next()?.to_owned(), parts.next()?.to_owned()))).collect(),
         options: [(OptionName::HttpTokens, "optional"), (OptionName::HttpPutResponseHopLimit, "3")]
             .into_iter()
@@ -37,6 +43,7 @@ fuzz_target!(|input: &str| {
         options_state: None,
         owner: None,
         launched: None,
+        first_ran: None,
         managed_by: None,
     };
     let account = AccountId::new("111122223333").expect("an account");
@@ -47,7 +54,7 @@ fuzz_target!(|input: &str| {
     };
     let decision = decide(&instance);
     for warning in &decision.warnings {
-        assert!(!warning.to_string().contains(char::is_control), "{warning:?}");
+        assert!(warning.to_string().chars().all(is_shown), "{warning:?}");
     }
     if let Verdict::Change { change, .. } = &decision.verdict {
         instance.options = instance.options.with(change);

@@ -4,18 +4,25 @@ mod clock;
 mod demo;
 mod exit;
 mod explain;
+mod input;
+mod output;
+mod paragraph;
 mod policy;
 
-use std::io::{self, Write};
+use std::io::Write;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use exit::Exit;
+use output::printable;
 
 /// Bring EC2 instances to the metadata options that a policy requires, IMDSv2 above all.
 ///
+/// Start with `imdsctl demo`, which needs no AWS account.
+///
 /// Exit codes: 0 everything complies, 1 something does not, 2 error.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, max_term_width = 80)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -24,43 +31,35 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Explain(explain::Arguments),
-    /// Check a policy, or print the schema of policies.
+    /// Check policies, or print the schema of policies.
+    ///
+    /// Exit codes: 0 the policies are valid, 1 they have warnings (with --strict), 2 error.
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Enforce a policy on a small fleet in an embedded EC2, and show what was done and why.
-    ///
-    /// Starts ec2-sim inside this process, launches instances of every kind, and passes EC2's events to the Lambda
-    /// function's own handler. Needs no AWS account, credentials or network.
-    Demo,
+    Demo(demo::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> Exit {
-    // Strips colors if the output is not a terminal or NO_COLOR is set.
-    let mut out = UntilClosed(anstream::stdout());
-    let result = match Arguments::parse().command {
-        Command::Explain(arguments) => explain::run(&arguments, &mut out),
-        Command::Policy(command) => policy::run(&command, &mut out),
-        Command::Demo => demo::run(&mut out).await,
+    let mut out = output::stdout();
+    let result = match Arguments::try_parse() {
+        Ok(arguments) => run(&arguments.command, &mut out).await,
+        Err(error) if error.use_stderr() => error.exit(),
+        Err(help) => write!(out, "{}", help.render().ansi()).map(|()| Exit::Compliant).map_err(Into::into),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("imdsctl: {error:#}");
+    // What was found before an error is printed before the error.
+    let flushed = out.flush();
+    result.and_then(|exit| Ok(flushed.map(|()| exit)?)).unwrap_or_else(|error| {
+        // The exit code tells the error even if it cannot be printed.
+        let _ = writeln!(anstream::stderr(), "imdsctl: {}", printable(&format!("{error:#}")));
         Exit::Error
     })
 }
 
-/// Discards output after the reader has closed the pipe, as `head` does, so that the exit code is that of the result.
-struct UntilClosed<W>(W);
-
-impl<W: Write> Write for UntilClosed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).or_else(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Ok(bytes.len()),
-            _ => Err(error),
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+async fn run(command: &Command, out: &mut impl Write) -> Result<Exit> {
+    match command {
+        Command::Explain(arguments) => explain::run(arguments, out),
+        Command::Policy(command) => policy::run(command, out),
+        Command::Demo(_) => demo::run(out).await,
     }
 }

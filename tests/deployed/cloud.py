@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 
 import boto3
+import requests
 from botocore.config import Config
 from documents import commands
 from ec2_words import describe
@@ -173,12 +176,51 @@ class Stack:
             assert time.monotonic() < end, f"not done within {within} s: {messages}, {calls} calls"
             time.sleep(0.1)
 
+    def kept(self, output: str = "QueueUrl") -> list[dict]:
+        """The messages of a queue, with when each is visible again. SQS does not tell, ministack does."""
+        url = f"{self.cloud.ministack.url}/_ministack/sqs/messages"
+        where = {"account": self.account, "region": self.region, "QueueUrl": self.outputs[output]}
+        answer = requests.get(url, params=where, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json()["messages"][self.account][self.region][self.outputs[output]]
+
+    @contextmanager
+    def off(self, *rules: str):
+        """Disables rules in the block, so that their events are missed."""
+        events = self.client("events")
+        for rule in rules:
+            events.disable_rule(Name=self.ids[rule])
+        try:
+            yield
+        finally:
+            for rule in rules:
+                events.enable_rule(Name=self.ids[rule])
+
+    def logged(self, pattern: str, log: str = "EnforcerLogName") -> list[dict]:
+        """The functions' log lines that match the pattern."""
+        events = self.client("logs").filter_log_events(logGroupName=self.outputs[log], filterPattern=pattern)
+        return [json.loads(event["message"]) for event in events["events"]]
+
     def outcomes(self, instance_id: str, log: str = "EnforcerLogName") -> list[dict]:
         """What the functions logged of an instance."""
-        events = self.client("logs").filter_log_events(
-            logGroupName=self.outputs[log], filterPattern=f'"{instance_id}" "outcome"'
-        )
-        return [json.loads(event["message"]) for event in events["events"]]
+        return self.logged(f'"{instance_id}" "outcome"', log)
+
+    def alarm(self, name: str) -> dict:
+        (alarm,) = self.client("cloudwatch").describe_alarms(AlarmNames=[self.ids[name]])["MetricAlarms"]
+        return alarm
+
+    def points(self, name: str) -> list[dict]:
+        """What the query of an alarm finds."""
+        alarm, now = self.alarm(name), datetime.now(timezone.utc)
+        return self.client("cloudwatch").get_metric_statistics(
+            Namespace=alarm["Namespace"],
+            MetricName=alarm["MetricName"],
+            Dimensions=alarm["Dimensions"],
+            Statistics=[alarm["Statistic"]],
+            Period=alarm["Period"],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+        )["Datapoints"]
 
     def role_arn(self, name: str) -> str:
         return self.client("iam").get_role(RoleName=self.ids[name])["Role"]["Arn"]

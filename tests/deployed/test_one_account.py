@@ -1,8 +1,6 @@
 """The template deployed to one account by `sam deploy`, with the closed loop through its own rules and queues."""
 
 import time
-from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
 
 import pytest
 from cloud import Stack
@@ -23,19 +21,6 @@ def done(stack):
     """After each test, nothing is left to do: all queues are empty, and no change causes another."""
     yield
     stack.settle()
-
-
-@contextmanager
-def off(stack: Stack, *rules: str):
-    """Disables rules in the block, so that their events are missed."""
-    events = stack.client("events")
-    for rule in rules:
-        events.disable_rule(Name=stack.ids[rule])
-    try:
-        yield
-    finally:
-        for rule in rules:
-            events.enable_rule(Name=stack.ids[rule])
 
 
 def alarm_states(stack: Stack) -> dict[str, str]:
@@ -71,7 +56,7 @@ def test_a_launch_is_enforced_and_our_own_change_is_no_drift(stack):
 
 def test_a_launch_that_cloudtrail_cuts_off_is_enforced_whole(stack):
     # Only the record of the launch names them, and its list of instances is truncated.
-    with off(stack, "StateRule"):
+    with stack.off("StateRule"):
         ids = launch(stack.ec2, 45, options=OPTIONAL)
         stack.wait_until_enforced(*ids, within=30)
         stack.settle()
@@ -81,7 +66,7 @@ def test_a_launch_that_cloudtrail_cuts_off_is_enforced_whole(stack):
 def test_what_is_missed_before_a_stop_is_enforced_at_the_stop_and_applied_at_the_start(stack):
     (instance_id,) = running(stack.ec2, options={"HttpTokens": "required"})
     stack.settle()
-    with off(stack, "DriftRule"):
+    with stack.off("DriftRule"):
         stack.ec2.modify_instance_metadata_options(InstanceId=instance_id, HttpTokens="optional")
         stack.ec2.stop_instances(InstanceIds=[instance_id])
         until("required", lambda: options(stack.ec2, instance_id)["HttpTokens"] == "required")
@@ -121,7 +106,7 @@ def test_a_tag_that_tightens_is_obeyed(stack):
 
 
 def test_a_sweep_on_demand_finds_what_events_missed(stack):
-    with off(stack, "LaunchRule", "StateRule"):
+    with stack.off("LaunchRule", "StateRule"):
         ids = running(stack.ec2, 3, options=OPTIONAL)
         assert not stack.is_enforced(*ids)
         stack.put_sweep()
@@ -150,25 +135,7 @@ def test_every_alarm_of_the_template_is_there_and_looks_at_what_is_deployed(stac
 
 
 def test_alarms_look_at_the_metrics_that_the_functions_write(stack):
-    sim, cloudwatch = stack.cloud.sim, stack.client("cloudwatch")
-    alarms = {
-        logical: next(a for a in cloudwatch.describe_alarms()["MetricAlarms"] if a["AlarmName"] == physical)
-        for logical, physical in stack.of_type("AWS::CloudWatch::Alarm").items()
-    }
-
-    def points(alarm: dict) -> list:
-        """What the alarm's own query finds."""
-        now = datetime.now(timezone.utc)
-        return cloudwatch.get_metric_statistics(
-            Namespace=alarm["Namespace"],
-            MetricName=alarm["MetricName"],
-            Dimensions=alarm["Dimensions"],
-            Statistics=[alarm["Statistic"]],
-            Period=alarm["Period"],
-            StartTime=now - timedelta(hours=1),
-            EndTime=now + timedelta(minutes=1),
-        )["Datapoints"]
-
+    sim = stack.cloud.sim
     # An instance whose change is denied, and one whose configuration rules the change out.
     denied, blocked = launch(stack.ec2, 2, options=OPTIONAL)
     sim.fault(kind="deny", action=MODIFY, instance=denied)
@@ -176,7 +143,7 @@ def test_alarms_look_at_the_metrics_that_the_functions_write(stack):
     sim.fault(kind=unsupported, action=MODIFY, instance=blocked)
     stack.put_sweep()
     fed = {"DeniedAlarm", "BlockedAlarm", "ThrottledAlarm", "SweepNotRunAlarm"}
-    until("metrics", lambda: all(points(alarms[name]) for name in fed))
+    until("metrics", lambda: all(map(stack.points, fed)))
     states = alarm_states(stack)
     assert {name for name, state in states.items() if state == "ALARM"} >= {"DeniedAlarm", "BlockedAlarm"}
     assert states["SweepNotRunAlarm"] == "OK"

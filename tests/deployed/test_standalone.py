@@ -99,15 +99,11 @@ def test_a_launch_is_enforced_by_the_account_s_own_function(stacks, account):
 
 def test_a_sweep_on_demand_finds_what_events_missed(stacks):
     stack = stacks[MEMBER]
-    events = stack.client("events")
-    for rule in ("LaunchRule", "StateRule"):
-        events.disable_rule(Name=stack.ids[rule])
-    (instance_id,) = launch(stack.ec2, options=OPTIONAL)
-    stack.put_sweep()
-    stack.wait_until_enforced(instance_id)
-    stack.settle()
-    for rule in ("LaunchRule", "StateRule"):
-        events.enable_rule(Name=stack.ids[rule])
+    with stack.off("LaunchRule", "StateRule"):
+        (instance_id,) = launch(stack.ec2, options=OPTIONAL)
+        stack.put_sweep()
+        stack.wait_until_enforced(instance_id)
+        stack.settle()
     assert {call["role"] for call in stack.changes(instance_id)} == {stack.role_arn("SweeperRole")}
 
 

@@ -66,14 +66,17 @@ async fn bad_records_neither_panic_nor_fail_the_others() {
     let answer = scene.answer(batch(&bodies, 1)).await;
     assert_eq!(
         failures(&answer),
-        ["m0", "m5", "m6"],
-        "records that are not JSON eventually go to the dead-letter queue"
+        ["m0", "m2", "m5", "m6"],
+        "records that cannot be read eventually go to the dead-letter queue"
     );
     assert_eq!(outcomes(&answer), [(ids[0].clone(), "enforced")]);
-    assert_eq!(answer.report.ignored.len(), 4, "{:?}", answer.report.ignored);
+    assert_eq!(answer.report.ignored.len(), 3, "{:?}", answer.report.ignored);
     assert!(answer.report.ignored.iter().all(|why| why.len() < 300), "text from events is truncated");
 
-    for payload in [json!([]), json!("text"), json!(null), json!({"Records": []}), no_ids] {
+    let why = "the record m2: the event cannot be read: detail.eventTime is missing or malformed";
+    assert!(answer.report.unresolved.iter().any(|unresolved| unresolved == why), "{:?}", answer.report);
+
+    for payload in [json!([]), json!("text"), json!(null)] {
         let answer = scene.answer(payload.clone()).await;
         assert_eq!(answer.report.ignored.len(), 1, "{payload}");
         assert!(answer.response.is_ok(), "{payload}");
@@ -81,10 +84,40 @@ async fn bad_records_neither_panic_nor_fail_the_others() {
 }
 
 #[tokio::test]
+async fn an_event_that_cannot_be_read_fails_and_what_is_readable_of_it_is_done() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(1));
+    let mut stateless = running_event(&ids[0], now());
+    stateless["detail"]["state"] = json!(null);
+    let mut launch = launch_event(&ids);
+    let items = launch.pointer_mut("/detail/responseElements/instancesSet/items").unwrap();
+    items.as_array_mut().unwrap().push(json!({"instanceId": "i-\u{202e}new"}));
+
+    let answer = scene.answer(batch(&[stateless.to_string(), launch.to_string()], 1)).await;
+    assert_eq!(outcomes(&answer), [(ids[0].clone(), "enforced")]);
+    assert_eq!(failures(&answer), ["m0", "m1"]);
+    let expected = [
+        "the record m0: the event cannot be read: detail.state is missing or malformed",
+        r#"the record m1: the event names as instances what are no instance IDs: "i-\u{202e}new""#,
+    ];
+    assert_eq!(answer.report.unresolved, expected);
+    assert!(answer.report.ignored.is_empty());
+
+    for (event, expected) in [(stateless, "detail.state is missing"), (launch, "i-\\u{202e}new")] {
+        let error = scene.answer(event).await.response.expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_invalid_sqs_batch_fails_as_a_whole() {
     let scene = Scene::new(&[]).await;
-    for records in [json!([{"eventSource": "aws:sqs", "body": "{}"}]), json!([{"eventSource": "aws:sqs"}, 1])]
-    {
+    for records in [
+        json!([{"eventSource": "aws:sqs", "body": "{}"}]),
+        json!([{"eventSource": "aws:sqs"}, 1]),
+        json!([{"eventSource": "aws:s3"}]),
+        json!("text"),
+    ] {
         let answer = scene.answer(json!({"Records": records})).await;
         let error = answer.response.expect_err(&records.to_string()).to_string();
         assert!(error.starts_with("not an SQS batch"), "{error}");

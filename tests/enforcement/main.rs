@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changes;
+mod cut_off;
 mod deliveries;
 mod launches;
 mod refusals;
+mod retries;
 #[path = "../support/mod.rs"]
 mod support;
 

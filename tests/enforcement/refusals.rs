@@ -27,8 +27,9 @@ async fn a_denied_describe_is_reported_for_every_instance() {
     let scene = Scene::new(&[]).await;
     let ids = scene.launch(imdsv1(3));
     scene.sim.inject(Fault::new(FaultKind::Deny).on(DESCRIBE));
-    let answer = scene.answer(launch_event(&ids)).await;
-    assert_eq!(answer.report.counts, [("denied", 3)].into());
+    let answer = scene.answer(batch(&[launch_event(&ids).to_string()], 1)).await;
+    assert_eq!(answer.report.counts, [("failed", 3)].into());
+    assert_eq!(failures(&answer), ["m0"], "a new role may not have propagated yet");
     assert!(answer.report.outcomes[0].reasons[0].starts_with("ec2:DescribeInstances returned"));
 }
 
@@ -94,17 +95,17 @@ async fn a_ceiling_that_denies_a_tags_hop_limit_does_not_prevent_required_tokens
     const POLICY: &str =
         r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": {"atMost": 5}}}"#;
     let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
-    let tag = ("imds:HttpPutResponseHopLimit".to_owned(), "5".to_owned());
-    let ids = scene.launch(Launch { tags: vec![tag], ..imdsv1(1) });
+    let tag = ("imds:HttpPutResponseHopLimit".to_owned(), "4".to_owned());
+    let ids = scene.launch(Launch { tags: vec![tag], ..with_options(&[("HttpPutResponseHopLimit", "10")]) });
     // As with the template's HopLimitCeiling of 3.
-    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).with_parameter("HttpPutResponseHopLimit", "5"));
+    scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).with_parameter("HttpPutResponseHopLimit", "4"));
     let answer = scene.answer(launch_event(&ids)).await;
     let report = &answer.report.outcomes[0];
     assert_eq!(report.outcome.as_str(), "denied", "the hop limit does not meet the policy");
     assert_eq!(serde_json::to_value(report.change).unwrap(), json!({"HttpTokens": "required"}));
     assert_eq!(serde_json::to_value(report.state).unwrap(), "applied", "it was verified");
     let options = scene.instance(&ids[0]).options;
-    assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), ("required", "1"));
+    assert_eq!((&*options["HttpTokens"], &*options["HttpPutResponseHopLimit"]), ("required", "10"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ec2_sim::Launch;
 use imds_core::policy::Policy;
 use imds_core::selector::InstanceSelector;
-use imds_core::trigger::Trigger;
+use imds_core::trigger::{NoTrigger, Trigger};
 use imds_enforcer::handler::Answer;
 use serde_json::{Value, json};
 
@@ -84,7 +84,8 @@ async fn of_10_000_poisoned_records_none_panics_and_none_is_lost() {
                 .map(|event: Value| Trigger::from_event(&event, &Policy::default()))
             {
                 Err(_) => true,
-                Ok(Err(_)) => false,
+                Ok(Err(why)) => matches!(why, NoTrigger::Unreadable { .. }),
+                Ok(Ok(Trigger { unreadable, .. })) if !unreadable.is_empty() => true,
                 Ok(Ok(Trigger { instances: InstanceSelector::Ids(ids), account_region, .. })) => {
                     ids.iter().any(|id| {
                         outcomes

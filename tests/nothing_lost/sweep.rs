@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use ec2_sim::{Ec2Sim, Launch, Settings};
-use serde_json::json;
 
 use crate::support::lambda::Lambda;
 use crate::support::queue::Queue;
@@ -19,10 +18,7 @@ async fn a_sweep_of_10_000_continues_with_retries_and_changes_each_once() {
     sim.take_events();
     let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "1000")]).await;
     let mut queue = Queue::new(Duration::ZERO, 100);
-    queue.send(&json!({
-        "version": "0", "source": "imds-enforcer", "detail-type": "Sweep", "account": ACCOUNT, "region": REGION,
-        "time": "2026-03-17T00:59:42Z", "detail": {},
-    }));
+    queue.send(&sweep_event());
     let (started, mut tries, mut first) = (Instant::now(), 0, None);
     while let Some(batch) = queue.receive(1) {
         let answer = lambda.invoke(batch.clone(), Duration::from_secs(5)).await.expect("in time").unwrap();

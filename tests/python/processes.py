@@ -145,6 +145,22 @@ class Moto(Running):
         self.url = f"http://127.0.0.1:{port}"
         self.started(lambda: self.listens(port))
 
+    @contextlib.contextmanager
+    def recorded(self):
+        """A list that has the calls of services with JSON protocols, such as SQS, after the block: SERVICE.ACTION."""
+        calls = []
+        self.recorder("reset-recording")
+        self.recorder("start-recording")
+        yield calls
+        self.recorder("stop-recording")
+        rows = requests.get(f"{self.url}/moto-api/recorder/download-recording", timeout=10).text.splitlines()
+        headers = [{name.lower(): value for name, value in json.loads(row)["headers"].items()} for row in rows]
+        calls += [row["x-amz-target"] for row in headers if "x-amz-target" in row]
+
+    def recorder(self, what: str):
+        answer = requests.post(f"{self.url}/moto-api/recorder/{what}", timeout=10)
+        assert answer.ok, f"{what}: {answer.status_code} {answer.text}"
+
 
 class Function(Running):
     """The release build of the function under the Lambda Runtime Interface Emulator.
@@ -167,6 +183,8 @@ class Function(Running):
         ]
         variables = {
             "AWS_ENDPOINT_URL_EC2": ec2_url,
+            # Nothing listens there: without it, the function would call SQS in AWS for records that fail.
+            "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9",
             "AWS_LAMBDA_FUNCTION_TIMEOUT": "180",
             "AWS_LAMBDA_LOG_FORMAT": "JSON",
             "IMDS_POLICY_FILE": str(ROOT / "policy" / "policy.json"),

@@ -5,6 +5,7 @@ Linters do not see these: the services themselves refuse, or do harm and say not
 
 import json
 import re
+from dataclasses import dataclass
 
 import pytest
 from cfn import Filled, as_list, attribute, load
@@ -44,6 +45,7 @@ def standalone(**parameters: str) -> Filled:
 
 
 ALL = pytest.mark.parametrize("template", [account, hub, member, standalone])
+WITH_FUNCTIONS = pytest.mark.parametrize("template", [account, hub, standalone])
 
 
 def is_bus(arn) -> bool:
@@ -173,3 +175,127 @@ def test_no_resource_has_tags_of_its_own_that_the_stacks_would_lose_to(template)
     """CloudFormation sets the stack's tags on all resources; a resource's own tags would override them."""
     for name, resource in template().resources.items():
         assert not as_list(resource["Properties"].get("Tags", [])), name
+
+
+# ---- Functions and their queues ----
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A function, and the queue that it reads."""
+
+    timeout: int
+    variables: dict[str, str]
+    role: str
+    queue_name: str
+    queue: dict
+    window: int
+    concurrency: int
+
+
+def consumers(filled: Filled) -> dict[str, Consumer]:
+    """The functions by name, from SAM's template as from plain CloudFormation."""
+    functions = filled.of_type("AWS::Serverless::Function") | filled.of_type("AWS::Lambda::Function")
+    mappings = {m["FunctionName"]["Ref"]: m for m in filled.of_type("AWS::Lambda::EventSourceMapping").values()}
+    shared = filled.fill(filled.template.get("Globals", {}).get("Function", {}).get("Environment", {}))
+    queues = filled.of_type("AWS::SQS::Queue")
+    found = {}
+    for name, function in functions.items():
+        source = mappings[name] if name in mappings else function["Events"]["Queue"]["Properties"]
+        (queue, _) = (source.get("EventSourceArn") or source["Queue"])["Fn::GetAtt"]
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
+        found[name] = Consumer(
+            timeout=function["Timeout"],
+            variables=shared.get("Variables", {}) | function.get("Environment", {}).get("Variables", {}),
+            role=function["Role"]["Fn::GetAtt"][0],
+            queue_name=queue,
+            queue=queues[queue],
+            window=source.get("MaximumBatchingWindowInSeconds", 0),
+            concurrency=source["ScalingConfig"]["MaximumConcurrency"],
+        )
+    assert found.keys() == {"Enforcer", "Sweeper"}
+    return found
+
+
+@WITH_FUNCTIONS
+def test_a_record_outlives_its_function_and_all_its_receives(template):
+    """A record that is visible before its invocation ends is handled twice; one that expires is lost."""
+    filled = template()
+    queues = filled.of_type("AWS::SQS::Queue")
+    for name, consumer in consumers(filled).items():
+        queue, redrive = consumer.queue, consumer.queue["RedrivePolicy"]
+        assert queue["VisibilityTimeout"] >= 6 * consumer.timeout + consumer.window, name
+        dead = queues[redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]]
+        # If every invocation crashes, a record waits for the visibility timeout each time. SQS counts its retention
+        # from the first send, in the dead-letter queue too.
+        longest = redrive["maxReceiveCount"] * queue["VisibilityTimeout"]
+        assert longest < queue["MessageRetentionPeriod"] < dead["MessageRetentionPeriod"], name
+
+
+@WITH_FUNCTIONS
+def test_how_often_a_record_is_tried(template):
+    """Events: 80 minutes of pauses that double up to 15 minutes. Sweeps also go on where the last one stopped."""
+    receives = {n: c.queue["RedrivePolicy"]["maxReceiveCount"] for n, c in consumers(template()).items()}
+    assert receives == {"Enforcer": 12, "Sweeper": 100}
+
+
+@WITH_FUNCTIONS
+def test_a_function_changes_the_visibility_of_its_own_queue_alone(template):
+    """A failed record stays invisible until the visibility timeout ends, unless ChangeMessageVisibility shortens it."""
+    filled = template()
+    roles = filled.of_type("AWS::IAM::Role")
+    for name, consumer in consumers(filled).items():
+        documents = [policy["PolicyDocument"] for policy in roles[consumer.role]["Policies"]]
+        statements = [s for document in documents for s in document["Statement"]]
+        allowed = [s for s in statements if "sqs:ChangeMessageVisibility" in as_list(s["Action"])]
+        assert [(s["Effect"], s["Resource"]) for s in allowed] == [("Allow", attribute(consumer.queue_name))], name
+
+
+@pytest.mark.parametrize("template", [account, standalone])
+def test_the_bursts_of_all_processes_are_ec2_s_burst(template):
+    """EC2's token bucket for ModifyInstanceMetadataOptions: 100 calls, then 5 per second."""
+    found = consumers(template())
+    bursts = {name: consumer.variables.get("IMDS_MODIFY_BURST") for name, consumer in found.items()}
+    assert bursts == {"Enforcer": "40", "Sweeper": "10"}
+    assert sum(int(bursts[name]) * consumer.concurrency for name, consumer in found.items()) == 100
+
+
+@WITH_FUNCTIONS
+def test_each_function_has_a_rate_of_its_own(template):
+    def rates(**parameters: str) -> dict[str, str]:
+        found = consumers(template(**parameters))
+        return {name: consumer.variables["IMDS_MODIFY_RATE"] for name, consumer in found.items()}
+
+    assert rates() == {"Enforcer": "4", "Sweeper": "1"}
+    assert rates(ModifyRate="9") == {"Enforcer": "9", "Sweeper": "1"}
+    assert rates(SweepModifyRate="0.5") == {"Enforcer": "4", "Sweeper": "0.5"}
+
+
+@WITH_FUNCTIONS
+def test_both_rates_have_the_same_bounds_and_every_parameter_is_in_a_group(template):
+    parameters = template().template["Parameters"]
+    for name in ("ModifyRate", "SweepModifyRate"):
+        bounds = {key: value for key, value in parameters[name].items() if key.endswith("Value")}
+        assert bounds == {"MinValue": 0.01, "MaxValue": 1000}, name
+    groups = template().template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
+
+
+def known_variables() -> set[str]:
+    """The function does not start with an IMDS_ variable that it does not know."""
+    text = (ROOT / "src" / "config.rs").read_text()
+    listed = re.search(r"VARIABLES: \[&str; \d+\] = \[(.*?)\];", text, re.DOTALL)
+    assert listed, "src/config.rs lists them"
+    return set(re.findall(r'"(IMDS_\w+)"', listed[1]))
+
+
+def test_the_readme_has_every_variable_that_the_function_knows():
+    documented = re.findall(r"^\| `(IMDS_\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert set(documented) == known_variables()
+
+
+@WITH_FUNCTIONS
+def test_every_variable_is_one_that_the_function_knows(template):
+    for name, consumer in consumers(template()).items():
+        ours = {variable for variable in consumer.variables if variable.startswith("IMDS_")}
+        assert ours <= known_variables(), f"{name}: {ours - known_variables()}"

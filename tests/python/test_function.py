@@ -1,6 +1,7 @@
 """The release build of the function under the Lambda Runtime Interface Emulator."""
 
 import json
+import time
 from collections import Counter
 
 import pytest
@@ -8,7 +9,7 @@ import requests
 import sample_events
 from conftest import SESSION, ec2_client
 from ec2_words import IMAGE, NO_INSTANCE, describe, launch, options, running, wait_for_state
-from processes import ACCOUNT, Function, until
+from processes import ACCOUNT, REGION, Function, until
 
 # The result of each file of events/: the trigger and the number of enforced instances, or why it is ignored.
 EXPECTED = {
@@ -232,13 +233,60 @@ def test_payloads_that_are_no_event_are_ignored(function, sim):
         "text": "hello",
         "null": None,
         "object": {},
-        "no event source": {"Records": [{"body": "{}"}]},
         "deep": json.loads("[" * 100 + "]" * 100),
     }
     for row, payload in rows.items():
         answer = function.invoke(payload)
         assert answer.get("counts") == {} and len(answer.get("ignored", [])) == 1, f"{row}: {answer}"
     assert sim.calls() == []
+
+
+@pytest.mark.parametrize("records", [[{"body": "{}"}], [{"eventSource": "aws:kinesis"}], "aws:sqs"])
+def test_records_that_are_not_of_sqs_fail_as_a_whole(function, sim, records):
+    answer = function.invoke({"Records": records})
+    assert answer.get("errorType") == "MalformedBatch", answer
+    assert sim.calls() == []
+
+
+def test_failed_records_are_visible_again_after_seconds(start, sim, ec2, moto):
+    sqs = SESSION.client(
+        "sqs", endpoint_url=moto.url, region_name=REGION, aws_access_key_id=ACCOUNT, aws_secret_access_key="secret"
+    )
+    url = sqs.create_queue(QueueName="events", Attributes={"VisibilityTimeout": "1081"})["QueueUrl"]
+    (good,) = running(ec2)
+    # More than the ten entries that SQS accepts in a call.
+    bodies = [json.dumps(sample_events.about("ec2-state-running", [i])) for i in [good, *[NO_INSTANCE] * 11]]
+    for body in bodies:
+        sqs.send_message(QueueUrl=url, MessageBody=body)
+
+    def receive() -> list[dict]:
+        """The visible messages. SQS returns ten at most."""
+        found = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            found += messages
+        return found
+
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    records = [
+        record | {"messageId": m["MessageId"], "receiptHandle": m["ReceiptHandle"], "eventSourceARN": arn}
+        for m in receive()
+        for record in sample_events.batch(m["Body"])["Records"]
+    ]
+    assert len(records) == 12
+    function = start(Function, sim.url, AWS_ENDPOINT_URL_SQS=moto.url)
+    answer, ended = function.invoke({"Records": records}), time.monotonic()
+    failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+    assert len(failed) == 11
+    again = []
+
+    def are_visible() -> bool:
+        again.extend(message["MessageId"] for message in receive())
+        return len(again) >= 11
+
+    # 10 s, give or take 20%.
+    until("a little earlier, none", lambda: not receive() and time.monotonic() - ended > 6)
+    until("the failed records", are_visible)
+    assert set(again) == failed and time.monotonic() - ended < 14
 
 
 def test_each_outcome_and_the_batch_are_log_lines(ec2, function):

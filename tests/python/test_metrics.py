@@ -37,7 +37,8 @@ def test_every_outcome_is_counted(written):
     counted = {name for name, _ in written.names}
     outcomes = {"Enforced", "Compliant", "WouldEnforce", "Exempt", "OutOfScope", "Blocked", "Denied", "Gone"}
     outcomes |= {"Pending", "NotReady", "Throttled", "Unreachable", "Failed"}
-    others = {"Warnings", "PendingTooLong", "ExemptionsEnding", "LaunchToApplied", "SweepsDone"}
+    others = {"Warnings", "PendingTooLong", "ExemptionsEnding", "OldestExemptionDays", "LaunchToApplied", "SweepsDone"}
+    others |= {"UnreadableEvents"}
     assert counted == outcomes | others | {"Calls", "Throttles", "ThrottledShare"}
 
 
@@ -50,6 +51,7 @@ def test_each_metric_has_the_dimension_sets_that_are_looked_at_and_no_more(writt
         "Failed": by_mode | {()},
         "SweepsDone": {(), ("Mode",)},
         "ThrottledShare": {()},
+        "UnreadableEvents": {()},
         "Calls": of_calls,
         "Throttles": of_calls,
     }

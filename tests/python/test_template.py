@@ -6,7 +6,7 @@ import re
 import pytest
 import sample_events
 from cfn import Filled, as_list, attribute, load
-from ec2_words import launch, running
+from ec2_words import NO_INSTANCE, launch, running
 from iam import is_allowed
 from processes import ROOT, Function
 
@@ -62,17 +62,6 @@ def test_every_queue_is_encrypted_and_what_fails_is_kept():
         assert queue["SqsManagedSseEnabled"] is True, name
         if name in dead or name == "RuleDeadLetters":
             assert queue["MessageRetentionPeriod"] == 1209600, name
-
-
-def test_queues_fit_their_functions():
-    filled = Filled()
-    queues = filled.of_type("AWS::SQS::Queue")
-    for name, function in filled.of_type("AWS::Serverless::Function").items():
-        source = function["Events"]["Queue"]["Properties"]
-        queue = queues[source["Queue"]["Fn::GetAtt"][0]]
-        window = source.get("MaximumBatchingWindowInSeconds", 0)
-        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + window, name
-        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
 
 
 def statements(filled: Filled, role: str) -> list[dict]:
@@ -147,20 +136,28 @@ def called(sim) -> set[str]:
     return {f"ec2:{call['action']}" for call in sim.calls()}
 
 
+# The actions that authorize calls of SQS, from the service authorization reference.
+AUTHORIZES = {"AmazonSQS.ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility"}
+
+
 @pytest.mark.parametrize("allow_loosening", ["false", "true"])
-def test_what_is_granted_is_called_and_what_is_called_is_granted(start, sim, ec2, allow_loosening):
+def test_what_is_granted_is_called_and_what_is_called_is_granted(start, sim, ec2, moto, allow_loosening):
     tokens = "optional" if allow_loosening == "true" else "required"
     policy = {"baseline": {"HttpTokens": tokens}, "instanceTags": {"authority": "loosen"}}
-    function = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY=json.dumps(policy))
+    variables = {"IMDS_POLICY_FILE": "", "IMDS_POLICY": json.dumps(policy), "AWS_ENDPOINT_URL_SQS": moto.url}
+    function = start(Function, sim.url, **variables)
     ids = running(ec2, 2, options={"HttpTokens": "required" if tokens == "optional" else "optional"})
     sim.forget_calls()
     function.invoke(sample_events.about("ec2-launch-one", ids[:1]))
-    function.invoke(sample_events.batch(json.dumps(sample_events.about("ec2-state-running", ids[1:]))))
+    # One record is done, the other one fails.
+    about = (json.dumps(sample_events.about("ec2-state-running", [i])) for i in (ids[1], NO_INSTANCE))
+    with moto.recorded() as of_sqs:
+        function.invoke(sample_events.batch(*about))
     launch(ec2)
     sim_calls = called(sim) - {"ec2:RunInstances"}
     filled = Filled(AllowLoosening=allow_loosening)
     for role in ("EnforcerRole", "SweeperRole"):
-        assert granted(filled, role) == sim_calls | LAMBDAS_OWN
+        assert granted(filled, role) == sim_calls | {AUTHORIZES[call] for call in of_sqs} | LAMBDAS_OWN
     function.invoke(sample_events.about("imds-enforcer-sweep", []))
     assert called(sim) - {"ec2:RunInstances"} == sim_calls, "a sweep takes no more"
 
@@ -222,11 +219,22 @@ def test_alarms_hold_whatever_the_mode_was():
 def test_alarms_for_failures_of_each_kind():
     alarms = {alarm["MetricName"]: alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values()}
     assert alarms.keys() >= {"Denied", "Failed", "Blocked", "ThrottledShare", "SweepsDone", "PendingTooLong"}
-    for name in ("Denied", "Failed", "Blocked"):
+    for name in ("Denied", "Failed", "Blocked", "UnreadableEvents"):
         assert (alarms[name]["Statistic"], alarms[name]["Threshold"]) == ("Sum", 0), name
         assert alarms[name]["TreatMissingData"] == "notBreaching", f"{name}: no data is no failure"
     assert alarms["Blocked"]["Dimensions"] == [{"Name": "Trigger", "Value": "launch"}], "sweeps would ring for ever"
     assert alarms["SweepsDone"]["TreatMissingData"] == "breaching", "no data is no sweep"
+    unreadable = alarms["UnreadableEvents"]
+    assert (unreadable["Period"], unreadable["DatapointsToAlarm"]) == (60, 1), "the record is kept for hours only"
+    assert unreadable["EvaluationPeriods"] * 60 > 1.2 * 900, "one notification, not one for each retry"
+    assert "Dimensions" not in unreadable, "an event that cannot be read has no account, Region or trigger"
+
+
+def test_the_dashboard_shows_what_has_no_alarm():
+    filled = Filled()
+    alarms = {alarm["MetricName"] for alarm in filled.of_type("AWS::CloudWatch::Alarm").values()}
+    shown = {metric for metrics in looked_at(filled).values() for _, metric, _ in metrics}
+    assert shown - alarms >= {"ExemptionsEnding", "OldestExemptionDays"}
 
 
 # From the guides of SQS and Lambda.
@@ -254,7 +262,7 @@ def test_every_alarm_says_what_to_do_and_goes_to_the_topic():
     alarms = Filled(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
     assert len(alarms) >= 8
     for name, alarm in alarms.items():
-        assert len(alarm["AlarmDescription"]) > 80, name
+        assert 80 < len(alarm["AlarmDescription"]) <= 1024, f"{name}: the most that CloudWatch accepts"
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic], name
     assert not any("AlarmActions" in alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values())
 
@@ -292,6 +300,8 @@ LOGS, STACKS = "arn:aws:logs:us-east-1:111122223333:log-group", "arn:aws:cloudfo
         ("iam:CreateRole", f"{IAM}/imds-enforcer-x", {}, False),
         ("iam:GetRole", f"{IAM}/imds-enforcer-member", {}, True),
         ("sqs:ReceiveMessage", f"{SQS}:imds-enforcer-Queue-1", OURS, True),
+        ("sqs:ChangeMessageVisibility", f"{SQS}:imds-enforcer-Queue-1", {}, False),
+        ("sqs:ChangeMessageVisibility", f"{SQS}:imds-enforcer-Queue-1", OURS, True),
         ("sqs:SendMessage", f"{SQS}:imds-enforcer-Queue-1", {}, False),
         ("sqs:SendMessage", f"{SQS}:orders", {}, True),
         ("events:DisableRule", "arn:aws:events:us-east-1:111122223333:rule/StackSet-imds-enforcer-1", {}, False),

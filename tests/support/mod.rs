@@ -5,6 +5,7 @@
 
 pub mod lambda;
 pub mod queue;
+pub mod sqs;
 pub mod tls;
 
 use ec2_sim::{AccountRegion, Ec2Sim, InstanceView, Launch, RecordedCall, Settings};
@@ -49,8 +50,8 @@ impl Scene {
         let role = config.member_role.clone();
         let role =
             role.map(|name| MemberRole { name, session: "enforces-metadata-options.tests".to_owned() });
-        let clients =
-            RegionClients::new(for_simulator(&sim.endpoint(), ACCOUNT, REGION), config.modify_rate, role);
+        let shared = for_simulator(&sim.endpoint(), ACCOUNT, REGION);
+        let clients = RegionClients::new(shared, config.modify_limit, role);
         clients.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
         let enforcer = config.into_enforcer(clients);
         let account_region = sim.account_region(ACCOUNT, REGION);
@@ -77,7 +78,8 @@ impl Scene {
     pub async fn answer_within(&self, payload: Value, allowed: Duration) -> Answer {
         let outcomes = RefCell::new(Vec::new());
         let on_report = |outcome: &InstanceOutcome| outcomes.borrow_mut().push(outcome.clone());
-        let mut answer = answer(&self.enforcer, payload, Deadline::new(now(), allowed), &on_report).await;
+        let deadline = Deadline::new(now(), allowed);
+        let mut answer = answer(&self.enforcer, payload, deadline, &on_report).await;
         answer.report.outcomes = outcomes.into_inner();
         answer
     }
@@ -148,6 +150,14 @@ pub fn api_call(detail: Value) -> Value {
 /// The event of `id` entering the state `running` at `time`.
 pub fn running_event(id: &str, time: OffsetDateTime) -> Value {
     event("EC2 Instance State-change Notification", time, json!({"instance-id": id, "state": "running"}))
+}
+
+/// The event of a sweep of the account and Region.
+pub fn sweep_event() -> Value {
+    json!({
+        "version": "0", "source": "imds-enforcer", "detail-type": "Sweep", "account": ACCOUNT, "region": REGION,
+        "time": text(now()), "detail": {},
+    })
 }
 
 fn event(detail_type: &str, time: OffsetDateTime, detail: Value) -> Value {

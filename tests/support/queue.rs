@@ -13,12 +13,24 @@ struct Message {
     receives: u32,
 }
 
+impl Message {
+    /// Valid until the next receive.
+    fn receipt_handle(&self) -> String {
+        format!("{}#{}", self.id, self.receives)
+    }
+}
+
+/// The ARN of the queue.
+const ARN: &str = "arn:aws:sqs:us-east-1:111122223333:events";
+
 /// A queue and its dead-letter queue.
 pub struct Queue {
     visibility: Duration,
     max_receives: u32,
     messages: Vec<Message>,
     sent: usize,
+    /// The visibility timeouts that were set, each with how often its message had been received.
+    pub timeouts: Vec<(u32, Duration)>,
     /// The ids of messages in the dead-letter queue.
     pub dead: Vec<String>,
     /// The number of messages that were processed and deleted.
@@ -35,6 +47,7 @@ impl Queue {
             max_receives,
             messages: Vec::new(),
             sent: 0,
+            timeouts: Vec::new(),
             dead: Vec::new(),
             done: 0,
             done_again: 0,
@@ -58,6 +71,11 @@ impl Queue {
         self.messages.is_empty()
     }
 
+    /// Whether no message is visible.
+    pub fn is_idle(&self) -> bool {
+        self.messages.iter().all(|message| message.visible_from > Instant::now())
+    }
+
     /// Up to `most` messages as an SQS event; `None` if none is visible.
     pub fn receive(&mut self, most: usize) -> Option<Value> {
         let now = Instant::now();
@@ -70,10 +88,22 @@ impl Queue {
             message.visible_from = now + self.visibility;
             records.push(json!({
                 "messageId": message.id, "body": message.body, "eventSource": "aws:sqs", "awsRegion": REGION,
+                "eventSourceARN": ARN, "receiptHandle": message.receipt_handle(),
                 "attributes": {"ApproximateReceiveCount": message.receives.to_string()},
             }));
         }
         (!records.is_empty()).then(|| json!({"Records": records}))
+    }
+
+    /// Makes a message visible after `timeout`, as ChangeMessageVisibility does. Returns whether the handle is valid.
+    pub fn change_visibility(&mut self, receipt_handle: &str, timeout: Duration) -> bool {
+        let message = self.messages.iter_mut().find(|message| message.receipt_handle() == receipt_handle);
+        if let Some(message) = message {
+            message.visible_from = Instant::now() + timeout;
+            self.timeouts.push((message.receives, timeout));
+            return true;
+        }
+        false
     }
 
     /// Processes the function's response to a batch: deletes the messages that it does not report as failed.

@@ -1,5 +1,6 @@
 //! Policy × facts × now → decision.
 
+mod plan;
 mod reason;
 mod tags;
 #[cfg(test)]
@@ -9,8 +10,10 @@ use time::OffsetDateTime;
 
 use crate::ids::{AccountId, Region};
 use crate::instance::Instance;
-use crate::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement, Switch, metadata_can_carry};
+use crate::metadata::Change;
 use crate::policy::{Effect, Policy, Requirements, is_active};
+pub use plan::Missing;
+use plan::{missing, plan};
 use reason::SourcedRequirements;
 pub use reason::{Origin, Reason, SourcedRequirement, TagRejection, Warning};
 
@@ -66,10 +69,15 @@ pub enum Verdict {
         /// The requirements that cannot be met.
         reasons: Vec<Reason>,
     },
+    /// Nothing is decided: EC2 did not report what the decision needs.
+    Incomplete {
+        /// What it did not report; never empty.
+        missing: Vec<Missing>,
+    },
 }
 
 impl Verdict {
-    /// The reasons for the verdict.
+    /// The reasons for the verdict; none if it is incomplete.
     pub fn reasons(&self) -> &[Reason] {
         match self {
             Self::Compliant { reasons }
@@ -77,6 +85,7 @@ impl Verdict {
             | Self::Exempt { reasons }
             | Self::OutOfScope { reasons }
             | Self::Blocked { reasons } => reasons,
+            Self::Incomplete { .. } => &[],
         }
     }
 }
@@ -90,19 +99,26 @@ pub fn decide(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Decisi
     let asked = tags::read(&policy.tags, facts.instance, &requirements, now);
     warnings.extend(asked.warnings);
     exempt.extend(asked.exempt);
-    if !exempt.is_empty() {
-        return Decision { verdict: Verdict::Exempt { reasons: exempt }, warnings };
+    if exempt.is_empty() {
+        let asked = asked.requirements.into_iter();
+        requirements.extend(asked.map(|sourced| (sourced.requirement.name(), sourced)));
+    } else {
+        requirements.clear();
     }
-    requirements.extend(asked.requirements.into_iter().map(|sourced| (sourced.requirement.name(), sourced)));
-    let verdict = plan(&requirements, facts, &mut warnings);
+    let missing = missing(&requirements, facts.instance);
+    let verdict = if !missing.is_empty() {
+        Verdict::Incomplete { missing }
+    } else if !exempt.is_empty() {
+        Verdict::Exempt { reasons: exempt }
+    } else {
+        plan(&requirements, facts, &mut warnings)
+    };
     Decision { verdict, warnings }
 }
 
 fn out_of_scope(instance: &Instance) -> Option<Reason> {
-    if instance.state.is_final() {
-        return Some(Reason::Ending(instance.state));
-    }
-    instance.managed_by.clone().map(Reason::ManagedBy)
+    let ending = instance.state.filter(|state| state.is_final()).map(Reason::Ending);
+    ending.or_else(|| instance.managed_by.clone().map(Reason::ManagedBy))
 }
 
 /// The result of the baseline and the rules for one instance.
@@ -137,61 +153,5 @@ impl Ruled {
         let sourced =
             |(&name, &requirement)| (name, SourcedRequirement { requirement, origin: origin.clone() });
         self.requirements.extend(requirements.iter().map(sourced));
-    }
-}
-
-/// What to send so that the requirements are met.
-fn plan(requirements: &SourcedRequirements, facts: &Facts<'_>, warnings: &mut Vec<Warning>) -> Verdict {
-    let present = &facts.instance.options;
-    let mut unmet: Vec<&SourcedRequirement> =
-        requirements.values().filter(|sourced| !sourced.is_met_by(present)).collect();
-
-    let off = OptionValue::HttpEndpoint(Switch::Disabled);
-    if unmet.iter().any(|sourced| sourced.requirement == Requirement::Exactly(off)) {
-        // With IMDS off, the other options have no effect, so this change is sent alone.
-        unmet.retain(|sourced| sourced.requirement.name() == OptionName::HttpEndpoint);
-    } else if present.get(OptionName::HttpEndpoint) == Some(off)
-        && !unmet.iter().any(|sourced| sourced.requirement.name() == OptionName::HttpEndpoint)
-    {
-        return Verdict::Compliant { reasons: vec![Reason::EndpointDisabled] };
-    }
-    if unmet.is_empty() {
-        let reasons = if requirements.is_empty() {
-            vec![Reason::NothingRequired]
-        } else {
-            reasons(requirements.values())
-        };
-        return Verdict::Compliant { reasons };
-    }
-
-    let wanted =
-        |sourced: &SourcedRequirement| sourced.requirement.nearest(present.get(sourced.requirement.name()));
-    let (sent, held): (Vec<&SourcedRequirement>, Vec<&SourcedRequirement>) =
-        unmet.into_iter().partition(|sourced| {
-            let refusal = refusal(wanted(sourced), facts);
-            warnings.extend(refusal.iter().cloned());
-            refusal.is_none()
-        });
-    match Change::new(sent.iter().map(|sourced| wanted(sourced)).collect()) {
-        Some(change) => Verdict::Change { change, reasons: reasons(sent) },
-        None => Verdict::Blocked { reasons: reasons(held) },
-    }
-}
-
-fn reasons<'d>(requirements: impl IntoIterator<Item = &'d SourcedRequirement>) -> Vec<Reason> {
-    requirements.into_iter().cloned().map(Reason::Required).collect()
-}
-
-/// Why EC2 would refuse this value on this instance, if that is known in advance.
-fn refusal(value: OptionValue, facts: &Facts<'_>) -> Option<Warning> {
-    match value {
-        OptionValue::InstanceMetadataTags(Switch::Enabled) => {
-            let key = facts.instance.tags.keys().find(|key| !metadata_can_carry(key))?;
-            Some(Warning::TagKeyForbidsMetadataTags { key: key.clone() })
-        }
-        OptionValue::HttpTokens(HttpTokens::Optional) if facts.tokens_enforced == Some(true) => {
-            Some(Warning::TokensEnforced)
-        }
-        _ => None,
     }
 }

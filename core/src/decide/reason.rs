@@ -6,7 +6,8 @@ use std::fmt;
 use time::Date;
 
 use crate::instance::InstanceState;
-use crate::metadata::{MetadataOptions, OptionName, Requirement};
+use crate::metadata::{OptionName, OptionValue, Requirement};
+use crate::text::{Escaped, Quoted};
 
 /// A reason for a decision. `Display` is the sentence that reports show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl fmt::Display for Reason {
             }
             Self::Exempt { origin, until } => write!(f, "{origin} exempts the instance through {until}"),
             Self::Ending(state) => write!(f, "the instance is {state}"),
-            Self::ManagedBy(operator) => write!(f, "the instance is managed by {}", operator.escape_debug()),
+            Self::ManagedBy(operator) => write!(f, "the instance is managed by {}", Escaped(operator)),
         }
     }
 }
@@ -65,12 +66,6 @@ pub struct SourcedRequirement {
     pub requirement: Requirement,
     /// Where it comes from.
     pub origin: Origin,
-}
-
-impl SourcedRequirement {
-    pub(super) fn is_met_by(&self, options: &MetadataOptions) -> bool {
-        options.get(self.requirement.name()).is_some_and(|value| self.requirement.is_met_by(value))
-    }
 }
 
 /// Where a requirement or an exemption comes from.
@@ -88,7 +83,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Baseline => f.write_str("baseline"),
-            Self::Rule(name) => write!(f, "rule {name:?}"),
+            Self::Rule(name) => write!(f, "rule {}", Quoted(name)),
             Self::Tag(key) => write!(f, "tag {}", Quoted(key)),
         }
     }
@@ -134,7 +129,7 @@ impl fmt::Display for Warning {
                 "HttpTokens=optional is left out: EC2 refuses it while the account's HttpTokensEnforced is enabled",
             ),
             Self::ExpiredRule { name, until } => {
-                write!(f, "the exemption in rule {name:?} expired after {until}")
+                write!(f, "the exemption in rule {} expired after {until}", Quoted(name))
             }
             Self::IgnoredTag { key, value, why } => {
                 write!(f, "tag {} with value {} is ignored: {why}", Quoted(key), Quoted(value))
@@ -152,9 +147,12 @@ pub enum TagRejection {
     Malformed(OptionName),
     /// A requirement of the policy does not allow the value.
     NoRoom(SourcedRequirement),
-    /// The value is less strict than the present value or what the policy requires.
-    Looser,
-    /// The policy has no requirement, and EC2 did not report the present value.
+    /// The value is less strict than the one that would result without the tag.
+    Looser {
+        /// The value without the tag.
+        without: OptionValue,
+    },
+    /// EC2 did not report the present value, so it is unknown whether the value is less strict.
     PresentUnknown,
     /// `HttpEndpoint`: a tag must not switch IMDS off or on.
     NeedsRule,
@@ -169,6 +167,18 @@ pub enum TagRejection {
         /// The maximum number of days ahead.
         max_days: u16,
     },
+    /// `ExemptUntil`, but the instance first ran longer ago than the policy allows.
+    TooOld {
+        /// The maximum number of days since it first ran.
+        max_age_days: u16,
+        /// The day on which it first ran, in UTC.
+        first_ran: Date,
+    },
+    /// `ExemptUntil`, but EC2 did not report when the instance first ran, and the policy limits the days since then.
+    AgeUnknown {
+        /// The maximum number of days since it first ran.
+        max_age_days: u16,
+    },
 }
 
 impl fmt::Display for TagRejection {
@@ -180,9 +190,12 @@ impl fmt::Display for TagRejection {
             }
             Self::Malformed(name) => write!(f, "{name} must be {}", name.expected()),
             Self::NoRoom(sourced) => write!(f, "{} requires {}", sourced.origin, sourced.requirement),
-            Self::Looser => f.write_str(
-                "it is less strict than the present value or what the policy requires; tags can only tighten",
-            ),
+            Self::Looser { without } => {
+                write!(
+                    f,
+                    "it is less strict than {without}, which applies without the tag; tags can only tighten"
+                )
+            }
             Self::PresentUnknown => f.write_str("EC2 did not report the present value"),
             Self::NeedsRule => f.write_str("HttpEndpoint cannot be set by a tag; use a rule"),
             Self::NoExemptions => f.write_str("the policy has no instanceTags.exemptions"),
@@ -191,18 +204,16 @@ impl fmt::Display for TagRejection {
             Self::TooFarAhead { max_days } => {
                 write!(f, "the day is more than {max_days} days ahead, the maximum that the policy allows")
             }
+            Self::TooOld { max_age_days, first_ran } => write!(
+                f,
+                "the instance first ran on {first_ran}, more than {max_age_days} days ago, the maximum that the \
+                 policy allows"
+            ),
+            Self::AgeUnknown { max_age_days } => write!(
+                f,
+                "the policy allows it for {max_age_days} days after the instance first ran, and EC2 did not report \
+                 when that was (AttachTime of the primary network interface)"
+            ),
         }
-    }
-}
-
-/// Untrusted text in a message: quoted, with control characters escaped, and truncated if it is long.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 128;
-        let end = self.0.char_indices().nth(SHOWN).map_or(self.0.len(), |(end, _)| end);
-        let more = if end < self.0.len() { "…" } else { "" };
-        write!(f, "{:?}{more}", &self.0[..end])
     }
 }

@@ -1,11 +1,11 @@
 //! The instance's own tags: what they request, and which requests the policy accepts.
 
-use time::{Duration, OffsetDateTime};
+use time::{Date, Duration, OffsetDateTime};
 
 use super::reason::{Origin, Reason, SourcedRequirement, SourcedRequirements, TagRejection, Warning};
 use crate::instance::Instance;
-use crate::metadata::{HttpTokens, MetadataOptions, OptionName, OptionValue, Requirement};
-use crate::policy::{Authority, TagRules, is_active, parse_date, today};
+use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use crate::policy::{Authority, ExemptionLimits, TagRules, is_active, parse_date, today};
 
 /// The name, after the prefix, of the tag that exempts its instance.
 const EXEMPT_UNTIL: &str = "ExemptUntil";
@@ -35,9 +35,13 @@ pub(super) fn read(
     for (key, value) in instance.tags.range(rules.prefix.clone()..) {
         let Some(name) = key.strip_prefix(&rules.prefix) else { break };
         let taken = match name {
-            EXEMPT_UNTIL => exemption(rules, key, value, now).map(|reason| asked.exempt = Some(reason)),
-            name => requirement(rules, name, key, value, &instance.options, requirements)
-                .map(|sourced| asked.requirements.push(sourced)),
+            EXEMPT_UNTIL => exemption(rules, value, instance.first_ran, now).map(|until| {
+                asked.exempt = Some(Reason::Exempt { origin: Origin::Tag(key.clone()), until });
+            }),
+            name => requirement(rules, name, value, instance, requirements).map(|requirement| {
+                let origin = Origin::Tag(key.clone());
+                asked.requirements.push(SourcedRequirement { requirement, origin });
+            }),
         };
         asked.warnings.extend(taken.err().map(|why| Warning::IgnoredTag {
             key: key.clone(),
@@ -48,8 +52,14 @@ pub(super) fn read(
     asked
 }
 
-fn exemption(rules: &TagRules, key: &str, value: &str, now: OffsetDateTime) -> Result<Reason, TagRejection> {
-    let max_days = rules.max_exempt_days.ok_or(TagRejection::NoExemptions)?;
+/// The last day of the exemption that a tag with this value requests.
+fn exemption(
+    rules: &TagRules,
+    value: &str,
+    first_ran: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<Date, TagRejection> {
+    let ExemptionLimits { max_days, max_age_days } = rules.exemptions.ok_or(TagRejection::NoExemptions)?;
     let until = parse_date(value).ok_or(TagRejection::NoDate)?;
     if !is_active(until, now) {
         return Err(TagRejection::Expired);
@@ -57,27 +67,33 @@ fn exemption(rules: &TagRules, key: &str, value: &str, now: OffsetDateTime) -> R
     if until - today(now) > Duration::days(max_days.into()) {
         return Err(TagRejection::TooFarAhead { max_days });
     }
-    Ok(Reason::Exempt { origin: Origin::Tag(key.to_owned()), until })
+    let Some(max_age_days) = max_age_days else { return Ok(until) };
+    let first_ran = today(first_ran.ok_or(TagRejection::AgeUnknown { max_age_days })?);
+    let last = first_ran.saturating_add(Duration::days(max_age_days.into()));
+    if is_active(last, now) {
+        Ok(until.min(last))
+    } else {
+        Err(TagRejection::TooOld { max_age_days, first_ran })
+    }
 }
 
 fn requirement(
     rules: &TagRules,
     name: &str,
-    key: &str,
     value: &str,
-    present: &MetadataOptions,
+    instance: &Instance,
     requirements: &SourcedRequirements,
-) -> Result<SourcedRequirement, TagRejection> {
+) -> Result<Requirement, TagRejection> {
     let name = OptionName::from_name(name).ok_or(TagRejection::UnknownName)?;
     let value = name.parse(value).ok_or(TagRejection::Malformed(name))?;
     if rules.authority == Authority::Tighten {
-        fits(value, present.get(name), requirements.get(&name))?;
+        tightens(value, instance.options.get(name), requirements.get(&name))?;
     }
-    Ok(SourcedRequirement { requirement: Requirement::Exactly(value), origin: Origin::Tag(key.to_owned()) })
+    Ok(Requirement::Exactly(value))
 }
 
-/// Whether the policy lets a tag set `value`.
-fn fits(
+/// Checks that the policy allows `value`, and that it is not looser than the value that would result without the tag.
+fn tightens(
     value: OptionValue,
     present: Option<OptionValue>,
     sourced: Option<&SourcedRequirement>,
@@ -87,17 +103,10 @@ fn fits(
         OptionValue::HttpEndpoint(_) => return Err(TagRejection::NeedsRule),
         _ => {}
     }
-    let Some(sourced) = sourced else {
-        let present = present.ok_or(TagRejection::PresentUnknown)?;
-        return if value.is_looser_than(present) { Err(TagRejection::Looser) } else { Ok(()) };
-    };
-    if !sourced.requirement.is_met_by(value) {
+    if let Some(sourced) = sourced.filter(|sourced| !sourced.requirement.is_met_by(value)) {
         return Err(TagRejection::NoRoom(sourced.clone()));
     }
-    // Without an upper bound, a tag may not raise the limit above the present one or the lowest allowed one.
-    let is_unbounded = matches!(sourced.requirement, Requirement::HopLimit { at_most: None, .. });
-    if is_unbounded && value.is_looser_than(sourced.requirement.nearest(present)) {
-        return Err(TagRejection::Looser);
-    }
-    Ok(())
+    let present = present.ok_or(TagRejection::PresentUnknown)?;
+    let without = sourced.map_or(present, |sourced| sourced.requirement.nearest(present));
+    if value.is_looser_than(without) { Err(TagRejection::Looser { without }) } else { Ok(()) }
 }

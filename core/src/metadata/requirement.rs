@@ -28,25 +28,22 @@ impl Requirement {
         }
     }
 
-    /// The allowed value nearest to `present`: `present` itself if it is allowed.
-    ///
-    /// Without a present value, it is the strictest value in the range, because the unknown value may be as strict.
-    pub fn nearest(self, present: Option<OptionValue>) -> OptionValue {
+    /// The allowed value nearest to `present`, a value of the same option: `present` itself if it is allowed.
+    pub fn nearest(self, present: OptionValue) -> OptionValue {
+        debug_assert_eq!(self.name(), present.name());
         match (self, present) {
             (Self::Exactly(value), _) => value,
-            (Self::HopLimit { at_least, at_most }, Some(OptionValue::HttpPutResponseHopLimit(limit))) => {
+            (Self::HopLimit { at_least, at_most }, OptionValue::HttpPutResponseHopLimit(limit)) => {
                 let limit = at_least.map_or(limit, |low| limit.max(low));
                 OptionValue::HttpPutResponseHopLimit(at_most.map_or(limit, |high| limit.min(high)))
             }
-            (Self::HopLimit { at_least, .. }, _) => {
-                OptionValue::HttpPutResponseHopLimit(at_least.unwrap_or(HopLimit::LOWEST))
-            }
+            (Self::HopLimit { .. }, other) => other,
         }
     }
 
     /// Whether `value`, a value of the same option, is allowed.
     pub fn is_met_by(self, value: OptionValue) -> bool {
-        self.nearest(Some(value)) == value
+        self.nearest(value) == value
     }
 }
 
@@ -76,28 +73,22 @@ mod tests {
 
     #[test]
     fn a_range_moves_a_hop_limit_to_its_nearest_bound_only() {
-        let limit = |hops| HopLimit::new(hops).map(OptionValue::HttpPutResponseHopLimit);
+        let limit = |hops| OptionValue::HttpPutResponseHopLimit(HopLimit::new(hops).unwrap());
         let rows = [
-            (Some(2), Some(4), Some(1), 2),
-            (Some(2), Some(4), Some(3), 3),
-            (Some(2), Some(4), Some(64), 4),
-            (None, Some(2), Some(1), 1),
-            (None, Some(2), Some(3), 2),
-            (Some(3), None, Some(1), 3),
-            (Some(3), None, Some(9), 9),
-            (Some(2), Some(4), None, 2),
-            (None, Some(4), None, 1),
+            (Some(2), Some(4), 1, 2),
+            (Some(2), Some(4), 3, 3),
+            (Some(2), Some(4), 64, 4),
+            (None, Some(2), 1, 1),
+            (None, Some(2), 3, 2),
+            (Some(3), None, 1, 3),
+            (Some(3), None, 9, 9),
         ];
         for (low, high, present, nearest) in rows {
             let range = Requirement::HopLimit {
                 at_least: low.and_then(HopLimit::new),
                 at_most: high.and_then(HopLimit::new),
             };
-            assert_eq!(
-                Some(range.nearest(present.and_then(limit))),
-                limit(nearest),
-                "{low:?}..{high:?} at {present:?}"
-            );
+            assert_eq!(range.nearest(limit(present)), limit(nearest), "{low:?}..{high:?} at {present}");
         }
     }
 }

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::name::OptionName;
 
 /// Whether IMDS answers without a session token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
 pub enum HttpTokens {
     /// IMDSv2 only.
     Required,
@@ -18,7 +17,7 @@ pub enum HttpTokens {
 }
 
 impl HttpTokens {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "required" => Some(Self::Required),
             "optional" => Some(Self::Optional),
@@ -28,9 +27,8 @@ impl HttpTokens {
 }
 
 /// On or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
 pub enum Switch {
     /// Off, the stricter value.
     Disabled,
@@ -39,7 +37,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "disabled" => Some(Self::Disabled),
             "enabled" => Some(Self::Enabled),
@@ -63,9 +61,6 @@ impl TryFrom<i64> for HopLimit {
 }
 
 impl HopLimit {
-    /// One hop: the instance itself.
-    pub const LOWEST: Self = Self(1);
-
     /// The limit of `hops`; `None` outside 1 to 64.
     pub fn new(hops: i64) -> Option<Self> {
         u8::try_from(hops).ok().filter(|hops| (1..=64).contains(hops)).map(Self)
@@ -109,6 +104,15 @@ impl OptionName {
             Self::HttpProtocolIpv6 => Switch::parse(text).map(OptionValue::HttpProtocolIpv6),
             Self::InstanceMetadataTags => Switch::parse(text).map(OptionValue::InstanceMetadataTags),
         }
+    }
+}
+
+impl OptionName {
+    /// Every value of this option.
+    pub(crate) fn values(self) -> Vec<OptionValue> {
+        let texts = ["required", "optional", "enabled", "disabled"].map(str::to_owned);
+        let numbers = (1..=64).map(|hops| hops.to_string());
+        texts.into_iter().chain(numbers).filter_map(|text| self.parse(&text)).collect()
     }
 }
 

@@ -2,18 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{
-    Document, Exempt, Exemptions, Hops, InstanceTags, Options, Part, Patterns, Range, Unknown, When,
-};
+use super::document::{Document, Exempt, Exemptions, Hops, InstanceTags, Options, Part, Range, Unknown};
 use super::json::{index, join};
-use super::pattern::Pattern;
-use super::{Authority, Conditions, Effect, PolicyError, PolicyErrors, Requirements, Rule, TagRules};
+use super::{Authority, Effect, ExemptionLimits, PolicyError, PolicyErrors, Requirements, Rule, TagRules};
 use super::{Policy, document, json};
 use crate::metadata::{OptionName, OptionValue, Requirement};
+use crate::text::Quoted;
 use serde::Deserialize;
 
 impl Policy {
-    /// Reads a policy document (JSON).
+    /// Reads a policy document: JSON in UTF-8, with or without a byte order mark.
+    ///
+    /// # Errors
+    /// All errors in the document, each with its place. A retry does not help.
+    pub fn from_bytes(document: &[u8]) -> Result<Self, PolicyErrors> {
+        let error = match std::str::from_utf8(document) {
+            Ok(text) if !text.contains('\0') => return Self::parse(text),
+            Err(error)
+                if !document.contains(&0) && !matches!(document, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) =>
+            {
+                format!("is not UTF-8 from byte {} on: save it as UTF-8", error.valid_up_to() + 1)
+            }
+            _ => {
+                "is not UTF-8 but, by its zero bytes or byte order mark, UTF-16: save it as UTF-8".to_owned()
+            }
+        };
+        Err(PolicyErrors(vec![PolicyError { place: DOCUMENT.to_owned(), problem: error }]))
+    }
+
+    /// Reads a policy document (JSON), with or without a byte order mark.
     ///
     /// # Errors
     /// All errors in the document, each with its place. A retry does not help.
@@ -25,6 +42,7 @@ impl Policy {
             let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
             PolicyErrors(vec![PolicyError { place, problem: format!("not JSON: {what}") }])
         };
+        let document = document.strip_prefix('\u{feff}').unwrap_or(document);
         let (value, repeated) = json::read(document).map_err(not_json)?;
         let mut check = Check { errors: Vec::new() };
         repeated.iter().for_each(|place| check.fail(place, "duplicate key: remove one of them"));
@@ -36,19 +54,22 @@ impl Policy {
     }
 }
 
+/// The place of an error of the whole document.
+const DOCUMENT: &str = "the document";
+
 /// Walks the document and collects errors. The values that its methods return are valid only without errors.
-struct Check {
+pub(super) struct Check {
     errors: Vec<PolicyError>,
 }
 
 impl Check {
-    fn fail(&mut self, place: &str, problem: impl Into<String>) {
-        let place = if place.is_empty() { "the document" } else { place };
+    pub(super) fn fail(&mut self, place: &str, problem: impl Into<String>) {
+        let place = if place.is_empty() { DOCUMENT } else { place };
         self.errors.push(PolicyError { place: place.to_owned(), problem: problem.into() });
     }
 
     /// The part, if it is present and valid.
-    fn part<T>(&mut self, place: &str, part: Part<T>) -> Option<T> {
+    pub(super) fn part<T>(&mut self, place: &str, part: Part<T>) -> Option<T> {
         match part {
             Part::Absent => None,
             Part::Read(read) => Some(read),
@@ -67,7 +88,7 @@ impl Check {
         self.part(place, part)
     }
 
-    fn unknown(&mut self, place: &str, unknown: &Unknown, keys: &[&str]) {
+    pub(super) fn unknown(&mut self, place: &str, unknown: &Unknown, keys: &[&str]) {
         for key in unknown.keys() {
             self.fail(&join(place, key), format!("unknown key; allowed keys: {}", keys.join(", ")));
         }
@@ -133,7 +154,10 @@ impl Check {
             if let Part::Read(name) = &rule.name
                 && let Some(other) = names.insert(name.clone(), place.clone())
             {
-                self.fail(&join(&place, "name"), format!("the name {name:?} is already used by {other}"));
+                self.fail(
+                    &join(&place, "name"),
+                    format!("the name {} is already used by {other}", Quoted(name)),
+                );
             }
             checked.extend(self.rule(&place, rule));
         }
@@ -148,6 +172,14 @@ impl Check {
             self.fail(&name_at, "must not be empty");
         }
         let when_at = join(place, "when");
+        let is_for_all = match &rule.when {
+            Part::Absent => true,
+            Part::Read(when) => when.is_empty(),
+            Part::Wrong(_) => false,
+        };
+        if is_for_all && !matches!(rule.exempt, Part::Absent) {
+            self.fail(&when_at, "an exemption needs a condition: add tags, accounts or regions");
+        }
         let when = self.part(&when_at, rule.when).map(|when| self.conditions(&when_at, when));
         let effect = match (rule.require, rule.exempt) {
             (Part::Absent, Part::Absent) => {
@@ -181,58 +213,6 @@ impl Check {
         Some(Effect::Exempt { until: until.0 })
     }
 
-    fn conditions(&mut self, place: &str, when: When) -> Conditions {
-        self.unknown(place, &when.unknown, When::KEYS);
-        let accounts = self.patterns(&join(place, "accounts"), when.accounts, may_match_account);
-        let regions = self.patterns(&join(place, "regions"), when.regions, may_match_region);
-        Conditions { tags: self.tag_conditions(&join(place, "tags"), when.tags), accounts, regions }
-    }
-
-    fn tag_conditions(
-        &mut self,
-        place: &str,
-        tags: Part<BTreeMap<String, Part<Patterns>>>,
-    ) -> BTreeMap<String, Vec<Pattern>> {
-        let Some(tags) = self.part(place, tags) else { return BTreeMap::new() };
-        if tags.is_empty() {
-            self.fail(place, "must name at least one tag; to match every instance, remove it");
-        }
-        let mut conditions = BTreeMap::new();
-        for (key, patterns) in tags {
-            let at = join(place, &key);
-            if key.contains(['*', '?']) {
-                self.fail(&at, "a tag key is literal: only values can contain * and ?");
-            }
-            conditions.insert(key, self.patterns(&at, patterns, |_| Ok(())).unwrap_or_default());
-        }
-        conditions
-    }
-
-    /// The patterns; `check` returns why a pattern can match nothing.
-    fn patterns(
-        &mut self,
-        place: &str,
-        patterns: Part<Patterns>,
-        check: impl Fn(&str) -> Result<(), &'static str>,
-    ) -> Option<Vec<Pattern>> {
-        let patterns = match self.part(place, patterns)? {
-            Patterns::One(pattern) => vec![(place.to_owned(), Part::Read(pattern))],
-            Patterns::Several(patterns) => {
-                patterns.into_iter().enumerate().map(|(number, p)| (index(place, number), p)).collect()
-            }
-        };
-        if patterns.is_empty() {
-            self.fail(place, "an empty list matches nothing: add a pattern or remove the key");
-        }
-        let mut read = Vec::new();
-        for (place, pattern) in patterns {
-            let Some(pattern) = self.part(&place, pattern) else { continue };
-            check(&pattern).unwrap_or_else(|problem| self.fail(&place, format!("{pattern:?} {problem}")));
-            read.push(Pattern::new(&pattern));
-        }
-        Some(read)
-    }
-
     fn tags(&mut self, tags: InstanceTags) -> TagRules {
         const PLACE: &str = "instanceTags";
         self.unknown(PLACE, &tags.unknown, InstanceTags::KEYS);
@@ -252,28 +232,13 @@ impl Check {
             );
         }
         let exemptions = self.part("instanceTags.exemptions", tags.exemptions);
-        TagRules { prefix, authority, max_exempt_days: exemptions.and_then(|e| self.exemptions(e)) }
+        TagRules { prefix, authority, exemptions: exemptions.and_then(|e| self.exemptions(e)) }
     }
 
-    fn exemptions(&mut self, exemptions: Exemptions) -> Option<u16> {
+    fn exemptions(&mut self, exemptions: Exemptions) -> Option<ExemptionLimits> {
         self.unknown("instanceTags.exemptions", &exemptions.unknown, Exemptions::KEYS);
-        self.needed("instanceTags.exemptions.maxDays", exemptions.max_days).map(|days| days.0)
+        let max_days = self.needed("instanceTags.exemptions.maxDays", exemptions.max_days);
+        let max_age_days = self.part("instanceTags.exemptions.maxAgeDays", exemptions.max_age_days);
+        Some(ExemptionLimits { max_days: max_days?.0, max_age_days: max_age_days.map(|days| days.0) })
     }
-}
-
-fn may_match_account(pattern: &str) -> Result<(), &'static str> {
-    let least = pattern.chars().filter(|c| *c != '*').count();
-    let is_of_length = if pattern.contains('*') { least <= 12 } else { least == 12 };
-    if is_of_length && pattern.chars().all(|c| c.is_ascii_digit() || "*?".contains(c)) {
-        return Ok(());
-    }
-    Err("can match no account id: use 12 digits, with * and ? as wildcards")
-}
-
-fn may_match_region(pattern: &str) -> Result<(), &'static str> {
-    let is_known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-*?".contains(c);
-    if !pattern.is_empty() && pattern.chars().all(is_known) {
-        return Ok(());
-    }
-    Err("can match no Region: use a code such as eu-west-1, with * and ? as wildcards")
 }

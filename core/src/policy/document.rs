@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{DeserializeOwned, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::Authority;
 use crate::metadata::{HopLimit, HttpTokens, Switch};
+use crate::text::Quoted;
 
 /// A part of the document, read separately so that one error does not hide the others.
 #[derive(Debug, Default)]
@@ -33,23 +34,25 @@ impl<'de, T: DeserializeOwned + Expected> Deserialize<'de> for Part<T> {
     }
 }
 
-#[cfg(feature = "schema")]
-impl<T: schemars::JsonSchema> schemars::JsonSchema for Part<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
+/// Reads one of several words. Unlike a derived `Deserialize`, it does not accept `{"required": null}`.
+macro_rules! words {
+    ($($type:ty: $expected:literal,)*) => {
+        $(impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::parse(&String::deserialize(deserializer)?).ok_or_else(|| D::Error::custom($expected))
+            }
+        }
 
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        T::schema_name()
-    }
+        impl Expected for $type {
+            const EXPECTED: &'static str = $expected;
+        })*
+    };
+}
 
-    fn schema_id() -> std::borrow::Cow<'static, str> {
-        T::schema_id()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        T::json_schema(generator)
-    }
+words! {
+    HttpTokens: "required or optional",
+    Switch: "enabled or disabled",
+    Authority: "none, tighten or loosen",
 }
 
 /// How an error message describes an invalid value.
@@ -57,6 +60,7 @@ fn kind_of(value: &Value) -> String {
     match value {
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "a list".to_owned(),
+        Value::String(text) => Quoted(text).to_string(),
         scalar => scalar.to_string().chars().take(64).collect(),
     }
 }
@@ -134,13 +138,15 @@ object! {
     /// Requirements or an exemption for the instances that it matches.
     #[cfg_attr(feature = "schema", schemars(extend(
         "required" = ["name"],
-        "oneOf" = [{"required": ["require"]}, {"required": ["exempt"]}]
+        "oneOf" = [{"required": ["require"]}, {"required": ["exempt"]}],
+        "if" = {"required": ["exempt"]},
+        "then" = {"required": ["when"], "properties": {"when": {"minProperties": 1}}}
     )))]
     Rule {
         /// The name of the rule in reports. It must be unique.
         #[cfg_attr(feature = "schema", schemars(extend("pattern" = "\\S")))]
         "name" name: String,
-        /// Conditions that an instance must meet. Without them, the rule matches every instance.
+        /// Conditions that an instance must meet. Without them, the rule matches every instance, and may not exempt.
         "when" when: When,
         /// Requirements for the matching instances.
         #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
@@ -154,7 +160,7 @@ object! {
     /// Conditions; all must hold. `*` and `?` are wildcards. Everything else is literal and case-sensitive.
     When {
         /// Literal tag keys, each with the values that match; `*` matches whenever the tag is present.
-        #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1, "propertyNames" = {"pattern": "^[^*?]*$"})))]
+        #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1, "propertyNames" = {"pattern": "^[^*?]{1,128}$"})))]
         "tags" tags: BTreeMap<String, Part<Patterns>>,
         /// Account ids.
         "accounts" accounts: Patterns,
@@ -190,11 +196,13 @@ object! {
 }
 
 object! {
-    /// How far ahead a tag may exempt its instance.
+    /// How long a tag may exempt its instance.
     #[cfg_attr(feature = "schema", schemars(extend("required" = ["maxDays"])))]
     Exemptions {
         /// The maximum number of days from today. It limits each renewal, not the total.
         "maxDays" max_days: Days,
+        /// The maximum number of days since the instance first ran. It limits all renewals together.
+        "maxAgeDays" max_age_days: Days,
     }
 }
 
@@ -258,22 +266,9 @@ expected! {
     String: "a string",
     Vec<Part<Rule>>: "a list of rules",
     BTreeMap<String, Part<Patterns>>: "an object of tag keys",
-    HttpTokens: "required or optional",
-    Switch: "enabled or disabled",
     HopLimit: "a whole number from 1 to 64",
     Hops: "a whole number from 1 to 64, or an object with atLeast, atMost or both",
     Patterns: "a pattern or a list of patterns",
-    Authority: "none, tighten or loosen",
     DateText: "a date such as 2027-03-31",
     Days: "a whole number from 1 to 3650",
-}
-
-#[cfg(feature = "schema")]
-impl super::Policy {
-    /// The JSON Schema of the policy document.
-    pub fn schema() -> Value {
-        let mut schema = schemars::schema_for!(Document);
-        schema.insert("title".to_owned(), "imds-enforcer policy".into());
-        schema.to_value()
-    }
 }

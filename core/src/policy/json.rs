@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::text::Escaped;
+
 /// Reads `text`; the second result is the places of duplicate keys.
 pub(super) fn read(text: &str) -> Result<(Value, Vec<String>), serde_json::Error> {
     let repeated = RefCell::new(Vec::new());
@@ -17,9 +19,10 @@ pub(super) fn read(text: &str) -> Result<(Value, Vec<String>), serde_json::Error
     Ok((value, repeated.into_inner()))
 }
 
-/// The place of `key` in the object at `place`.
+/// The place of `key`, which may be foreign text, in the object at `place`.
 pub(super) fn join(place: &str, key: &str) -> String {
-    if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") }
+    let key = Escaped(key);
+    if place.is_empty() { key.to_string() } else { format!("{place}.{key}") }
 }
 
 /// The place of an item of the list at `place`; items count from 0.

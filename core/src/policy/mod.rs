@@ -1,23 +1,28 @@
 //! The policy: what it requires of which instances.
 
 mod check;
+mod conditions;
 mod document;
 mod json;
 mod pattern;
+mod reads;
+#[cfg(feature = "schema")]
+mod schema;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserialize;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, UtcOffset};
 
 use crate::ids::{AccountId, Region};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement, Switch, metadata_can_carry};
 pub use pattern::Pattern;
+pub use warnings::PolicyWarning;
 
 /// A checked policy, without contradictions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +65,11 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
+    /// Whether they hold for every instance, as there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.accounts.is_none() && self.regions.is_none()
+    }
+
     /// Whether they hold for an instance with these tags in this account and Region.
     pub(crate) fn hold(&self, account: &AccountId, region: &Region, tags: &BTreeMap<String, String>) -> bool {
         let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
@@ -73,16 +83,26 @@ impl Conditions {
 }
 
 /// What a tag under the prefix may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
 pub enum Authority {
     /// Tags are not read.
     None,
-    /// A tag may set a value that the policy allows. For an option without a requirement, it may only tighten.
+    /// A tag may set a value that the policy allows and that is not looser than the value without the tag.
     Tighten,
     /// Any valid tag is accepted, even if it loosens a requirement.
     Loosen,
+}
+
+impl Authority {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "tighten" => Some(Self::Tighten),
+            "loosen" => Some(Self::Loosen),
+            _ => None,
+        }
+    }
 }
 
 /// What an instance's own tags may set.
@@ -90,13 +110,22 @@ pub enum Authority {
 pub(crate) struct TagRules {
     pub(crate) prefix: String,
     pub(crate) authority: Authority,
-    /// How many days ahead a tag may exempt its instance; `None` if no tag may.
-    pub(crate) max_exempt_days: Option<u16>,
+    /// How long a tag may exempt its instance; `None` if no tag may.
+    pub(crate) exemptions: Option<ExemptionLimits>,
+}
+
+/// How long a tag may exempt its instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExemptionLimits {
+    /// The maximum number of days from today. It limits each renewal.
+    pub(crate) max_days: u16,
+    /// The maximum number of days since the instance first ran. It limits all renewals.
+    pub(crate) max_age_days: Option<u16>,
 }
 
 impl Default for TagRules {
     fn default() -> Self {
-        Self { prefix: "imds:".to_owned(), authority: Authority::Tighten, max_exempt_days: None }
+        Self { prefix: "imds:".to_owned(), authority: Authority::Tighten, exemptions: None }
     }
 }
 

@@ -3,7 +3,10 @@
 use time::OffsetDateTime;
 
 use super::pattern::Pattern;
-use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, TagRules, is_active};
+use super::{
+    Authority, Conditions, Effect, ExemptionLimits, Policy, Requirements, Rule, TagRules, is_active,
+};
+use crate::text::{Escaped, Quoted};
 
 impl Policy {
     /// What the policy does, in the order in which it applies; `now` determines which exemptions have expired.
@@ -18,19 +21,16 @@ impl Policy {
 }
 
 fn rule(rule: &Rule, now: OffsetDateTime) -> String {
-    let who = conditions(&rule.when);
+    let (name, who) = (Quoted(&rule.name), conditions(&rule.when));
     match &rule.effect {
         Effect::Require(options) => {
-            format!("Rule {:?}: {who} must have {}.", rule.name, requirements(options))
+            format!("Rule {name}: {who} must have {}.", requirements(options))
         }
         Effect::Exempt { until } if is_active(*until, now) => {
-            format!("Rule {:?}: {who} is exempt through {until} (UTC).", rule.name)
+            format!("Rule {name}: {who} is exempt through {until} (UTC).")
         }
         Effect::Exempt { until } => {
-            format!(
-                "Rule {:?}: {who} was exempt through {until} (UTC); this exemption has expired.",
-                rule.name
-            )
+            format!("Rule {name}: {who} was exempt through {until} (UTC); this exemption has expired.")
         }
     }
 }
@@ -41,8 +41,8 @@ fn requirements(requirements: &Requirements) -> String {
 
 fn conditions(when: &Conditions) -> String {
     let tags = when.tags.iter().map(|(key, patterns)| match &patterns[..] {
-        [pattern] if pattern.as_str() == "*" => format!("with the tag {key:?}"),
-        patterns => format!("whose tag {key:?} is {}", either(patterns)),
+        [pattern] if pattern.as_str() == "*" => format!("with the tag {}", Quoted(key)),
+        patterns => format!("whose tag {} is {}", Quoted(key), either(patterns)),
     });
     let account = when.accounts.iter().map(|patterns| format!("in account {}", either(patterns)));
     let region = when.regions.iter().map(|patterns| format!("in Region {}", either(patterns)));
@@ -51,16 +51,16 @@ fn conditions(when: &Conditions) -> String {
 }
 
 fn either(patterns: &[Pattern]) -> String {
-    list(patterns.iter().map(|pattern| format!("{:?}", pattern.as_str())).collect(), "or")
+    list(patterns.iter().map(|pattern| Quoted(pattern.as_str()).to_string()).collect(), "or")
 }
 
 fn tags(tags: &TagRules) -> Vec<String> {
-    let prefix = &tags.prefix;
+    let prefix = Escaped(&tags.prefix);
     let obeyed = match tags.authority {
         Authority::None => "The tags of an instance set nothing.".to_owned(),
         Authority::Tighten => format!(
-            "A tag such as {prefix}HttpTokens=required can set a value that these requirements allow. For an option \
-             without a requirement, a tag can only tighten. A tag cannot set HttpEndpoint."
+            "A tag such as {prefix}HttpTokens=required can tighten within what these requirements allow, and never \
+             loosen. A tag cannot set HttpEndpoint."
         ),
         Authority::Loosen => {
             format!(
@@ -68,11 +68,16 @@ fn tags(tags: &TagRules) -> Vec<String> {
             )
         }
     };
-    let exempted = match tags.max_exempt_days {
-        Some(days) => Some(format!(
-            "A tag such as {prefix}ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most {days} \
-             days ahead."
-        )),
+    let exempted = match tags.exemptions {
+        Some(ExemptionLimits { max_days, max_age_days }) => {
+            let age =
+                max_age_days.map(|days| format!(" and at most {days} days after the instance first ran"));
+            Some(format!(
+                "A tag such as {prefix}ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most \
+                 {max_days} days ahead{}.",
+                age.unwrap_or_default()
+            ))
+        }
         None => (tags.authority != Authority::None).then(|| "No tag can exempt its instance.".to_owned()),
     };
     [obeyed].into_iter().chain(exempted).collect()

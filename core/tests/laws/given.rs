@@ -24,6 +24,10 @@ pub struct Given {
 }
 
 impl Given {
+    pub fn authority(&self) -> &str {
+        self.document["instanceTags"]["authority"].as_str().unwrap_or_default()
+    }
+
     /// What baseline and rules require of an instance with these tags: the oracle.
     pub fn required(&self, tags: &BTreeMap<String, String>) -> Required {
         let mut required = self.baseline.clone();
@@ -144,12 +148,13 @@ pub fn options() -> impl Strategy<Value = MetadataOptions> {
 pub fn instance(options: MetadataOptions, tags: &[(String, String)]) -> Instance {
     Instance {
         id: InstanceId::new("i-0123456789abcdef0").expect("an id"),
-        state: InstanceState::Running,
+        state: Some(InstanceState::Running),
         tags: tags.iter().cloned().collect(),
         options,
         options_state: None,
         owner: None,
         launched: None,
+        first_ran: None,
         managed_by: None,
     }
 }

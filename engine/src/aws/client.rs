@@ -8,9 +8,9 @@ use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
 use aws_sdk_ec2::operation::get_instance_metadata_defaults::GetInstanceMetadataDefaultsError;
 use aws_sdk_ec2::operation::modify_instance_metadata_options::ModifyInstanceMetadataOptionsError;
 use aws_sdk_ec2::types as sdk;
-use imds_core::call_error::{Call, CallError};
+use imds_core::call_error::{Call, CallError, CallErrorKind};
 use imds_core::ids::{InstanceId, Region};
-use imds_core::instance::{Instance, OptionsState};
+use imds_core::instance::OptionsState;
 use imds_core::metadata::{Change, OptionValue};
 use imds_core::outcome::Mode;
 use imds_core::selector::InstanceSelector;
@@ -21,10 +21,13 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::call_counts::{Count, Counts};
-use super::error::{call_error, role_error};
-use super::rate_limit::RateLimiter;
+use super::closing_tag::RequireClosingTag;
+pub use super::convert::Listed;
+use super::error::call_error;
+use super::member_role::MemberCredentials;
+use super::rate_limit::{RateLimit, RateLimiter};
 use super::{convert, query};
-use crate::deadline::{Deadline, wait_until};
+use crate::deadline::Deadline;
 
 /// The maximum number of instance IDs in one DescribeInstances call: EC2's limit for values in a filter.
 pub const IDS_PER_DESCRIBE: usize = 200;
@@ -38,8 +41,8 @@ pub struct RegionClient {
     sdk: SdkClients,
     /// Limits the concurrent calls of the whole process: each takes a connection, and memory for its response.
     slots: Arc<Semaphore>,
-    /// Whether it uses the credentials of an assumed role.
-    is_assumed: bool,
+    /// The credentials of the member role; `None` in the own account.
+    credentials: Option<MemberCredentials>,
     /// Limits the rate of changes.
     pub(crate) rate_limiter: Arc<RateLimiter>,
     counts: Counts,
@@ -59,6 +62,7 @@ impl SdkClients {
         let config = aws_sdk_ec2::config::Builder::from(shared)
             .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
             .retry_partition(partition(region))
+            .interceptor(RequireClosingTag)
             .timeout_config(timeouts());
         let client = |retries| aws_sdk_ec2::Client::from_conf(config.clone().retry_config(retries).build());
         Self {
@@ -71,11 +75,16 @@ impl SdkClients {
 }
 
 impl RegionClient {
-    /// Creates a client on top of `sdk`. `is_assumed` says whether its credentials are those of an assumed role;
-    /// `modify_rate` is the maximum number of changes a second.
-    pub(super) fn new(sdk: SdkClients, slots: Arc<Semaphore>, is_assumed: bool, modify_rate: f64) -> Self {
-        let rate_limiter = Arc::new(RateLimiter::new(modify_rate));
-        Self { sdk, slots, is_assumed, rate_limiter, counts: Counts::default() }
+    /// Creates a client on top of `sdk`, which uses `credentials` or our own; `modify_limit` is the rate limit of
+    /// changes.
+    pub(super) fn new(
+        sdk: SdkClients,
+        slots: Arc<Semaphore>,
+        credentials: Option<MemberCredentials>,
+        modify_limit: RateLimit,
+    ) -> Self {
+        let rate_limiter = Arc::new(RateLimiter::new(modify_limit));
+        Self { sdk, slots, credentials, rate_limiter, counts: Counts::default() }
     }
 
     /// Returns the calls since the last `take_counts`, including the SDK's retries.
@@ -97,19 +106,20 @@ impl RegionClient {
         let request = request.interceptor(self.counts.of::<DescribeInstancesError>(CALL));
         let answer = self.call(CALL, request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
-        Ok(Page { instances: convert::instances(answer.reservations), next })
+        Ok(Page { listed: convert::listed(answer.reservations), next })
     }
 
     /// Returns all instances that `selector` selects, as [`RegionClient::page`] does.
     ///
     /// # Errors
     /// The errors of [`RegionClient::page`].
-    pub async fn describe(&self, selector: &InstanceSelector) -> Result<Vec<Instance>, CallError> {
-        let mut all = Vec::new();
+    pub async fn describe(&self, selector: &InstanceSelector) -> Result<Listed, CallError> {
+        let mut all = Listed::default();
         let mut token = None;
         loop {
             let page = self.page(selector, token).await?;
-            all.extend(page.instances);
+            all.instances.extend(page.listed.instances);
+            all.unknown_ids.extend(page.listed.unknown_ids);
             token = page.next;
             if token.is_none() {
                 return Ok(all);
@@ -130,8 +140,15 @@ impl RegionClient {
         until: Instant,
         deadline: &Deadline,
     ) -> Option<Result<Option<OptionsState>, CallError>> {
-        wait_until(self.rate_limiter.take(until)?).await;
-        Some(deadline.bound(Call::ModifyInstanceMetadataOptions, self.send(id, change, mode)).await)
+        let taken = self.rate_limiter.acquire(until).await?;
+        let answer = deadline.bound(Call::ModifyInstanceMetadataOptions, self.send(id, change, mode)).await;
+        match answer.as_ref().map_err(CallError::kind) {
+            Err(CallErrorKind::Throttled) => self.rate_limiter.throttled(taken),
+            // A failure of STS, EC2 or the network says nothing about EC2's bucket.
+            Err(CallErrorKind::Unreachable | CallErrorKind::CutOff | CallErrorKind::Transient) => {}
+            _ => self.rate_limiter.accepted(),
+        }
+        Some(answer)
     }
 
     async fn send(
@@ -179,7 +196,7 @@ impl RegionClient {
 }
 
 impl RegionClient {
-    /// Makes a call as soon as a slot is free.
+    /// Makes a call as soon as a slot is free. The role is assumed before, so that a failure of STS is reported as such.
     async fn call<T, E>(
         &self,
         call: Call,
@@ -188,12 +205,12 @@ impl RegionClient {
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
+        if let Some(credentials) = &self.credentials {
+            credentials.resolve().await?;
+        }
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await;
-        sent.await.map_err(|error| match role_error(&error).filter(|_| self.is_assumed) {
-            Some(error) => error,
-            None => call_error(call, &error),
-        })
+        sent.await.map_err(|error| call_error(call, &error))
     }
 }
 
@@ -201,7 +218,7 @@ impl RegionClient {
 #[derive(Debug)]
 pub struct Page {
     /// The instances.
-    pub instances: Vec<Instance>,
+    pub listed: Listed,
     /// The token that requests the next page; `None` on the last page.
     pub next: Option<String>,
 }

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
-use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use imds_core::call_error::Call;
 use imds_core::ids::{AccountId, AccountRegion, Region};
@@ -14,43 +12,16 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::call_counts::Count;
 use super::client::{RegionClient, SdkClients};
+use super::member_role::MemberCredentials;
+pub use super::member_role::MemberRole;
+use super::rate_limit::RateLimit;
+use super::visibility::Queues;
 
 /// The maximum number of cached clients: more than a batch is likely to name, few enough to keep memory usage low.
 const CACHED: usize = 256;
 
 /// The maximum number of concurrent calls to EC2 from this process. Lambda allows 1,024 open files.
 const CALLS_AT_ONCE: usize = 200;
-
-/// The shortest session that STS allows, 15 minutes, which is also the longest invocation. It is renewed while in use.
-const SESSION_LENGTH: Duration = Duration::from_secs(900);
-
-/// The role that the function assumes in other accounts.
-#[derive(Debug, Clone)]
-pub struct MemberRole {
-    /// `NAME` or `PATH/NAME`; the same in every account.
-    pub name: String,
-    /// The session name, which CloudTrail records in those accounts: who acts, and why.
-    pub session: String,
-}
-
-impl MemberRole {
-    /// Returns the settings of `shared` with the role's credentials in `account`. The credentials are fetched at first
-    /// use, shared by all clients created with these settings, and renewed before they expire.
-    pub async fn settings(&self, shared: &SdkConfig, partition: &str, account: &AccountId) -> SdkConfig {
-        let arn = format!("arn:{partition}:iam::{account}:role/{}", self.name);
-        let provider = AssumeRoleProvider::builder(arn)
-            .session_name(self.session.as_str())
-            .session_length(SESSION_LENGTH)
-            .configure(shared)
-            .build()
-            .await;
-        shared
-            .to_builder()
-            .credentials_provider(SharedCredentialsProvider::new(provider))
-            .identity_cache(IdentityCache::lazy().build())
-            .build()
-    }
-}
 
 /// A bounded cache of clients, created at first use: connections, credentials and rate limits outlive an invocation.
 #[derive(Debug)]
@@ -59,10 +30,11 @@ pub struct RegionClients {
     /// The client of the function's own credentials and Region. Created before the first event, as most functions need
     /// no other.
     home: Option<(Region, SdkClients)>,
-    modify_rate: f64,
+    modify_limit: RateLimit,
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
     slots: Arc<Semaphore>,
+    queues: Queues,
     cache: Mutex<ClientCache>,
 }
 
@@ -78,8 +50,8 @@ struct Own {
 struct ClientCache {
     /// Each client, with the value of `uses` at its last use.
     clients: HashMap<AccountRegion, (RegionClient, u64)>,
-    /// The settings of each account, which hold its credentials.
-    settings: HashMap<AccountId, SdkConfig>,
+    /// The member role's credentials in each account, and the settings that use them.
+    members: HashMap<AccountId, (MemberCredentials, SdkConfig)>,
     uses: u64,
     /// The call counts of evicted clients.
     counts: Vec<(AccountRegion, BTreeMap<Call, Count>)>,
@@ -87,13 +59,20 @@ struct ClientCache {
 
 impl RegionClients {
     /// Creates an empty cache. Clients use the credentials and settings of `shared`; in accounts other than the
-    /// function's own they use the credentials of `member_role`, if there is one. `modify_rate` is the maximum number
-    /// of changes a second, per account and Region.
-    pub fn new(shared: SdkConfig, modify_rate: f64, member_role: Option<MemberRole>) -> Self {
+    /// function's own they use the credentials of `member_role`, if there is one. `modify_limit` is the limit of
+    /// changes per account and Region.
+    pub fn new(shared: SdkConfig, modify_limit: RateLimit, member_role: Option<MemberRole>) -> Self {
         let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let region = shared.region().and_then(|region| Region::new(region.as_ref()).ok());
         let home = region.map(|region| (region.clone(), SdkClients::new(&shared, &region)));
-        Self { shared, home, modify_rate, member_role, own: OnceLock::new(), slots, cache: Mutex::default() }
+        let queues = Queues::new(shared.clone());
+        let (own, cache) = (OnceLock::new(), Mutex::default());
+        Self { shared, home, modify_limit, member_role, own, slots, queues, cache }
+    }
+
+    /// Returns the queues that records come from.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// Takes the function's ARN, which Lambda passes with each invocation and which names the function's own account.
@@ -117,14 +96,14 @@ impl RegionClients {
         }
         cache.evict();
         let role = self.member_role.as_ref().filter(|_| !self.is_own(&account_region.account));
-        let sdk = match role {
-            None => self.own_sdk_clients(&account_region.region),
-            Some(role) => SdkClients::new(
-                self.settings(role, &account_region.account, &mut cache).await,
-                &account_region.region,
-            ),
+        let (sdk, credentials) = match role {
+            None => (self.own_sdk_clients(&account_region.region), None),
+            Some(role) => {
+                let (credentials, settings) = self.member(role, &account_region.account, &mut cache);
+                (SdkClients::new(settings, &account_region.region), Some(credentials.clone()))
+            }
         };
-        let client = RegionClient::new(sdk, Arc::clone(&self.slots), role.is_some(), self.modify_rate);
+        let client = RegionClient::new(sdk, Arc::clone(&self.slots), credentials, self.modify_limit);
         cache.clients.insert(account_region.clone(), (client.clone(), uses));
         client
     }
@@ -140,18 +119,24 @@ impl RegionClients {
         }
     }
 
-    async fn settings<'k>(
+    fn member<'k>(
         &self,
         role: &MemberRole,
         account: &AccountId,
         cache: &'k mut ClientCache,
-    ) -> &'k SdkConfig {
-        if !cache.settings.contains_key(account) {
+    ) -> &'k (MemberCredentials, SdkConfig) {
+        cache.members.entry(account.clone()).or_insert_with(|| {
             let partition = self.own.get().map_or("aws", |own| &own.partition);
-            let settings = role.settings(&self.shared, partition, account).await;
-            cache.settings.insert(account.clone(), settings);
-        }
-        &cache.settings[account]
+            let credentials = MemberCredentials::new(role, &self.shared, partition, account);
+            let settings = self
+                .shared
+                .to_builder()
+                .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+                // They are cached already.
+                .identity_cache(IdentityCache::no_cache())
+                .build();
+            (credentials, settings)
+        })
     }
 
     /// Returns the calls since the last `take_counts`, without the accounts and Regions that had none.
@@ -183,7 +168,7 @@ impl ClientCache {
             self.counts.push((oldest.clone(), client.take_counts()));
         }
         if !self.clients.keys().any(|account_region| account_region.account == oldest.account) {
-            self.settings.remove(&oldest.account);
+            self.members.remove(&oldest.account);
         }
     }
 }
@@ -192,6 +177,8 @@ impl ClientCache {
 mod tests {
     use super::super::settings::for_simulator;
     use super::*;
+
+    const LIMIT: RateLimit = RateLimit { ceiling: 1.0, burst: 80 };
 
     const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
 
@@ -205,13 +192,13 @@ mod tests {
     async fn the_least_recently_used_client_that_made_no_recent_change_is_evicted() {
         let role = MemberRole { name: "member".to_owned(), session: "tests".to_owned() };
         let clients =
-            RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), 1.0, Some(role));
+            RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), LIMIT, Some(role));
         // Two Regions an account.
         let all: Vec<_> = (0..CACHED).map(|number| account_region(number / 2, REGIONS[number % 2])).collect();
         for (number, account_region) in all.iter().enumerate() {
             let client = clients.get(account_region).await;
             if number == 1 {
-                client.rate_limiter.take(tokio::time::Instant::now()).expect("a token");
+                client.rate_limiter.acquire(tokio::time::Instant::now()).await.expect("a token");
             }
         }
         // From the least to the most recently used: 1, which made a change, 2, 4, 5, ..., 0, 3.
@@ -228,10 +215,10 @@ mod tests {
 
         assert_eq!(evicted, [2, 4, 5]);
         let cache = clients.cache.lock().await;
-        let has_settings =
-            |account| cache.settings.contains_key(&account_region(account, REGIONS[0]).account);
+        let has_credentials =
+            |account| cache.members.contains_key(&account_region(account, REGIONS[0]).account);
         assert_eq!(
-            (has_settings(1), has_settings(2)),
+            (has_credentials(1), has_credentials(2)),
             (true, false),
             "an account loses its credentials with its last client"
         );
@@ -240,15 +227,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_made_a_recent_change_is_evicted_if_all_did() {
-        let clients = RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), 1.0, None);
+        let clients = RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), LIMIT, None);
         let all: Vec<_> = (0..=CACHED).map(|account| account_region(account, REGIONS[0])).collect();
         for account_region in &all {
-            clients
-                .get(account_region)
-                .await
-                .rate_limiter
-                .take(tokio::time::Instant::now())
-                .expect("a token");
+            let client = clients.get(account_region).await;
+            client.rate_limiter.acquire(tokio::time::Instant::now()).await.expect("a token");
         }
         let cache = clients.cache.lock().await;
         assert_eq!((cache.clients.len(), cache.clients.contains_key(&all[0])), (CACHED, false));

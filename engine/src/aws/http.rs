@@ -28,6 +28,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 use tower_service::Service;
 
+use super::error::causes;
 use super::root_certificates::RootCertificates;
 
 /// How long a connection may take to be established, TLS included: the SDK's default.
@@ -112,9 +113,8 @@ fn metadata(captured: &CaptureConnection) -> Option<ConnectionMetadata> {
 
 /// What the SDK makes of an error: it retries timeouts and lost connections, and not what is wrong with the request.
 fn connector_error(error: hyper_util::client::legacy::Error) -> ConnectorError {
-    let causes = || std::iter::successors(Some(&error as &(dyn Error + 'static)), |&error| error.source());
-    let hyper = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>());
-    if causes().any(|cause| cause.is::<ConnectTimedOut>()) || hyper.is_some_and(hyper::Error::is_timeout) {
+    let hyper = causes(&error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
+    if causes(&error).any(<dyn Error>::is::<ConnectTimedOut>) || hyper.is_some_and(hyper::Error::is_timeout) {
         ConnectorError::timeout(error.into())
     } else if hyper.is_some_and(hyper::Error::is_user) {
         ConnectorError::user(error.into())

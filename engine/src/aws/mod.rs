@@ -3,10 +3,13 @@
 pub mod call_counts;
 pub mod client;
 pub mod clients;
+mod closing_tag;
 mod convert;
 mod error;
 pub mod http;
+mod member_role;
 mod query;
-mod rate_limit;
+pub mod rate_limit;
 pub mod root_certificates;
 pub mod settings;
+pub mod visibility;

@@ -1,5 +1,6 @@
 //! Due changes → calls to EC2, in waves.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -51,6 +52,10 @@ impl Applier<'_> {
             }
             *budget = budget.map(|left| left.saturating_sub(1));
         }
+        // Another process may be at the same instances: a launch and its state changes come in different batches, and
+        // sweeps may overlap. Each process has its own order, so that one finds compliant what the other has changed.
+        let order = RandomState::new();
+        due.sort_by_cached_key(|one| order.hash_one(&one.target.id));
         let mut is_first = true;
         while !due.is_empty() {
             // A wave has as many changes as the rate limit allows while their observations are recent enough.
@@ -102,28 +107,22 @@ impl Applier<'_> {
         let Self { client, mode, deadline, .. } = self;
         let mut answer = Answer::TooLate;
         loop {
+            let mut is_tried_again = false;
             answer = match client.modify(&target.id, change, *mode, until, deadline).await {
                 Some(Ok(_)) if *mode == Mode::DryRun => Answer::Rejected {
                     outcome: Outcome::Failed { retry: false },
                     why: "EC2 answered the dry run as if it had made the change".to_owned(),
                 },
                 Some(Ok(state)) => Answer::Accepted(state),
-                Some(Err(error)) => Answer::Rejected {
-                    outcome: error.outcome(target.age, target.redelivered),
-                    why: error.to_string(),
-                },
+                Some(Err(error)) => {
+                    is_tried_again = error.kind().is_tried_again();
+                    let outcome = error.outcome(target.age, target.redelivered);
+                    Answer::Rejected { outcome, why: error.to_string() }
+                }
                 None => return if until < deadline.last_start { Answer::TooLate } else { answer },
             };
-            match answer {
-                Answer::Rejected { outcome: Outcome::Throttled, .. } => client.rate_limiter.throttled(),
-                Answer::Rejected { outcome: Outcome::Failed { retry: true }, .. } => {}
-                _ => {
-                    client.rate_limiter.accepted();
-                    return answer;
-                }
-            }
-            target.attempts += 1;
-            if target.attempts >= ATTEMPTS {
+            target.attempts += u32::from(is_tried_again);
+            if !is_tried_again || target.attempts >= ATTEMPTS {
                 return answer;
             }
             wait_until(until.min(Instant::now() + pause_after(target.attempts))).await;

@@ -43,7 +43,7 @@ pub(super) async fn describe(client: &RegionClient, deadline: &Deadline, ids: &[
         .buffer_unordered(DESCRIBES_AT_ONCE);
     while let Some((answer, chunk)) = answers.next().await {
         match answer {
-            Ok(instances) => described.shown.extend(instances.into_iter().map(|i| (i.id.clone(), i))),
+            Ok(listed) => described.shown.extend(listed.instances.into_iter().map(|i| (i.id.clone(), i))),
             Err(error) => described.failed.extend(chunk.into_iter().map(|id| (id, error.clone()))),
         }
     }

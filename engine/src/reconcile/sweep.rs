@@ -1,16 +1,16 @@
 //! The sweep: every instance of an account and Region, page by page.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use imds_core::call_error::Call;
+use imds_core::call_error::{Call, CallError};
 use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
-use imds_core::outcome::{InstanceOutcome, Mode, Outcome};
+use imds_core::outcome::{InstanceOutcome, Mode};
 use imds_core::selector::InstanceSelector;
 use imds_core::trigger::TriggerKind;
+use time::Duration;
 
-use super::apply::Budget;
+use super::Retry;
 use super::reconciler::Reconciler;
 use super::target::{Observation, Target};
 use crate::deadline::Deadline;
@@ -19,71 +19,81 @@ use crate::deadline::Deadline;
 /// account's rate limit.
 const DRY_RUNS: usize = 50;
 
-/// Sweeps the account and Region, except the instances that are `handled` already.
-///
-/// A retry, which is `redelivered`, starts from the first page. It finds the changed instances compliant and verifies
-/// them.
-///
-/// # Errors
-/// Why the sweep stopped, in one sentence.
-pub(super) async fn sweep(
-    reconciler: &Reconciler<'_>,
-    handled: &BTreeSet<InstanceId>,
-    redelivered: bool,
-    on_report: &dyn Fn(InstanceOutcome),
-) -> Result<(), String> {
-    let mut budget = (reconciler.mode == Mode::DryRun).then_some(DRY_RUNS);
-    let mut token = None;
-    loop {
-        if is_over(&reconciler.deadline) {
-            return Err("the sweep ran out of time and will be retried".to_owned());
-        }
-        let listed = reconciler.client.page(&InstanceSelector::All, token);
-        let listed = reconciler.deadline.bound(Call::DescribeInstances, listed).await;
-        let page = listed.map_err(|error| format!("the sweep cannot list the instances: {error}"))?;
-        let is_new = |instance: &Instance| !handled.contains(&instance.id);
-        let observation =
-            |instance: Instance| (target(instance.id.clone(), redelivered), Observation::Shown(instance));
-        let observations = page.instances.into_iter().filter(is_new).map(observation).collect();
-        if sweep_page(reconciler, observations, &mut budget, on_report).await {
-            return Err("the sweep was throttled or ran out of time and will be retried".to_owned());
-        }
-        match page.next {
-            Some(next) => token = Some(next),
-            None => return Ok(()),
+/// What stopped a sweep.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    /// In one sentence.
+    pub(super) why: String,
+    pub(super) retry: Retry,
+}
+
+/// What a sweep does beside the outcomes of its instances.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    /// How many changes EC2 accepted.
+    changes: usize,
+    /// IDs of a form that is not known, which nobody can act on.
+    pub(super) unknown_ids: Vec<String>,
+}
+
+impl Sweep {
+    /// Sweeps the account and Region, except the instances that are `handled` already.
+    ///
+    /// A retry, which is `redelivered`, starts from the first page. It finds the changed instances compliant and verifies
+    /// them.
+    ///
+    /// # Errors
+    /// What stopped the sweep. The outcomes of single instances do not: the next sweep retries them.
+    pub(super) async fn run(
+        &mut self,
+        reconciler: &Reconciler<'_>,
+        handled: &BTreeSet<InstanceId>,
+        redelivered: bool,
+        on_report: &dyn Fn(InstanceOutcome),
+    ) -> Result<(), Stopped> {
+        let mut budget = (reconciler.mode == Mode::DryRun).then_some(DRY_RUNS);
+        let mut token = None;
+        loop {
+            if is_over(&reconciler.deadline) {
+                return Err(self.out_of_time());
+            }
+            let listed = reconciler.client.page(&InstanceSelector::All, token);
+            let page =
+                reconciler.deadline.bound(Call::DescribeInstances, listed).await.map_err(not_listed)?;
+            self.unknown_ids.extend(page.listed.unknown_ids);
+            let is_new = |instance: &Instance| !handled.contains(&instance.id);
+            let observation = |instance: Instance| {
+                let target = Target {
+                    redelivered,
+                    ..Target::new(instance.id.clone(), TriggerKind::Sweep, Duration::ZERO)
+                };
+                (target, Observation::Shown(instance))
+            };
+            let observations = page.listed.instances.into_iter().filter(is_new).map(observation).collect();
+            for reconciliation in reconciler.reconcile(observations, &mut budget).await {
+                self.changes += usize::from(reconciliation.is_changed());
+                on_report(reconciliation.into_outcome(reconciler.account_region));
+            }
+            match page.next {
+                Some(next) => token = Some(next),
+                // Instances whose turn did not come are left to the retry.
+                None if is_over(&reconciler.deadline) => return Err(self.out_of_time()),
+                None => return Ok(()),
+            }
         }
     }
+
+    /// A retry goes on at once if this delivery got on; else there is something that only time mends.
+    fn out_of_time(&self) -> Stopped {
+        let retry = if self.changes > 0 { Retry::AtOnce } else { Retry::AfterBackoff };
+        Stopped { why: "the sweep ran out of time and will be retried".to_owned(), retry }
+    }
+}
+
+fn not_listed(error: CallError) -> Stopped {
+    Stopped { why: format!("the sweep cannot list the instances: {error}"), retry: Retry::AfterBackoff }
 }
 
 fn is_over(deadline: &Deadline) -> bool {
-    !deadline.allows(Duration::ZERO)
-}
-
-/// Returns whether changes remain because of the rate limit or the deadline.
-async fn sweep_page(
-    reconciler: &Reconciler<'_>,
-    observations: Vec<(Target, Observation)>,
-    budget: &mut Budget,
-    on_report: &dyn Fn(InstanceOutcome),
-) -> bool {
-    let mut is_stopped = false;
-    for reconciliation in reconciler.reconcile(observations, budget).await {
-        let outcome = reconciliation.state.outcome();
-        is_stopped |=
-            outcome == Outcome::Throttled || (outcome.is_retryable() && is_over(&reconciler.deadline));
-        on_report(reconciliation.into_outcome(reconciler.account_region));
-    }
-    is_stopped
-}
-
-/// An instance of a sweep. It belongs to no delivery, so its outcome fails no record; the next sweep retries it.
-fn target(id: InstanceId, redelivered: bool) -> Target {
-    Target {
-        id,
-        kind: TriggerKind::Sweep,
-        deliveries: BTreeSet::new(),
-        age: time::Duration::ZERO,
-        redelivered,
-        attempts: 0,
-    }
+    !deadline.allows(std::time::Duration::ZERO)
 }

@@ -16,6 +16,14 @@ pub struct Delivery {
     pub redelivered: bool,
 }
 
+/// A delivery that was not processed completely, for a reason that does not concern a single instance.
+#[derive(Debug)]
+pub(super) struct Unresolved {
+    pub(super) delivery: usize,
+    pub(super) why: String,
+    pub(super) retry: bool,
+}
+
 /// An instance, and what the deliveries of the batch say about it.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
@@ -28,8 +36,24 @@ pub(super) struct Target {
     pub(super) age: time::Duration,
     /// Whether one of its deliveries is a redelivery.
     pub(super) redelivered: bool,
+    /// Whether a redelivery names it alone, so that an earlier delivery left this very instance unfinished.
+    pub(super) is_retried: bool,
     /// The number of failed attempts at a change.
     pub(super) attempts: u32,
+}
+
+impl Target {
+    pub(super) fn new(id: InstanceId, kind: TriggerKind, age: time::Duration) -> Self {
+        Self {
+            id,
+            kind,
+            deliveries: BTreeSet::new(),
+            age,
+            redelivered: false,
+            is_retried: false,
+            attempts: 0,
+        }
+    }
 }
 
 /// What a description returned for a target.

@@ -74,7 +74,7 @@ impl<W: Write> Log<'_, W> {
     /// The writer's errors; the line is lost.
     pub fn done(&mut self, report: &Report) -> io::Result<()> {
         let Report { mode, counts, ignored, unresolved, .. } = report;
-        let level = if unresolved.is_empty() && !report.has_unusable { "INFO" } else { "WARN" };
+        let level = if unresolved.is_empty() { "INFO" } else { "WARN" };
         self.line(level, Done { message: "batch done", mode: *mode, counts, ignored, unresolved })
     }
 

@@ -25,9 +25,6 @@ pub struct Report {
     /// Why events were ignored, one sentence for each event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
-    /// Whether one of the ignored events is of a known kind but could not be read.
-    #[serde(skip)]
-    pub has_unusable: bool,
     /// Why the instances of an event could not be determined, one sentence for each event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<String>,
@@ -46,7 +43,6 @@ impl Report {
 
     /// Records an ignored event.
     pub fn ignore(&mut self, why: &Ignored) {
-        self.has_unusable |= why.is_unusable();
         self.ignored.push(why.to_string());
     }
 

@@ -1,9 +1,14 @@
 //! The fleet of the demo, and the changes that are expected of it.
 
 use ec2_sim::Launch;
+use time::Date;
 
-/// The policy of the demo.
-pub const POLICY: &str = r#"{
+/// Returns the policy of the demo, in which an exemption lasts through `until`.
+pub fn policy(until: Date) -> String {
+    POLICY.replace("UNTIL", &until.to_string())
+}
+
+const POLICY: &str = r#"{
   "baseline": {
     "HttpTokens": "required",
     "HttpPutResponseHopLimit": { "atMost": 2 }
@@ -14,7 +19,7 @@ pub const POLICY: &str = r#"{
       "require": { "HttpEndpoint": "disabled" } },
     { "name": "payroll until the vendor ships IMDSv2",
       "when": { "tags": { "App": "payroll-*" } },
-      "exempt": { "until": "9999-12-31" } }
+      "exempt": { "until": "UNTIL" } }
   ]
 }"#;
 
@@ -22,7 +27,7 @@ type Pairs = &'static [(&'static str, &'static str)];
 
 /// A kind of instance.
 pub struct Member {
-    /// The name in the table.
+    /// The name in the output.
     pub name: &'static str,
     /// How many to launch.
     count: usize,
@@ -47,7 +52,7 @@ const REQUIRED: (&str, &str) = ("HttpTokens", "required");
 pub const FLEET: &[Member] = &[
     Member { name: "IMDSv1 allowed", count: 3, changed: &[REQUIRED], ..PLAIN },
     Member { name: "IMDSv2 required", options: &[REQUIRED], ..PLAIN },
-    Member { name: "IMDSv1, stopped", state: Some("stopped"), changed: &[REQUIRED], ..PLAIN },
+    Member { name: "IMDSv1 allowed", state: Some("stopped"), changed: &[REQUIRED], ..PLAIN },
     Member { name: "IMDS switched off", options: &[("HttpEndpoint", "disabled")], ..PLAIN },
     Member {
         name: "tag: one hop",

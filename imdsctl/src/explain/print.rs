@@ -1,93 +1,144 @@
-//! The decisions as text and as JSON.
+//! The decisions as text and as JSON, printed one at a time.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
 use imds_core::decide::{Decision, Verdict};
-use imds_core::metadata::MetadataOptions;
+use imds_core::ids::{AccountId, InstanceId, Region};
+use imds_core::instance::Instance;
+use imds_core::metadata::{Change, MetadataOptions};
+use imds_core::outcome::Outcome;
+use imds_core::text::Quoted;
 use serde::Serialize;
 
-use super::read::Described;
-
-const WARNING: Style = AnsiColor::Yellow.on_default();
+use crate::exit::Exit;
+use crate::output;
+use crate::paragraph::{Paragraph, summary};
 
 /// An instance and the decision on it.
 pub struct Explained {
-    pub described: Described,
+    pub account: Option<AccountId>,
+    pub region: Option<Region>,
+    pub instance: Instance,
     pub decision: Decision,
 }
 
-/// One entry of `--json`.
+/// One entry of `--json`. What is unknown is null.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
-    instance_id: &'a str,
+    account: Option<&'a AccountId>,
+    region: Option<&'a Region>,
+    instance_id: &'a InstanceId,
+    name: Option<&'a str>,
     decision: &'static str,
+    before: &'a MetadataOptions,
     change: MetadataOptions,
     reasons: Vec<String>,
     warnings: Vec<String>,
 }
 
-/// Returns the name of a decision, and its color.
-fn name(verdict: &Verdict) -> (&'static str, Style) {
+/// Prints decisions and counts them.
+pub struct Printer<'o, W> {
+    json: bool,
+    out: &'o mut W,
+    counts: BTreeMap<&'static str, usize>,
+    exit: Exit,
+}
+
+impl<'o, W: Write> Printer<'o, W> {
+    pub fn new(json: bool, out: &'o mut W) -> Self {
+        Self { json, out, counts: BTreeMap::new(), exit: Exit::Compliant }
+    }
+
+    /// Prints an entry of the list, or a paragraph.
+    pub fn print(&mut self, explained: &Explained) -> io::Result<()> {
+        let verdict = &explained.decision.verdict;
+        let word = word(verdict);
+        if self.json {
+            let separator = if self.counts.is_empty() { "[" } else { "," };
+            writeln!(self.out, "{separator}")?;
+            self.out.write_all(output::json(&explained.entry())?.as_bytes())?;
+        } else {
+            explained.paragraph(self.out)?;
+        }
+        *self.counts.entry(word).or_default() += 1;
+        if matches!(verdict, Verdict::Change { .. } | Verdict::Blocked { .. } | Verdict::Incomplete { .. }) {
+            self.exit = Exit::Findings;
+        }
+        Ok(())
+    }
+
+    /// Ends the list, or prints the counts.
+    pub fn finish(self) -> io::Result<Exit> {
+        match (self.json, self.counts.is_empty()) {
+            (true, true) => writeln!(self.out, "[]")?,
+            (true, false) => writeln!(self.out, "\n]")?,
+            (false, _) => writeln!(self.out, "{}", summary(&self.counts))?,
+        }
+        Ok(self.exit)
+    }
+}
+
+/// Returns the name of a decision: that of the function's outcome, where there is one.
+fn word(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Compliant { .. } => ("compliant", AnsiColor::Green.on_default()),
-        Verdict::Change { .. } => ("change", AnsiColor::Yellow.on_default().bold()),
-        Verdict::Exempt { .. } => ("exempt", AnsiColor::Cyan.on_default()),
-        Verdict::OutOfScope { .. } => ("out-of-scope", Style::new().dimmed()),
-        Verdict::Blocked { .. } => ("blocked", AnsiColor::Red.on_default().bold()),
+        Verdict::Compliant { .. } => Outcome::Compliant.as_str(),
+        Verdict::Change { .. } => "change",
+        Verdict::Exempt { .. } => Outcome::Exempt.as_str(),
+        Verdict::OutOfScope { .. } => Outcome::OutOfScope.as_str(),
+        Verdict::Blocked { .. } => Outcome::Blocked.as_str(),
+        Verdict::Incomplete { .. } => Outcome::NotReady.as_str(),
     }
 }
 
-fn change(verdict: &Verdict) -> MetadataOptions {
-    match verdict {
-        Verdict::Change { change, .. } => *change.options(),
-        _ => MetadataOptions::default(),
+impl Explained {
+    /// The `Name` tag, which whoever may tag the instance sets.
+    fn name(&self) -> Option<&str> {
+        self.instance.tags.get("Name").map(String::as_str)
     }
-}
 
-/// Prints a JSON list with one entry for each instance.
-pub fn json(explained: &[Explained], out: &mut impl Write) -> io::Result<()> {
-    let entries: Vec<Entry<'_>> = explained.iter().map(entry).collect();
-    serde_json::to_writer_pretty(&mut *out, &entries)?;
-    writeln!(out)
-}
-
-fn entry(explained: &Explained) -> Entry<'_> {
-    let decision = &explained.decision;
-    Entry {
-        instance_id: explained.described.instance.id.as_str(),
-        decision: name(&decision.verdict).0,
-        change: change(&decision.verdict),
-        reasons: decision.verdict.reasons().iter().map(ToString::to_string).collect(),
-        warnings: decision.warnings.iter().map(ToString::to_string).collect(),
-    }
-}
-
-/// Prints a paragraph for each instance, and a line with the counts.
-pub fn text(explained: &[Explained], out: &mut impl Write) -> io::Result<()> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for explained in explained {
-        let (instance, decision) = (&explained.described.instance, &explained.decision);
-        let (name, style) = name(&decision.verdict);
-        *counts.entry(name).or_default() += 1;
-        // Anyone who may tag an instance controls its name. It is escaped so that it cannot send terminal sequences.
-        let label = instance.tags.get("Name").map(|name| format!(" {name:?}")).unwrap_or_default();
-        writeln!(out, "{}{label}: {style}{name}{style:#}", instance.id)?;
-        for value in change(&decision.verdict).iter() {
-            let present =
-                instance.options.get(value.name()).map_or("unknown".to_owned(), |value| value.text());
-            writeln!(out, "  {}: {present} -> {}", value.name(), value.text())?;
-        }
-        for reason in decision.verdict.reasons() {
-            writeln!(out, "  because {reason}")?;
-        }
-        for warning in &decision.warnings {
-            writeln!(out, "  {WARNING}warning{WARNING:#}: {warning}")?;
+    fn change(&self) -> Option<&Change> {
+        match &self.decision.verdict {
+            Verdict::Change { change, .. } => Some(change),
+            _ => None,
         }
     }
-    let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
-    writeln!(out, "{} instances: {counts}", explained.len())
+
+    fn reasons(&self) -> Vec<String> {
+        self.decision.verdict.reasons().iter().map(ToString::to_string).collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.decision.warnings.iter().map(ToString::to_string).collect()
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        Entry {
+            account: self.account.as_ref(),
+            region: self.region.as_ref(),
+            instance_id: &self.instance.id,
+            name: self.name(),
+            decision: word(&self.decision.verdict),
+            before: &self.instance.options,
+            change: self.change().map(|change| *change.options()).unwrap_or_default(),
+            reasons: self.reasons(),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn paragraph(&self, out: &mut impl Write) -> io::Result<()> {
+        let name = self.name().map(|name| format!(" {}", Quoted(name))).unwrap_or_default();
+        let paragraph = Paragraph {
+            title: format!("{}{name}", self.instance.id),
+            word: word(&self.decision.verdict),
+            details: Vec::new(),
+            before: Some(&self.instance.options),
+            change: self.change(),
+            reasons: &self.reasons(),
+            warnings: &self.warnings(),
+        };
+        // A terminal wraps long lines. Programs read them whole.
+        paragraph.print(usize::MAX, out)
+    }
 }

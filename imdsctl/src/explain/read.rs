@@ -1,157 +1,199 @@
-//! Output of `aws ec2 describe-instances` → instances.
+//! Output of `aws ec2 describe-instances` → instances, one at a time.
 
-use std::borrow::Cow;
-use std::path::Path;
-use std::{fs, io};
+use std::fmt;
 
-use anyhow::{Context, Result, anyhow, bail};
-use imds_core::ids::Region;
-use imds_core::instance::{Instance, Words};
-use imds_core::metadata::OptionName;
-use serde::Deserialize;
-use serde_json::Value;
+use anyhow::Result;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+
+use super::raw::{Object, RawInstance, RawReservation, Text, text};
+use crate::input;
 
 /// An instance in the input.
-pub struct Described {
-    /// The path of the instance within the input.
-    pub place: String,
-    /// The instance.
-    pub instance: Instance,
-    /// The Region of its Availability Zone, if the input has one.
-    pub region: Option<Region>,
+pub struct Described<'a> {
+    /// Where it is.
+    pub place: &'a Place,
+    /// The owner of its reservation.
+    pub owner: Option<&'a str>,
+    /// Its fields.
+    pub raw: RawInstance<'a>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawInstance {
-    instance_id: String,
-    state: Option<RawState>,
-    #[serde(default)]
-    tags: Vec<RawTag>,
-    metadata_options: Option<Value>,
-    placement: Option<RawPlacement>,
-    operator: Option<RawOperator>,
-    #[serde(default)]
-    network_interfaces: Vec<RawInterface>,
+/// A place in the input.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// Whether the input is a whole response, which has `Reservations`, and not what a `--query` left of it.
+    pub is_whole: bool,
+    /// The indexes of the lists that contain the place, from the outermost.
+    indexes: Vec<usize>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawState {
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawTag {
-    key: String,
-    #[serde(default)]
-    value: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawPlacement {
-    availability_zone: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawOperator {
-    #[serde(default)]
-    managed: bool,
-    principal: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawInterface {
-    owner_id: Option<String>,
-}
-
-/// Reads the instances in `file`, or on standard input.
-pub fn read(file: Option<&Path>) -> Result<Vec<Described>> {
-    let (name, text) = match file.filter(|file| *file != Path::new("-")) {
-        None => ("standard input".to_owned(), io::read_to_string(io::stdin())),
-        Some(path) => (path.display().to_string(), fs::read_to_string(path)),
-    };
-    let text = text.with_context(|| format!("{name} cannot be read"))?;
-    let value = serde_json::from_str(&text).map_err(|error| anyhow!("{name} is not JSON: {error}"))?;
-    instances(&value).with_context(|| name.clone())
-}
-
-fn instances(value: &Value) -> Result<Vec<Described>> {
-    if let Some(list) = value.as_array() {
-        return list.iter().enumerate().map(|(i, value)| instance(value, format!("[{i}]"), None)).collect();
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lists = if self.is_whole { ["Reservations", ".Instances"] } else { [""; 2] };
+        let lists = lists.into_iter().chain(std::iter::repeat(""));
+        self.indexes.iter().zip(lists).try_for_each(|(index, list)| write!(f, "{list}[{index}]"))
     }
-    let Some(reservations) = value.get("Reservations").and_then(Value::as_array) else {
-        bail!("must be the output of `aws ec2 describe-instances`, or a list of instances");
-    };
-    let mut all = Vec::new();
-    for (r, reservation) in reservations.iter().enumerate() {
-        let owner = reservation.get("OwnerId").and_then(Value::as_str);
-        let Some(list) = reservation.get("Instances").and_then(Value::as_array) else {
-            bail!("Reservations[{r}].Instances must be a list of instances");
-        };
-        for (i, value) in list.iter().enumerate() {
-            all.push(instance(value, format!("Reservations[{r}].Instances[{i}]"), owner)?);
-        }
+}
+
+type Each<'e> = dyn FnMut(Described<'_>) -> Result<()> + 'e;
+
+/// Why instances cannot be read.
+pub enum ReadError {
+    /// The input is not JSON: the rest of a sentence that begins with the input's name.
+    NotJson(String),
+    /// The input is JSON, but not what `aws ec2 describe-instances` prints: the place and the problem.
+    Shape(String),
+    /// The error that ended the reading.
+    Ended(anyhow::Error),
+}
+
+/// Calls `each` for every instance in the JSON document `bytes`, until it fails.
+pub fn for_each<'e>(bytes: &[u8], each: &'e mut Each<'e>) -> Result<(), ReadError> {
+    let text = input::text(bytes).map_err(|error| ReadError::NotJson(format!("{error:#}")))?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut walk = Walk { each, place: Place::default(), failed: None };
+    let read = Input(&mut walk).deserialize(&mut json).and_then(|()| json.end());
+    if let Some(failed) = walk.failed {
+        return Err(ReadError::Ended(failed));
     }
-    Ok(all)
+    read.map_err(|error| match error.is_data() {
+        true if walk.place.indexes.is_empty() => ReadError::Shape(error.to_string()),
+        true => ReadError::Shape(format!("{}: {error}", walk.place)),
+        false => ReadError::NotJson(format!("is not JSON: {error}")),
+    })
 }
 
-fn instance(value: &Value, place: String, owner: Option<&str>) -> Result<Described> {
-    let raw = RawInstance::deserialize(value).map_err(|error| anyhow!("{place}: {error}"))?;
-    let options = raw.metadata_options.unwrap_or_default();
-    let operator = raw.operator.filter(|operator| operator.managed);
-    let words = Words {
-        id: &raw.instance_id,
-        owner: owner.or_else(|| raw.network_interfaces.iter().find_map(|i| i.owner_id.as_deref())),
-        state: raw.state.as_ref().map(|state| &*state.name),
-        // No decision depends on the launch time.
-        launched: None,
-        tags: raw.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
-        options: option_words(&options),
-        options_state: options.get("State").and_then(Value::as_str),
-        managed_by: operator.as_ref().map(|operator| operator.principal.as_deref().unwrap_or_default()),
-    };
-    let instance = Instance::try_from(words).with_context(|| format!("{place}.InstanceId"))?;
-    let zone = raw.placement.and_then(|placement| placement.availability_zone);
-    Ok(Described { place, instance, region: zone.as_deref().and_then(region_of) })
+/// The way through the document.
+struct Walk<'e> {
+    each: &'e mut Each<'e>,
+    place: Place,
+    /// The error of `each` that ended it.
+    failed: Option<anyhow::Error>,
 }
 
-fn option_words(options: &Value) -> Vec<(OptionName, Cow<'_, str>)> {
-    let word = |name: OptionName| match options.get(name.as_str())? {
-        Value::String(text) => Some((name, text.into())),
-        other => Some((name, other.to_string().into())),
-    };
-    OptionName::ALL.into_iter().filter_map(word).collect()
-}
+impl Walk<'_> {
+    fn instance<E: Error>(&mut self, owner: Option<&str>, raw: RawInstance<'_>) -> Result<(), E> {
+        (self.each)(Described { place: &self.place, owner, raw }).map_err(|error| {
+            self.failed = Some(error);
+            E::custom("`failed` has the error")
+        })
+    }
 
-/// Returns the Region of a zone: `us-east-1` for `us-east-1a`, `us-west-2` for the Local Zone `us-west-2-lax-1a`.
-fn region_of(zone: &str) -> Option<Region> {
-    let number = zone.find(|c: char| c.is_ascii_digit())?;
-    let end = zone[number..].find(|c: char| !c.is_ascii_digit()).map_or(zone.len(), |length| number + length);
-    Region::new(&zone[..end]).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_zone_is_in_a_region() {
-        let rows = [
-            ("us-east-1a", Some("us-east-1")),
-            ("us-gov-west-1b", Some("us-gov-west-1")),
-            ("us-west-2-lax-1a", Some("us-west-2")),
-            ("us-east-1-wl1-bos-wlz-1", Some("us-east-1")),
-            ("ap-southeast-12c", Some("ap-southeast-12")),
-            ("", None),
-            ("nowhere", None),
-        ];
-        for (zone, region) in rows {
-            assert_eq!(region_of(zone).as_ref().map(Region::as_str), region, "{zone:?}");
+    /// Calls `item` for each item of a list. After an error, the place stays that of the item.
+    fn list<E>(&mut self, mut item: impl FnMut(&mut Self) -> Result<bool, E>) -> Result<(), E> {
+        self.place.indexes.push(0);
+        let depth = self.place.indexes.len();
+        while item(self)? {
+            self.place.indexes[depth - 1] += 1;
         }
+        self.place.indexes.pop();
+        Ok(())
+    }
+}
+
+/// The whole input.
+struct Input<'w, 'e>(&'w mut Walk<'e>);
+
+impl<'de> DeserializeSeed<'de> for Input<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Input<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the output of `aws ec2 describe-instances`, or a list of instances")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut response: A) -> Result<(), A::Error> {
+        self.0.place.is_whole = true;
+        let mut has_reservations = false;
+        while let Some(key) = response.next_key::<Text<'_>>()? {
+            if key.0 == "Reservations" {
+                response.next_value_seed(Reservations(self.0))?;
+                has_reservations = true;
+            } else {
+                response.next_value::<IgnoredAny>()?;
+            }
+        }
+        if has_reservations { Ok(()) } else { Err(A::Error::custom("there is no list Reservations")) }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
+        Item(self.0).visit_seq(list)
+    }
+}
+
+/// The list of reservations in a whole response.
+struct Reservations<'w, 'e>(&'w mut Walk<'e>);
+
+impl<'de> DeserializeSeed<'de> for Reservations<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reservations<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of reservations")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut reservations: A) -> Result<(), A::Error> {
+        self.0.list(|walk| {
+            let Some(Object(reservation)) = reservations.next_element::<Object<RawReservation<'_>>>()? else {
+                return Ok(false);
+            };
+            // The owner may come after the instances, so that they are read first.
+            let owner = text(&reservation.owner_id);
+            let mut instances = reservation.instances.into_iter();
+            walk.list(|walk| match instances.next() {
+                Some(Object(raw)) => walk.instance(owner, raw).map(|()| true),
+                None => Ok(false),
+            })?;
+            Ok(true)
+        })
+    }
+}
+
+/// An instance in a list, or a list of such.
+struct Item<'w, 'e>(&'w mut Walk<'e>);
+
+impl<'de> DeserializeSeed<'de> for Item<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an instance")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let raw = RawInstance::deserialize(MapAccessDeserializer::new(map))?;
+        self.0.instance(None, raw)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        self.0.list(|walk| Ok(list.next_element_seed(Item(walk))?.is_some()))
     }
 }

@@ -1,12 +1,13 @@
 //! Tables of instances and the decisions about them.
 
+mod incomplete;
 mod tags;
 
 use super::*;
 use crate::ids::InstanceId;
 use crate::ids::{AccountId, Region};
 use crate::instance::InstanceState;
-use crate::metadata::MetadataOptions;
+use crate::metadata::{OptionName, metadata_can_carry};
 use std::collections::BTreeMap;
 use time::macros::datetime;
 
@@ -22,12 +23,13 @@ fn instance(overrides: &[(&str, &str)]) -> Instance {
     let value = |(name, text): &(&str, &str)| OptionName::from_name(name).unwrap().parse(text).unwrap();
     Instance {
         id: InstanceId::new("i-0123456789abcdef0").unwrap(),
-        state: InstanceState::Running,
+        state: Some(InstanceState::Running),
         tags: BTreeMap::new(),
         options: defaults.iter().chain(overrides).map(value).collect(),
         options_state: None,
         owner: None,
         launched: None,
+        first_ran: None,
         managed_by: None,
     }
 }
@@ -67,6 +69,10 @@ fn summary(decision: &Decision) -> (String, Vec<String>) {
         Verdict::Exempt { .. } => "exempt".to_owned(),
         Verdict::OutOfScope { .. } => "out-of-scope".to_owned(),
         Verdict::Blocked { .. } => "blocked".to_owned(),
+        Verdict::Incomplete { missing } => {
+            let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            format!("incomplete: {}", names.join(", "))
+        }
     };
     (verdict, decision.warnings.iter().map(ToString::to_string).collect())
 }
@@ -118,14 +124,6 @@ fn a_baseline_changes_only_what_differs() {
 }
 
 #[test]
-fn an_option_that_ec2_does_not_report_is_sent() {
-    let mut instance = instance(&[]);
-    instance.options = MetadataOptions::default();
-    let decision = decide_with(r#"{"baseline": {"HttpTokens": "required"}}"#, &instance, None);
-    assert_eq!(summary(&decision).0, "HttpTokens=required");
-}
-
-#[test]
 fn what_ec2_would_refuse_is_left_out_and_the_rest_is_sent() {
     let both = r#"{"baseline": {"HttpTokens": "required", "InstanceMetadataTags": "enabled"}}"#;
     let mut tagged = instance(&[]);
@@ -165,7 +163,7 @@ fn terminating_and_managed_instances_are_out_of_scope() {
         (InstanceState::ShuttingDown, "out-of-scope"),
         (InstanceState::Terminated, "out-of-scope"),
     ] {
-        let decision = decide_with(tokens, &Instance { state, ..instance(&[]) }, None);
+        let decision = decide_with(tokens, &Instance { state: Some(state), ..instance(&[]) }, None);
         assert_eq!(summary(&decision).0, expected, "{state}");
     }
     let managed = Instance { managed_by: Some("eks.amazonaws.com".to_owned()), ..instance(&[]) };

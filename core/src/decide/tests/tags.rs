@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_exemption_is_active_exactly_through_its_last_day_in_utc() {
     let rule = r#"{"baseline": {"HttpTokens": "required"}, "rules": [
-        {"name": "SEC-1", "exempt": {"until": "2026-03-31"}}, {"name": "later", "require": {"HttpEndpoint": "disabled"}}
+        {"name": "SEC-1", "when": {"regions": "us-*"}, "exempt": {"until": "2026-03-31"}}, {"name": "later", "require": {"HttpEndpoint": "disabled"}}
     ]}"#;
     let tag = r#"{"baseline": {"HttpTokens": "required"}, "instanceTags": {"exemptions": {"maxDays": 90}}}"#;
     let by_tag = tagged(&[], &[("imds:ExemptUntil", "2026-03-31")]);
@@ -82,6 +82,46 @@ fn a_tag_exempts_only_where_and_as_long_as_the_policy_allows() {
     }
 }
 
+#[test]
+fn a_tag_exempts_no_longer_than_the_policy_allows_after_the_first_run() {
+    let policy = r#"{"baseline": {"HttpTokens": "required"},
+        "instanceTags": {"exemptions": {"maxDays": 90, "maxAgeDays": 100}}}"#;
+    let too_old =
+        "the instance first ran on 2025-12-06, more than 100 days ago, the maximum that the policy allows";
+    let unknown = "the policy allows it for 100 days after the instance first ran, and EC2 did not report when that \
+                   was (AttachTime of the primary network interface)";
+    let rows = [
+        (Some(datetime!(2026-03-17 00:00 UTC)), Ok("2026-04-30")),
+        (Some(datetime!(2026-01-10 12:00 UTC)), Ok("2026-04-20")),
+        (Some(datetime!(2025-12-07 23:59 UTC)), Ok("2026-03-17")),
+        (Some(datetime!(2025-12-08 01:00 +2)), Ok("2026-03-17")),
+        (Some(datetime!(2025-12-06 23:59 UTC)), Err(too_old)),
+        // The clocks of EC2 and Lambda may differ.
+        (Some(datetime!(2026-03-17 00:05 UTC)), Ok("2026-04-30")),
+        (None, Err(unknown)),
+    ];
+    for (first_ran, expected) in rows {
+        let instance = Instance { first_ran, ..tagged(&[], &[("imds:ExemptUntil", "2026-04-30")]) };
+        let decision = decide_with(policy, &instance, None);
+        let (verdict, warnings) = summary(&decision);
+        match expected {
+            Ok(until) => {
+                let reason = format!("tag \"imds:ExemptUntil\" exempts the instance through {until}");
+                assert_eq!(decision.verdict.reasons()[0].to_string(), reason, "{first_ran:?}");
+                assert_eq!((verdict.as_str(), warnings.len()), ("exempt", 0), "{first_ran:?}");
+            }
+            Err(why) => {
+                let warning = format!("tag \"imds:ExemptUntil\" with value \"2026-04-30\" is ignored: {why}");
+                assert_eq!(
+                    (verdict.as_str(), warnings),
+                    ("HttpTokens=required", vec![warning]),
+                    "{first_ran:?}"
+                );
+            }
+        }
+    }
+}
+
 /// The policy, the present hop limit, the tag, the change, and why the tag is ignored, if it is.
 type TagRow<'a> = (&'a str, &'a str, (&'a str, &'a str), &'a str, Option<&'a str>);
 
@@ -119,7 +159,15 @@ fn a_tag_sets_only_what_the_policy_allows() {
             "HttpPutResponseHopLimit=2",
             Some("it is less strict than"),
         ),
-        (&high, "1", ("HttpPutResponseHopLimit", "3"), "HttpPutResponseHopLimit=3", None),
+        (
+            &high,
+            "1",
+            ("HttpPutResponseHopLimit", "3"),
+            "compliant",
+            Some("it is less strict than HttpPutResponseHopLimit=1, which applies without the tag"),
+        ),
+        (&high, "3", ("HttpPutResponseHopLimit", "2"), "HttpPutResponseHopLimit=2", None),
+        (&high, "5", ("HttpPutResponseHopLimit", "3"), "HttpPutResponseHopLimit=3", None),
         (&high, "5", ("HttpPutResponseHopLimit", "1"), "HttpPutResponseHopLimit=1", None),
         (
             &high,
@@ -128,7 +176,16 @@ fn a_tag_sets_only_what_the_policy_allows() {
             "HttpPutResponseHopLimit=3",
             Some("baseline requires"),
         ),
-        (&range, "3", ("HttpPutResponseHopLimit", "4"), "HttpPutResponseHopLimit=4", None),
+        (&range, "3", ("HttpPutResponseHopLimit", "4"), "compliant", Some("it is less strict than")),
+        (&range, "3", ("HttpPutResponseHopLimit", "2"), "HttpPutResponseHopLimit=2", None),
+        (&range, "3", ("HttpPutResponseHopLimit", "1"), "compliant", Some("baseline requires")),
+        (
+            &range,
+            "1",
+            ("HttpPutResponseHopLimit", "3"),
+            "HttpPutResponseHopLimit=2",
+            Some("it is less strict than"),
+        ),
         (&range, "3", ("HttpPutResponseHopLimit", "5"), "compliant", Some("baseline requires")),
         (loosened, "5", ("HttpTokens", "required"), "HttpTokens=required", None),
     ];

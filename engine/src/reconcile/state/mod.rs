@@ -45,6 +45,8 @@ pub(super) struct Record {
     /// The change that was decided on or, once EC2 has accepted only a part of it, that part.
     pub(super) change: Option<Change>,
     pub(super) options_state: Option<OptionsState>,
+    /// Whether EC2 accepted the change, or a part of it.
+    pub(super) is_accepted: bool,
     pub(super) reasons: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
@@ -62,6 +64,7 @@ impl State {
             Verdict::Exempt { .. } => Self::Ended(Outcome::Exempt),
             Verdict::OutOfScope { .. } => Self::Ended(Outcome::OutOfScope),
             Verdict::Blocked { .. } => ended(Outcome::Blocked),
+            Verdict::Incomplete { .. } => Self::Ended(Outcome::NotReady),
         }
     }
 
@@ -100,8 +103,8 @@ impl State {
 
     /// Returns the state that follows a description; `shown` is `None` if EC2 did not return the instance.
     pub(super) fn described(self, shown: Option<&Instance>, record: &mut Record) -> Self {
-        if let Some(instance) = shown.filter(|instance| instance.state.is_final()) {
-            record.reasons.push(format!("the instance is now {}", instance.state));
+        if let Some(state) = shown.and_then(|instance| instance.state).filter(|state| state.is_final()) {
+            record.reasons.push(format!("the instance is now {state}"));
             return Self::Ended(Outcome::Gone);
         }
         match (self, shown) {
@@ -131,6 +134,7 @@ fn after_change(answer: Answer, record: &mut Record) -> State {
     match answer {
         Answer::Accepted(options_state) => {
             record.options_state = options_state;
+            record.is_accepted = true;
             State::Verifying(Outcome::Enforced)
         }
         Answer::Rejected { outcome: Outcome::WouldEnforce, .. } => State::Ended(Outcome::WouldEnforce),
@@ -151,7 +155,12 @@ fn after_change(answer: Answer, record: &mut Record) -> State {
 /// Why a change was not sent.
 const TOO_LATE: &str = "the invocation ends before the rate limit allows this change";
 
-/// Returns whether the instance's options are not applied yet. A stopped instance applies them at its next start.
+/// Returns whether the instance's options are not known to be applied. A stopped instance applies them at its next
+/// start.
 fn is_awaited(instance: &Instance) -> bool {
-    instance.options_state != Some(OptionsState::Applied) && instance.state != InstanceState::Stopped
+    match instance.state {
+        None => true,
+        Some(InstanceState::Stopped) => false,
+        Some(_) => instance.options_state != Some(OptionsState::Applied),
+    }
 }

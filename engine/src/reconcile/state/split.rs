@@ -38,6 +38,7 @@ impl Split {
         match answer {
             Answer::Accepted(options_state) => {
                 record.options_state = options_state;
+                record.is_accepted = true;
                 self.accept(value, Outcome::Enforced);
             }
             Answer::Rejected { outcome: Outcome::WouldEnforce, .. } => {
@@ -68,7 +69,7 @@ impl Split {
                 record.warnings.push(leave_out);
                 self.rejected.get_or_insert((outcome, why));
             }
-            Outcome::Failed { retry: false } => {
+            Outcome::Failed { .. } => {
                 record.warnings.push(leave_out);
                 self.rejected.get_or_insert((outcome, why));
             }

@@ -1,3 +1,4 @@
+use imds_core::decide::Missing;
 use imds_core::instance::Words;
 use imds_core::metadata::{MetadataOptions, OptionName};
 
@@ -67,6 +68,8 @@ fn a_description_has_one_next_state() {
         (&verifying, Some(instance("running", "optional", "applied")), verifying.clone()),
         (&verifying, Some(instance("stopped", "optional", "applied")), verifying.clone()),
         (&verifying, Some(instance("shutting-down", "required", "applied")), ended(Outcome::Gone)),
+        (&verifying, Some(instance("", "required", "applied")), verifying.clone()),
+        (&verifying, Some(instance("stopped", "", "applied")), verifying.clone()),
         (&verifying, None, verifying.clone()),
         (&refused, Some(instance("pending", "optional", "applied")), ended(Outcome::NotReady)),
         (&refused, Some(instance("terminated", "optional", "applied")), ended(Outcome::Gone)),
@@ -242,4 +245,14 @@ fn a_redelivery_verifies_what_an_earlier_delivery_may_have_changed() {
     assert_eq!(State::decided(&exempt, &pending, true), State::Ended(Outcome::Exempt));
     let due = Verdict::Change { change: required(), reasons: Vec::new() };
     assert_eq!(State::decided(&due, &pending, true), State::Due(required()));
+}
+
+#[test]
+fn what_is_not_decided_is_retried_whatever_was_delivered() {
+    let incomplete = Verdict::Incomplete { missing: vec![Missing::State] };
+    for is_redelivered in [false, true] {
+        let state = State::decided(&incomplete, &instance("", "optional", "pending"), is_redelivered);
+        assert_eq!(state, State::Ended(Outcome::NotReady), "redelivered: {is_redelivered}");
+        assert!(state.due().is_none() && state.outcome().is_retryable());
+    }
 }

@@ -32,6 +32,8 @@ pub struct Metrics {
     instances: BTreeMap<(AccountRegion, TriggerKind), Instances>,
     calls: BTreeMap<(AccountRegion, Call), Count>,
     sweeps: Vec<AccountRegion>,
+    /// Events of ours that could not be read.
+    unreadable: usize,
 }
 
 /// The instances of one account and Region that one kind of event named.
@@ -40,6 +42,8 @@ struct Instances {
     counts: BTreeMap<&'static str, usize>,
     /// In seconds.
     launch_to_applied: Vec<f64>,
+    /// The maximum of the exempt instances whose first run is known.
+    oldest_exemption_days: Option<i64>,
 }
 
 impl Metrics {
@@ -48,17 +52,18 @@ impl Metrics {
         let InstanceOutcome { account, region, trigger, outcome, warnings, metric_fields, .. } = instance;
         let account_region = AccountRegion { account: account.clone(), region: region.clone() };
         let instances = self.instances.entry((account_region, *trigger)).or_default();
-        // The change was made before this redelivery of the event.
-        let is_pending_too_long = *outcome == Outcome::Pending && metric_fields.redelivered;
         let is_ending = metric_fields.exempt_until.is_some_and(|until| until - now.date() <= ENDING_WITHIN);
         for (name, count) in [
             (name(*outcome), 1),
             ("Warnings", warnings.len()),
-            ("PendingTooLong", usize::from(is_pending_too_long)),
+            ("PendingTooLong", usize::from(metric_fields.is_pending_too_long)),
             ("ExemptionsEnding", usize::from(is_ending)),
         ] {
             *instances.counts.entry(name).or_default() += count;
         }
+        let first_ran = metric_fields.first_ran.filter(|_| *outcome == Outcome::Exempt);
+        let days = first_ran.map(|first_ran| (now - first_ran).whole_days().max(0));
+        instances.oldest_exemption_days = instances.oldest_exemption_days.max(days);
         instances.launch_to_applied.extend(metric_fields.launch_to_applied.map(Duration::as_seconds_f64));
     }
 
@@ -76,15 +81,22 @@ impl Metrics {
         self.sweeps.push(account_region);
     }
 
+    /// Counts events of ours that could not be read.
+    pub fn add_unreadable(&mut self, events: usize) {
+        self.unreadable += events;
+    }
+
     /// Returns the documents. Each is written as one log line.
     pub fn documents(&self, mode: Mode, now: OffsetDateTime) -> Vec<Map<String, Value>> {
         let document =
             |account_region, dimension, metrics| document(mode, now, account_region, dimension, metrics);
         let mut documents = Vec::new();
-        for ((account_region, trigger), Instances { counts, launch_to_applied }) in &self.instances {
+        for ((account_region, trigger), instances) in &self.instances {
+            let Instances { counts, launch_to_applied, oldest_exemption_days } = instances;
             let trigger = Some(("Trigger", json!(trigger)));
             let counted = counts.iter().filter(|(_, count)| **count > 0);
-            let metrics = counted.map(|(name, count)| (*name, "Count", json!(count))).collect();
+            let oldest = oldest_exemption_days.map(|days| ("OldestExemptionDays", "Count", json!(days)));
+            let metrics = counted.map(|(name, count)| (*name, "Count", json!(count))).chain(oldest).collect();
             documents.push(document(account_region, trigger.clone(), metrics));
             for values in launch_to_applied.chunks(VALUES_PER_DOCUMENT) {
                 let metrics = vec![("LaunchToApplied", "Seconds", json!(values))];
@@ -107,6 +119,9 @@ impl Metrics {
                 document(account_region, None, vec![("SweepsDone", "Count", json!(1))])
             }),
         );
+        if self.unreadable > 0 {
+            documents.push(unreadable_document(mode, now, self.unreadable));
+        }
         documents
     }
 
@@ -142,15 +157,28 @@ fn document(
     let directive =
         |(sets, definitions)| json!({"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": definitions});
     let directives: Vec<Value> = definitions.into_iter().map(directive).collect();
-    let timestamp = now.unix_timestamp() * 1000 + i64::from(now.millisecond());
     let fixed = [
-        ("_aws", json!({"Timestamp": timestamp, "CloudWatchMetrics": directives})),
+        ("_aws", json!({"Timestamp": milliseconds(now), "CloudWatchMetrics": directives})),
         ("Mode", json!(mode)),
         ("account", json!(account_region.account)),
         ("region", json!(account_region.region)),
     ];
     let values = metrics.into_iter().map(|(name, _, value)| (name, value));
     fixed.into_iter().chain(dimension).chain(values).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Creates the document of `UnreadableEvents`, whose account and Region are not known.
+fn unreadable_document(mode: Mode, now: OffsetDateTime, events: usize) -> Map<String, Value> {
+    const NAME: &str = "UnreadableEvents";
+    let directive =
+        json!({"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": [{"Name": NAME, "Unit": "Count"}]});
+    let metadata = json!({"Timestamp": milliseconds(now), "CloudWatchMetrics": [directive]});
+    let fields = [("_aws", metadata), ("Mode", json!(mode)), (NAME, json!(events))];
+    fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+}
+
+fn milliseconds(now: OffsetDateTime) -> i64 {
+    now.unix_timestamp() * 1000 + i64::from(now.millisecond())
 }
 
 /// Returns the dimension sets of a metric: by mode, and by mode and `dimension`. Metrics that alarms use also have sets

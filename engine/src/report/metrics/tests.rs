@@ -103,8 +103,8 @@ fn the_share_of_throttled_calls_is_emitted_once_per_account_and_region() {
 
 #[test]
 fn long_pending_changes_and_ending_exemptions_are_counted() {
-    let pending = |redelivered| {
-        let metric_fields = MetricFields { redelivered, ..MetricFields::default() };
+    let pending = |is_pending_too_long| {
+        let metric_fields = MetricFields { is_pending_too_long, ..MetricFields::default() };
         documents([report(Outcome::Pending, metric_fields)])[0].get("PendingTooLong").cloned()
     };
     assert_eq!((pending(false), pending(true)), (None, Some(json!(1))));
@@ -114,6 +114,33 @@ fn long_pending_changes_and_ending_exemptions_are_counted() {
     };
     assert_eq!(exempt(time::macros::date!(2026 - 03 - 31)), Some(json!(1)));
     assert_eq!(exempt(time::macros::date!(2026 - 04 - 01)), None);
+}
+
+#[test]
+fn the_oldest_exempt_instance_is_told() {
+    let days = |outcomes: &[(Outcome, Option<i64>)]| {
+        let reports = outcomes.iter().map(|(outcome, days)| {
+            let first_ran = days.map(|days| NOW - Duration::days(days) - Duration::HOUR);
+            report(*outcome, MetricFields { first_ran, ..MetricFields::default() })
+        });
+        documents(reports)[0].get("OldestExemptionDays").cloned()
+    };
+    type Row<'a> = (&'a [(Outcome, Option<i64>)], Option<i64>);
+    let rows: &[Row<'_>] = &[
+        (&[(Outcome::Exempt, Some(30)), (Outcome::Exempt, Some(400)), (Outcome::Exempt, Some(7))], Some(400)),
+        (&[(Outcome::Exempt, None), (Outcome::Exempt, Some(7))], Some(7)),
+        (&[(Outcome::Exempt, Some(0))], Some(0)),
+        // The clocks of EC2 and Lambda may differ.
+        (&[(Outcome::Exempt, Some(-1))], Some(0)),
+        (&[(Outcome::Exempt, None)], None),
+        (&[(Outcome::Enforced, Some(30))], None),
+    ];
+    for (outcomes, expected) in rows {
+        assert_eq!(days(outcomes), expected.map(|days| json!(days)), "{outcomes:?}");
+    }
+    let exempt = MetricFields { first_ran: Some(NOW), ..MetricFields::default() };
+    let sets = sets(&documents([report(Outcome::Exempt, exempt)]));
+    assert_eq!(sets["OldestExemptionDays"], json!([["Mode"], ["Mode", "Trigger"]]));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! One instance during one invocation: its observation, its state, and the content of its report.
 
 use imds_core::call_error::{CallError, unknown_instance};
-use imds_core::decide::Reason;
+use imds_core::decide::{Missing, Reason, Verdict};
 use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
-use imds_core::metadata::{HttpTokens, OptionName, OptionValue};
+use imds_core::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
 use imds_core::outcome::{InstanceOutcome, MetricFields, Outcome};
 use imds_core::trigger::TriggerKind;
 use time::OffsetDateTime;
@@ -13,12 +13,23 @@ use super::decide::{DecisionContext, makes_tokens_optional};
 use super::state::{Answer, Record, State};
 use super::target::{Observation, Target};
 
+/// How long after the event options that are still not applied are reported to the operator.
+const PENDING_TOO_LONG: time::Duration = time::Duration::minutes(15);
+
+const REQUIRED: OptionValue = OptionValue::HttpTokens(HttpTokens::Required);
+
+fn requires_tokens(reason: &Reason) -> bool {
+    matches!(reason, Reason::Required(sourced) if sourced.requirement == Requirement::Exactly(REQUIRED))
+}
+
 /// One instance during one invocation.
 #[derive(Debug)]
 pub(super) struct Reconciliation {
     pub(super) target: Target,
     pub(super) state: State,
     instance: Option<Instance>,
+    /// Whether `HttpTokens=required` is required of it.
+    requires_tokens: bool,
     record: Record,
     metric_fields: MetricFields,
 }
@@ -41,10 +52,11 @@ impl Reconciliation {
 
     fn unseen(target: Target, outcome: Outcome, reason: String) -> Self {
         Self {
-            metric_fields: MetricFields { redelivered: target.redelivered, ..MetricFields::default() },
             target,
             state: State::Ended(outcome),
             instance: None,
+            requires_tokens: false,
+            metric_fields: MetricFields::default(),
             record: Record { reasons: vec![reason], ..Record::default() },
         }
     }
@@ -59,22 +71,30 @@ impl Reconciliation {
             warnings.push(format!("cannot determine whether the account enforces tokens: {error}"));
         }
         let reasons = decision.verdict.reasons();
-        Self {
+        let incomplete = match &decision.verdict {
+            Verdict::Incomplete { missing } => Some(not_said(missing)),
+            _ => None,
+        };
+        let mut decided = Self {
             metric_fields: MetricFields {
-                redelivered: target.redelivered,
-                launch_to_applied: None,
                 exempt_until: reasons.iter().filter_map(Reason::exempt_until).max(),
+                first_ran: instance.first_ran,
+                ..MetricFields::default()
             },
+            requires_tokens: reasons.iter().any(requires_tokens),
             record: Record {
                 change: state.due(),
                 options_state: instance.options_state,
-                reasons: reasons.iter().map(ToString::to_string).collect(),
+                reasons: reasons.iter().map(ToString::to_string).chain(incomplete).collect(),
                 warnings,
+                ..Record::default()
             },
             target,
             state,
             instance: Some(instance),
-        }
+        };
+        decided.measure(context.now);
+        decided
     }
 
     /// Processes EC2's answer to the due change.
@@ -94,14 +114,19 @@ impl Reconciliation {
     pub(super) fn take_description(&mut self, shown: Option<&Instance>, at: OffsetDateTime) {
         let is_verifying = matches!(self.state, State::Verifying(_));
         self.advance(|state, record| state.described(shown, record));
-        if let (true, State::Ended(_), Some(instance)) = (is_verifying, &self.state, shown) {
-            self.metric_fields.launch_to_applied = self.exposed_until(instance, at);
+        if is_verifying && shown.is_some() {
+            self.measure(at);
         }
     }
 
     /// Ends without a further description; `error` is the error of the last one, if it failed.
     pub(super) fn give_up(&mut self, error: Option<&CallError>) {
         self.advance(|state, record| state.gave_up(error.map(ToString::to_string), record));
+        // What this delivery changed had no time yet.
+        self.metric_fields.is_pending_too_long = self.state == State::Ended(Outcome::Pending)
+            && self.target.redelivered
+            && self.target.age > PENDING_TOO_LONG
+            && !self.record.is_accepted;
     }
 
     fn advance(&mut self, next: impl FnOnce(State, &mut Record) -> State) {
@@ -110,16 +135,27 @@ impl Reconciliation {
         self.state = next(state, &mut self.record);
     }
 
-    /// Returns how long the instance accepted IMDSv1 requests since its launch or start. Returns `None` unless the
-    /// event was that launch or start and this change ended it.
-    fn exposed_until(&self, instance: &Instance, at: OffsetDateTime) -> Option<time::Duration> {
+    /// Measures how long the instance accepted IMDSv1 since its launch or start, if that has ended and the event was that
+    /// launch or start. `at` is the time of the last description.
+    fn measure(&mut self, at: OffsetDateTime) {
         let is_of_launch = matches!(self.target.kind, TriggerKind::Launch | TriggerKind::StateChange);
-        let tokens = self.record.change?.options().get(OptionName::HttpTokens);
-        let is_ended = tokens == Some(OptionValue::HttpTokens(HttpTokens::Required))
-            && instance.options_state == Some(OptionsState::Applied);
-        let exposed = at - instance.launched.filter(|_| is_of_launch && is_ended)?;
+        let is_enforced = match self.record.change {
+            Some(change) => change.options().get(OptionName::HttpTokens) == Some(REQUIRED),
+            // An earlier delivery made the change, and left this one to see it applied.
+            None => self.target.is_retried && self.requires_tokens,
+        };
+        let is_applied =
+            matches!(self.state, State::Ended(_)) && self.record.options_state == Some(OptionsState::Applied);
+        let is_over = is_of_launch && is_enforced && is_applied;
+        let launched = self.instance.as_ref().and_then(|instance| instance.launched);
+        let exposed = launched.filter(|_| is_over).map(|launched| at - launched);
         // The clocks of EC2 and Lambda may differ.
-        Some(exposed.max(time::Duration::ZERO))
+        self.metric_fields.launch_to_applied = exposed.map(|exposed| exposed.max(time::Duration::ZERO));
+    }
+
+    /// Returns whether EC2 accepted a change.
+    pub(super) fn is_changed(&self) -> bool {
+        self.record.is_accepted
     }
 
     /// Converts this into the outcome of the instance.
@@ -139,3 +175,12 @@ impl Reconciliation {
         }
     }
 }
+
+/// Returns the reason why nothing was decided.
+fn not_said(missing: &[Missing]) -> String {
+    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    format!("EC2 did not say: {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

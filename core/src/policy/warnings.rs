@@ -1,0 +1,154 @@
+//! What a valid policy probably does not mean, for `imdsctl policy check`.
+
+use time::{Duration, OffsetDateTime};
+
+use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, is_active, today};
+use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use crate::policy::json::{index, join};
+use crate::text::Quoted;
+
+/// How far ahead an exemption may end without a warning: two years, of which one may be a leap year.
+const FAR_AHEAD: Duration = Duration::days(731);
+
+const OPTIONAL: Requirement = Requirement::Exactly(OptionValue::HttpTokens(HttpTokens::Optional));
+
+/// Something in a valid policy that is probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyWarning {
+    /// Where: a path such as `rules[0].exempt.until`.
+    pub place: String,
+    /// What is unusual, and how to change it.
+    pub problem: String,
+}
+
+impl Policy {
+    /// What is probably not meant, in the order of the document; `now` determines which exemptions have ended.
+    pub fn warnings(&self, now: OffsetDateTime) -> Vec<PolicyWarning> {
+        let mut warnings = Warnings(Vec::new());
+        let mut without = self.baseline.clone();
+        warnings.optional("baseline", &self.baseline);
+        for (number, rule) in self.rules.iter().enumerate() {
+            let place = index("rules", number);
+            match &rule.effect {
+                Effect::Require(requirements) => {
+                    let at = join(&place, "require");
+                    warnings.optional(&at, requirements);
+                    warnings.loosening(&at, rule, requirements, &without);
+                    warnings.overridden(&place, rule, requirements, &self.rules[number + 1..], number + 1);
+                    if rule.when.is_empty() {
+                        without.extend(requirements);
+                    }
+                }
+                Effect::Exempt { until } if !is_active(*until, now) => {
+                    let problem = format!("the exemption ended on {until}: remove the rule");
+                    warnings.add(&join(&place, "exempt.until"), problem);
+                }
+                Effect::Exempt { until } => {
+                    if *until - today(now) > FAR_AHEAD {
+                        let problem =
+                            "is more than two years ahead: choose an earlier day, and extend it when needed";
+                        warnings.add(&join(&place, "exempt.until"), problem);
+                    }
+                    warnings.exempting(&join(&place, "when.tags"), &rule.when);
+                }
+            }
+        }
+        self.warnings_of_the_whole(&mut warnings);
+        warnings.0
+    }
+
+    fn warnings_of_the_whole(&self, warnings: &mut Warnings) {
+        let requires = |rule: &Rule| matches!(rule.effect, Effect::Require(_));
+        if self.baseline.is_empty() && !self.rules.iter().any(requires) {
+            let problem =
+                "the policy requires nothing: add a baseline, such as {\"HttpTokens\": \"required\"}";
+            warnings.add("baseline", problem);
+        }
+        if self.tags.authority == Authority::Loosen {
+            let problem = format!("lets a tag require HttpTokens=optional, which {NEEDS_LOOSENING}");
+            warnings.add("instanceTags.authority", problem);
+        }
+    }
+}
+
+/// What the template's parameter is needed for.
+const NEEDS_LOOSENING: &str = "the function may set only if the template's AllowLoosening is true";
+
+struct Warnings(Vec<PolicyWarning>);
+
+impl Warnings {
+    fn add(&mut self, place: &str, problem: impl Into<String>) {
+        self.0.push(PolicyWarning { place: place.to_owned(), problem: problem.into() });
+    }
+
+    fn optional(&mut self, place: &str, requirements: &Requirements) {
+        if requirements.get(&OptionName::HttpTokens) == Some(&OPTIONAL) {
+            let problem = format!("requires optional, which {NEEDS_LOOSENING}");
+            self.add(&join(place, "HttpTokens"), problem);
+        }
+    }
+
+    /// A rule whose tags anyone can set, and that gives a looser result than `without` it.
+    fn loosening(&mut self, place: &str, rule: &Rule, requirements: &Requirements, without: &Requirements) {
+        let Some(key) = key_that_anyone_sets(&rule.when) else { return };
+        for (name, requirement) in requirements {
+            if may_loosen(*requirement, without.get(name)) {
+                let problem = format!(
+                    "is looser than without the rule, and anyone who may set the tag {} gets it: {SAFER}",
+                    Quoted(key)
+                );
+                self.add(&join(place, name.as_str()), problem);
+            }
+        }
+    }
+
+    fn exempting(&mut self, place: &str, when: &Conditions) {
+        if let Some(key) = key_that_anyone_sets(when) {
+            let problem = format!("anyone who may set the tag {} exempts the instance: {SAFER}", Quoted(key));
+            self.add(place, problem);
+        }
+    }
+
+    /// A rule whose every option a rule in `later` sets, for at least the same instances.
+    fn overridden(
+        &mut self,
+        place: &str,
+        rule: &Rule,
+        requirements: &Requirements,
+        later: &[Rule],
+        first: usize,
+    ) {
+        let overrides = |other: &Rule, name| match &other.effect {
+            Effect::Require(all) => {
+                all.contains_key(name) && (other.when.is_empty() || other.when == rule.when)
+            }
+            Effect::Exempt { .. } => false,
+        };
+        let by =
+            |name| later.iter().position(|other| overrides(other, name)).map(|n| index("rules", first + n));
+        let Some(mut by) = requirements.keys().map(by).collect::<Option<Vec<String>>>() else { return };
+        by.sort();
+        by.dedup();
+        self.add(place, format!("never has an effect, because {} overrides it: remove one", by.join(" or ")));
+    }
+}
+
+/// What to do about a condition on a tag that anyone can set.
+const SAFER: &str = "add a condition on accounts that you trust or on a tag that begins with aws:, or restrict who may set it";
+
+/// A tag that suffices for the tag conditions and that AWS lets anyone set who may tag the instance. Keys that begin
+/// with `aws:` are set by AWS alone.
+fn key_that_anyone_sets(when: &Conditions) -> Option<&String> {
+    let is_safe = |key: &String| key.starts_with("aws:");
+    if when.tags.keys().any(is_safe) { None } else { when.tags.keys().next() }
+}
+
+/// Whether the requirement gives some instance a looser value than `without` it, or than its present value if nothing
+/// is required without it.
+fn may_loosen(requirement: Requirement, without: Option<&Requirement>) -> bool {
+    let present = requirement.name().values();
+    present.into_iter().any(|present| {
+        let without = without.map_or(present, |without| without.nearest(present));
+        requirement.nearest(present).is_looser_than(without)
+    })
+}

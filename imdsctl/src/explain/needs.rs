@@ -1,0 +1,62 @@
+//! What the decisions of a policy need of the input.
+
+use imds_core::decide::{Decision, TagRejection, Verdict, Warning};
+use imds_core::policy::Policy;
+
+use super::raw::RawInstance;
+use super::read::Place;
+
+/// What the decisions of a policy need, beside an instance's state and options.
+pub struct Needs {
+    pub account: bool,
+    pub region: bool,
+    tags: bool,
+    first_ran: bool,
+}
+
+impl Needs {
+    /// What decisions of `policy` need if the account or the Region is already known.
+    pub fn of(policy: &Policy, knows_account: bool, knows_region: bool) -> Self {
+        Self {
+            account: policy.reads_accounts() && !knows_account,
+            region: policy.reads_regions() && !knows_region,
+            tags: policy.reads_tags(),
+            first_ran: policy.reads_first_ran(),
+        }
+    }
+
+    /// Returns the fields without which the decision is none.
+    pub fn missing(&self, place: &Place, raw: &RawInstance<'_>, decision: &Decision) -> Vec<String> {
+        // What has ended, or has another operator, is out of scope whatever else is known of it.
+        if matches!(decision.verdict, Verdict::OutOfScope { .. }) {
+            return Vec::new();
+        }
+        let mut fields = match &decision.verdict {
+            Verdict::Incomplete { missing } => missing.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        // A whole response omits what an instance does not have. What a query omits may exist.
+        if !place.is_whole && self.tags && raw.tags.is_none() {
+            fields.push("Tags".to_owned());
+        }
+        let age_is_unknown = |warning: &Warning| {
+            matches!(warning, Warning::IgnoredTag { why: TagRejection::AgeUnknown { .. }, .. })
+        };
+        if !place.is_whole && raw.network_interfaces.is_none() && decision.warnings.iter().any(age_is_unknown)
+        {
+            fields.push("NetworkInterfaces".to_owned());
+        }
+        fields
+    }
+
+    /// Returns the option of the AWS CLI that keeps what decisions need, and nothing else.
+    pub fn query(&self) -> String {
+        let mut fields = vec!["InstanceId", "State", "Operator", "MetadataOptions"];
+        fields.extend(self.tags.then_some("Tags"));
+        fields.extend(self.region.then_some("Placement"));
+        // The interfaces have the account, and when the instance first ran.
+        fields.extend((self.account || self.first_ran).then_some("NetworkInterfaces"));
+        let fields: Vec<String> = fields.iter().map(|field| format!("{field}:{field}")).collect();
+        format!("--query 'Reservations[].Instances[].{{{}}}'", fields.join(","))
+    }
+}
