@@ -74,9 +74,8 @@ impl Record {
 
 /// What the event has in place of instance IDs, if anything.
 pub fn unreadable_ids(trigger: &Trigger) -> Option<String> {
-    (!trigger.unreadable.is_empty()).then(|| {
-        format!("the event names as instances what are no instance IDs: {}", trigger.unreadable.join(", "))
-    })
+    (!trigger.unreadable.is_empty())
+        .then(|| format!("the event contains invalid instance IDs: {}", trigger.unreadable.join(", ")))
 }
 
 /// Processes the records; `on_report` gets the outcome of each instance as soon as it is known.
@@ -103,26 +102,37 @@ pub async fn answer(
     let ended = enforcer.enforce(&deliveries, deadline, &take).await;
     let mut report = report.into_inner();
     let mut failed: BTreeMap<usize, Cause> = BTreeMap::new();
-    for (index, record) in records.iter().enumerate() {
-        if let Some(why) = &record.unreadable {
-            report.unresolved.push(format!("the record {}: {why}", record.message_id));
-            failed.insert(index, Cause::Unreadable);
-        }
+    for (index, why) in unreadable(&records) {
+        report.unresolved.push(why);
+        failed.insert(index, Cause::Unreadable);
     }
-    let unreadable = failed.len();
-    let retried = ended
-        .retry
-        .iter()
-        .filter_map(|(delivery, retry)| Some((*indices.get(*delivery)?, Cause::Retry(*retry))));
-    failed.extend(retried);
+    let unreadable = failed.len() + ended.unknown_ids;
+    for (delivery, retry) in ended.retry {
+        failed.extend(indices.get(delivery).map(|index| (*index, Cause::Retry(retry))));
+    }
     report.unresolved.extend(ended.unresolved);
     let warnings =
         enforcer.clients().queues().redeliver(&redeliveries(&records, &failed), deadline.report_by).await;
-    let mut response = SqsBatchResponse::default();
-    failed.keys().for_each(|index| response.add_failure(&records[*index].message_id));
-    let response =
-        serde_json::to_value(response).map_err(|error| HandlerError::Unfinished(error.to_string()));
+    let response = response(&records, &failed);
     Answer { report, swept: ended.swept, unreadable, warnings, response }
+}
+
+/// Returns the records that have something which cannot be read, by index, and what that is.
+fn unreadable(records: &[Record]) -> impl Iterator<Item = (usize, String)> {
+    records.iter().enumerate().filter_map(|(index, record)| {
+        let why = record.unreadable.as_ref()?;
+        Some((index, format!("the record {}: {why}", record.message_id)))
+    })
+}
+
+/// Reports the failed records, which Lambda then does not delete.
+fn response(records: &[Record], failed: &BTreeMap<usize, Cause>) -> Result<Value, HandlerError> {
+    let mut response = SqsBatchResponse::default();
+    failed
+        .keys()
+        .filter_map(|index| records.get(*index))
+        .for_each(|record| response.add_failure(&record.message_id));
+    serde_json::to_value(response).map_err(|error| HandlerError::Unfinished(error.to_string()))
 }
 
 fn redeliveries(records: &[Record], failed: &BTreeMap<usize, Cause>) -> Vec<Redelivery> {

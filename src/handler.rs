@@ -83,7 +83,7 @@ async fn answer_trigger(
     let ended = enforcer.enforce(&[Delivery { trigger, redelivered: false }], deadline, &take).await;
     let mut report = report.into_inner();
     report.unresolved = unreadable.iter().cloned().chain(ended.unresolved).collect();
-    let unreadable_events = usize::from(unreadable.is_some());
+    let unreadable_events = usize::from(unreadable.is_some()) + ended.unknown_ids;
     let response = match unreadable {
         _ if !ended.retry.is_empty() => Err(HandlerError::Unfinished(unfinished(&report))),
         Some(why) => Err(HandlerError::Unreadable(why)),

@@ -104,8 +104,7 @@ impl CallError {
             // decision. All values that we send are documented.
             Some("UnsupportedOperation" | "InvalidParameterValue") if is_change => Refused,
             Some("RequestTimeout" | "RequestTimeoutException") => Transient,
-            // EC2 reports an invalid request with a code. A response without a code may come from a proxy.
-            Some(_) if self.status.is_some_and(is_callers_fault) => Other,
+            _ if self.status.is_some_and(|status| status == 200 || is_callers_fault(status)) => Other,
             _ => Transient,
         }
     }
@@ -238,7 +237,9 @@ mod tests {
             (Some("Unavailable"), Some(503), CallErrorKind::Transient),
             (Some("RequestTimeout"), Some(400), CallErrorKind::Transient),
             (Some("TooMany"), Some(429), CallErrorKind::Transient),
-            (None, Some(403), CallErrorKind::Transient),
+            (None, Some(502), CallErrorKind::Transient),
+            (None, Some(403), CallErrorKind::Other),
+            (None, Some(200), CallErrorKind::Other),
             (None, None, CallErrorKind::Transient),
             (Some("ExpiredToken"), Some(400), CallErrorKind::Other),
             (Some("AuthFailure"), Some(401), CallErrorKind::Other),

@@ -39,7 +39,7 @@ pub enum Outcome {
     Unreachable,
     /// Anything else.
     Failed {
-        /// `true` if EC2 or the network failed; `false` if the request is wrong, so that a retry fails too.
+        /// `true`, but for a dry run that EC2 carried out.
         retry: bool,
     },
 }

@@ -50,7 +50,7 @@ async fn main() -> Exit {
     // What was found before an error is printed before the error.
     let flushed = out.flush();
     result.and_then(|exit| Ok(flushed.map(|()| exit)?)).unwrap_or_else(|error| {
-        // The exit code tells the error even if it cannot be printed.
+        // The exit code reports the error even if it cannot be printed.
         let _ = writeln!(anstream::stderr(), "imdsctl: {}", printable(&format!("{error:#}")));
         Exit::Error
     })

@@ -2,7 +2,6 @@
 
 use ec2_sim::{Fault, FaultKind, Launch};
 use futures_util::future::join_all;
-use serde_json::json;
 
 use crate::support::*;
 use crate::{DESCRIBE, MODIFY, outcomes};
@@ -70,11 +69,7 @@ async fn a_sweep_is_not_done_after_a_part_of_the_instances() {
         let scene = Scene::new(&[]).await;
         scene.launch(imdsv1(3));
         scene.sim.inject(cut_off_before(text));
-        let sweep = json!({
-            "source": "imds-enforcer", "detail-type": "Sweep", "account": ACCOUNT, "region": REGION,
-            "time": launch_event(&[])["time"], "detail": {},
-        });
-        let answer = scene.answer(batch(&[sweep.to_string()], 1)).await;
+        let answer = scene.answer(batch(&[sweep_event().to_string()], 1)).await;
         assert_eq!((answer.swept.len(), failures(&answer)), (0, vec!["m0".to_owned()]), "{text}");
         assert_eq!(scene.calls(MODIFY).len(), 0, "{text}: nothing that it says is believed");
         assert!(answer.report.unresolved[0].contains("cut off"), "{:?}", answer.report.unresolved);

@@ -1,8 +1,13 @@
 //! The records of a batch that are redelivered.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use ec2_sim::{Fault, FaultKind, Settings};
+use imds_core::outcome::InstanceOutcome;
+use imds_core::trigger::Trigger;
+use imds_engine::deadline::Deadline;
+use imds_engine::reconcile::Delivery;
 use serde_json::json;
 
 use crate::support::*;
@@ -98,7 +103,7 @@ async fn an_event_that_cannot_be_read_fails_and_what_is_readable_of_it_is_done()
     assert_eq!(failures(&answer), ["m0", "m1"]);
     let expected = [
         "the record m0: the event cannot be read: detail.state is missing or malformed",
-        r#"the record m1: the event names as instances what are no instance IDs: "i-\u{202e}new""#,
+        r#"the record m1: the event contains invalid instance IDs: "i-\u{202e}new""#,
     ];
     assert_eq!(answer.report.unresolved, expected);
     assert!(answer.report.ignored.is_empty());
@@ -161,4 +166,37 @@ async fn an_outcome_applies_to_every_record_that_names_the_instance() {
     let answer = scene.answer(batch(&events.map(|event| event.to_string()), 1)).await;
     assert_eq!(answer.report.counts, [("enforced", 1), ("throttled", 1)].into());
     assert_eq!(failures(&answer), ["m0", "m1"]);
+}
+
+#[tokio::test]
+async fn a_panic_fails_only_the_record_that_meets_it() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(3));
+    let mut elsewhere = running_event(&ids[2], now());
+    elsewhere["region"] = json!("eu-west-1");
+    let events = [running_event(&ids[0], now()), running_event(&ids[1], now()), elsewhere];
+    let delivery = |event| Delivery {
+        trigger: Trigger::from_event(event, scene.enforcer.policy()).unwrap(),
+        redelivered: false,
+    };
+    let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
+    let reported = RefCell::new(Vec::new());
+    let on_report = |outcome: InstanceOutcome| {
+        assert_ne!(outcome.instance_id.as_str(), ids[0], "a defect");
+        reported.borrow_mut().push((outcome.instance_id.to_string(), outcome.outcome.as_str()));
+    };
+    let deadline = Deadline::new(now(), Duration::from_secs(60));
+    let enforced = scene.enforcer.enforce(&deliveries, deadline, &on_report).await;
+    let retried: Vec<usize> = enforced.retry.keys().copied().collect();
+    assert_eq!(retried, [0, 2], "the defect, and an instance that is not in that Region");
+    let mut reported = reported.into_inner();
+    reported.sort();
+    let mut expected = vec![(ids[1].clone(), "compliant"), (ids[2].clone(), "not-ready")];
+    expected.sort();
+    assert_eq!(reported, expected, "changed before the panic, and found so after it");
+    let [defect] = &enforced.unresolved[..] else { panic!("{:?}", enforced.unresolved) };
+    assert!(
+        defect.starts_with("a defect of the function stopped the work in 111122223333 us-east-1: "),
+        "{defect}"
+    );
 }

@@ -16,11 +16,11 @@ use crate::support::lambda::Lambda;
 use crate::support::queue::Queue;
 use crate::support::*;
 
-/// Injects faults of EC2 with their probabilities.
+/// Injects faults of EC2 with their probabilities, 22 % together.
 pub fn chaos(sim: &Ec2Sim) {
     for (kind, probability) in [
-        (FaultKind::Throttle, 0.10),
-        (FaultKind::ServerError, 0.05),
+        (FaultKind::Throttle, 0.11),
+        (FaultKind::ServerError, 0.06),
         (FaultKind::Hang(None), 0.02),
         (FaultKind::Reset, 0.02),
         (FaultKind::Malformed, 0.01),

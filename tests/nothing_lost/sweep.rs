@@ -1,5 +1,6 @@
 //! A sweep that times out repeatedly.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ec2_sim::{Ec2Sim, Launch, Settings};
@@ -16,13 +17,17 @@ async fn a_sweep_of_10_000_continues_with_retries_and_changes_each_once() {
     let account_region = sim.account_region(ACCOUNT, REGION);
     account_region.launch(Launch { count: 10_000, ..Launch::default() });
     sim.take_events();
-    let mut lambda = Lambda::start(&sim, &[("IMDS_MODIFY_RATE", "1000")]).await;
-    let mut queue = Queue::new(Duration::ZERO, 100);
-    queue.send(&sweep_event());
+    // The template's visibility timeout and number of receives.
+    let queue = Arc::new(Mutex::new(Queue::new(Duration::from_secs(5400), 100)));
+    queue.lock().unwrap().send(&sweep_event());
+    let url = sqs::serve(Arc::clone(&queue)).await;
+    let variables = [("IMDS_MODIFY_RATE", "1000"), ("AWS_ENDPOINT_URL_SQS", &*url)];
+    let mut lambda = Lambda::start(&sim, &variables).await;
     let (started, mut tries, mut first) = (Instant::now(), 0, None);
-    while let Some(batch) = queue.receive(1) {
+    while !queue.lock().unwrap().is_empty() {
+        let batch = queue.lock().unwrap().receive(1).expect("the sweep goes on at once");
         let answer = lambda.invoke(batch.clone(), Duration::from_secs(5)).await.expect("in time").unwrap();
-        queue.answered(&batch, &answer);
+        queue.lock().unwrap().answered(&batch, &answer);
         first.get_or_insert(lambda.peak_memory());
         tries += 1;
     }
@@ -32,6 +37,7 @@ async fn a_sweep_of_10_000_continues_with_retries_and_changes_each_once() {
         started.elapsed()
     );
     assert!(tries > 1, "the sweep reached the deadline");
+    let queue = queue.lock().unwrap();
     assert_eq!((queue.done, queue.done_again, queue.dead.len()), (1, 0, 0));
     let left =
         account_region.instances().into_iter().filter(|i| i.options["HttpTokens"] != "required").count();

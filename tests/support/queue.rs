@@ -71,9 +71,9 @@ impl Queue {
         self.messages.is_empty()
     }
 
-    /// Whether no message is visible.
-    pub fn is_idle(&self) -> bool {
-        self.messages.iter().all(|message| message.visible_from > Instant::now())
+    /// Makes all messages visible, as if their visibility timeouts had expired.
+    pub fn show_all(&mut self) {
+        self.messages.iter_mut().for_each(|message| message.visible_from = Instant::now());
     }
 
     /// Up to `most` messages as an SQS event; `None` if none is visible.

@@ -1,7 +1,7 @@
 //! EC2 in one account and Region.
 
 use aws_config::SdkConfig;
-use aws_sdk_ec2::config::retry::{RetryConfig, RetryPartition, TokenBucket};
+use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
@@ -26,6 +26,7 @@ pub use super::convert::Listed;
 use super::error::call_error;
 use super::member_role::MemberCredentials;
 use super::rate_limit::{RateLimit, RateLimiter};
+use super::settings::retry_partition;
 use super::{convert, query};
 use crate::deadline::Deadline;
 
@@ -61,7 +62,7 @@ impl SdkClients {
     pub(super) fn new(shared: &SdkConfig, region: &Region) -> Self {
         let config = aws_sdk_ec2::config::Builder::from(shared)
             .region(aws_sdk_ec2::config::Region::new(region.as_str().to_owned()))
-            .retry_partition(partition(region))
+            .retry_partition(retry_partition(&format!("ec2 {region}")))
             .interceptor(RequireClosingTag)
             .timeout_config(timeouts());
         let client = |retries| aws_sdk_ec2::Client::from_conf(config.clone().retry_config(retries).build());
@@ -221,16 +222,6 @@ pub struct Page {
     pub listed: Listed,
     /// The token that requests the next page; `None` on the last page.
     pub next: Option<String>,
-}
-
-/// A retry token bucket of our own. By default, all clients of a Region share one bucket that is not refilled:
-/// throttling in one account would stop the retries of all accounts for the life of the process.
-///
-/// The SDK's adaptive retry mode is not used: at the first throttle it falls back to the rate measured so far, which is
-/// close to zero in a new process, and takes minutes to recover.
-fn partition(region: &Region) -> RetryPartition {
-    let allowance = TokenBucket::builder().capacity(500).refill_rate(10.0).build();
-    RetryPartition::custom(format!("ec2 {region}")).token_bucket(allowance).build()
 }
 
 /// EC2 describes 200 instances in about a second and modifies one in less; an attempt times out after ten times that.

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::closing_tag::RequireClosingTag;
 use super::error::call_error;
+use super::settings::retry_partition;
 
 /// The shortest that STS gives, 15 minutes: as long as the longest invocation. It is renewed while there is work.
 const SESSION_SECONDS: i32 = 900;
@@ -54,6 +55,7 @@ impl MemberCredentials {
     pub(super) fn new(role: &MemberRole, shared: &SdkConfig, partition: &str, account: &AccountId) -> Self {
         let config = aws_sdk_sts::config::Builder::from(shared)
             .timeout_config(timeouts())
+            .retry_partition(retry_partition(&format!("sts {account}")))
             .retry_config(
                 RetryConfig::standard().with_max_attempts(3).with_max_backoff(Duration::from_secs(1)),
             )

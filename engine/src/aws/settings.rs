@@ -4,6 +4,7 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_ec2::config::retry::{RetryPartition, TokenBucket};
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
@@ -43,6 +44,16 @@ pub fn for_simulator(endpoint: &str, access_key: &str, region: &str) -> SdkConfi
         .http_client(http_client())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build()
+}
+
+/// A retry token bucket of our own. By default, all clients of a Region share one bucket that is not refilled:
+/// throttling in one account, or an STS or SQS that hangs, would stop the retries of all for the life of the process.
+///
+/// The SDK's adaptive retry mode is not used: at the first throttle it falls back to the rate measured so far, which is
+/// close to zero in a new process, and takes minutes to recover.
+pub(super) fn retry_partition(name: &str) -> RetryPartition {
+    let allowance = TokenBucket::builder().capacity(500).refill_rate(10.0).build();
+    RetryPartition::custom(name.to_owned()).token_bucket(allowance).build()
 }
 
 /// The service-specific settings, without the empty ones.

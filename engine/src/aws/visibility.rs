@@ -12,6 +12,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
+use super::settings::retry_partition;
+
 /// The maximum number of entries in a call: SQS's limit.
 const ENTRIES_PER_CALL: usize = 10;
 
@@ -106,7 +108,10 @@ fn client(shared: &SdkConfig) -> aws_sdk_sqs::Client {
         .operation_timeout(Duration::from_millis(1700))
         .build();
     let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(50));
-    let config = aws_sdk_sqs::config::Builder::from(shared).timeout_config(timeouts).retry_config(retries);
+    let config = aws_sdk_sqs::config::Builder::from(shared)
+        .timeout_config(timeouts)
+        .retry_partition(retry_partition("sqs"))
+        .retry_config(retries);
     aws_sdk_sqs::Client::from_conf(config.build())
 }
 

@@ -52,7 +52,7 @@ impl Applier<'_> {
             }
             *budget = budget.map(|left| left.saturating_sub(1));
         }
-        // Another process may be at the same instances: a launch and its state changes come in different batches, and
+        // Another process may process the same instances: a launch and its state changes come in different batches, and
         // sweeps may overlap. Each process has its own order, so that one finds compliant what the other has changed.
         let order = RandomState::new();
         due.sort_by_cached_key(|one| order.hash_one(&one.target.id));

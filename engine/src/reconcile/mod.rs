@@ -13,6 +13,7 @@ mod sweep;
 mod target;
 mod verify;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
@@ -29,8 +30,8 @@ use caught::caught;
 use reconciler::Reconciler;
 use resolve::Resolver;
 use sweep::Sweep;
-pub use target::Delivery;
 use target::Unresolved;
+pub use target::{Delivery, Retry};
 
 /// The maximum number of accounts and Regions processed concurrently: as many as a batch is likely to name. Most of the
 /// time goes to waiting for each one's rate limit.
@@ -58,15 +59,8 @@ pub struct Enforced {
     pub retry: BTreeMap<usize, Retry>,
     /// The accounts and Regions whose sweep is complete.
     pub swept: Vec<AccountRegion>,
-}
-
-/// When a delivery is retried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Retry {
-    /// At once, as it only ran out of time: a sweep goes on.
-    AtOnce,
-    /// After a pause that is longer after each redelivery.
-    AfterBackoff,
+    /// How many instances have an ID of a form that is not known, so that nobody acts on them.
+    pub unknown_ids: usize,
 }
 
 impl Enforcer {
@@ -104,15 +98,43 @@ impl Enforcer {
         }
         let ended = stream::iter(batches)
             .map(async |(account_region, batch)| {
-                let work = self.enforce_in(account_region, &batch, deadline, on_report);
-                // A defect that one account and Region meets takes no other along.
-                match caught(work).await {
-                    Ok(enforced) => enforced,
-                    Err(panic) => Enforced::panicked(account_region, &batch, &panic),
-                }
+                self.enforce_isolated(account_region, &batch, deadline, on_report).await
             })
             .buffer_unordered(ACCOUNT_REGIONS_AT_ONCE);
         ended.fold(Enforced::default(), |all, ended| async { all.and(ended) }).await
+    }
+
+    /// Processes the deliveries of one account and Region. A panic does not stop other accounts and Regions; after it, each
+    /// delivery is processed alone, so that only the one that meets the defect is retried. Each instance is reported once.
+    async fn enforce_isolated(
+        &self,
+        account_region: &AccountRegion,
+        batch: &[(usize, &Delivery)],
+        deadline: Deadline,
+        on_report: &dyn Fn(InstanceOutcome),
+    ) -> Enforced {
+        let reported = RefCell::new(BTreeSet::new());
+        let report_once = |outcome: InstanceOutcome| {
+            let id = outcome.instance_id.clone();
+            if !reported.borrow().contains(&id) {
+                on_report(outcome);
+                reported.borrow_mut().insert(id);
+            }
+        };
+        let try_with = async |batch: &[(usize, &Delivery)]| {
+            caught(self.enforce_in(account_region, batch, deadline, &report_once)).await
+        };
+        match try_with(batch).await {
+            Ok(enforced) => return enforced,
+            Err(panic) if batch.len() == 1 => return Enforced::panicked(account_region, batch, &panic),
+            Err(_) => {}
+        }
+        let mut all = Enforced::default();
+        for alone in batch.chunks(1) {
+            let tried = try_with(alone).await;
+            all = all.and(tried.unwrap_or_else(|panic| Enforced::panicked(account_region, alone, &panic)));
+        }
+        all
     }
 
     /// Processes the deliveries of one account and Region, which come with their indices in the batch.
@@ -167,6 +189,7 @@ impl Enforced {
         }
         let deliveries = unfinished.iter().flat_map(|id| resolver.deliveries_of(id));
         self.retry.extend(deliveries.map(|delivery| (delivery, Retry::AfterBackoff)));
+        self.unknown_ids += resolver.unknown_ids();
         resolver.unresolved().into_iter().for_each(|unresolved| self.note(unresolved));
         handled
     }
@@ -187,6 +210,7 @@ impl Enforced {
                 self.retry.extend(deliveries.iter().map(|(delivery, _)| (*delivery, stopped.retry)));
             }
         }
+        self.unknown_ids += sweep.unknown_ids.len();
         let unknown = |id| format!("the sweep skipped an instance whose ID has an unknown form: {id}");
         self.unresolved.extend(sweep.unknown_ids.into_iter().map(unknown));
     }
@@ -199,7 +223,7 @@ impl Enforced {
                 "a defect of the function stopped the work in {account} {region}: {text}"
             )],
             retry: batch.iter().map(|(delivery, _)| (*delivery, Retry::AfterBackoff)).collect(),
-            swept: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -214,6 +238,7 @@ impl Enforced {
         self.unresolved.extend(other.unresolved);
         self.retry.extend(other.retry);
         self.swept.extend(other.swept);
+        self.unknown_ids += other.unknown_ids;
         self
     }
 }

@@ -76,6 +76,11 @@ impl<'a> Resolver<'a> {
         self.targets.get(id).into_iter().flat_map(|target| target.deliveries.iter().copied())
     }
 
+    /// Returns how many instances have an ID of a form that is not known.
+    pub(super) fn unknown_ids(&self) -> usize {
+        self.selections.iter().map(|selection| selection.unknown_ids.len()).sum()
+    }
+
     /// Returns the deliveries for which EC2 may have more instances than it returned.
     pub(super) fn unresolved(&self) -> Vec<Unresolved> {
         self.selections.iter().flat_map(|selection| selection.unresolved(self.deadline.now)).collect()

@@ -18,7 +18,7 @@ pub(super) struct Selection<'a> {
     /// How many instances the last description found.
     found: Result<usize, CallError>,
     /// IDs of a form that is not known, which nobody can act on.
-    unknown_ids: Vec<String>,
+    pub(super) unknown_ids: Vec<String>,
     /// Whether two consecutive descriptions found the same number of instances, and enough of them.
     pub(super) is_settled: bool,
 }

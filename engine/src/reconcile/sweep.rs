@@ -10,9 +10,8 @@ use imds_core::selector::InstanceSelector;
 use imds_core::trigger::TriggerKind;
 use time::Duration;
 
-use super::Retry;
 use super::reconciler::Reconciler;
-use super::target::{Observation, Target};
+use super::target::{Observation, Retry, Target};
 use crate::deadline::Deadline;
 
 /// The maximum number of changes that a dry-run sweep sends to EC2: enough to test the permissions without using up the
@@ -83,7 +82,7 @@ impl Sweep {
         }
     }
 
-    /// A retry goes on at once if this delivery got on; else there is something that only time mends.
+    /// Retries at once if this delivery made a change; otherwise with backoff.
     fn out_of_time(&self) -> Stopped {
         let retry = if self.changes > 0 { Retry::AtOnce } else { Retry::AfterBackoff };
         Stopped { why: "the sweep ran out of time and will be retried".to_owned(), retry }

@@ -7,6 +7,15 @@ use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
 use imds_core::trigger::{Trigger, TriggerKind};
 
+/// When a delivery is retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Retry {
+    /// At once, as it only ran out of time: a sweep goes on.
+    AtOnce,
+    /// After a pause that is longer after each redelivery.
+    AfterBackoff,
+}
+
 /// An event that names instances.
 #[derive(Debug, Clone)]
 pub struct Delivery {

@@ -30,8 +30,7 @@ use read::{Described, Place, ReadError};
 ///
 /// A --query of the AWS CLI may shorten the input to a list of instances that
 /// has the fields which the decisions need. If a field is missing, the error
-/// names the query that keeps it. An instance without the field Operator
-/// counts as not managed by another operator.
+/// names the query that keeps it.
 ///
 /// The decisions are compliant, change, exempt, out-of-scope and blocked. They
 /// are printed while the input is read. The first error ends them.

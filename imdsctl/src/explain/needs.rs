@@ -36,6 +36,9 @@ impl Needs {
             _ => Vec::new(),
         };
         // A whole response omits what an instance does not have. What a query omits may exist.
+        if !place.is_whole && raw.operator.is_none() {
+            fields.push("Operator".to_owned());
+        }
         if !place.is_whole && self.tags && raw.tags.is_none() {
             fields.push("Tags".to_owned());
         }

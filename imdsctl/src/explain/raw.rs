@@ -36,8 +36,9 @@ pub struct RawInstance<'a> {
     metadata_options: Option<Object<RawOptions<'a>>>,
     #[serde(borrow)]
     placement: Option<Object<RawPlacement<'a>>>,
-    #[serde(borrow)]
-    operator: Option<Object<RawOperator<'a>>>,
+    /// `Some(None)` is null.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub operator: Option<Option<Object<RawOperator<'a>>>>,
     #[serde(borrow, default, deserialize_with = "present_list")]
     pub network_interfaces: Option<Vec<Object<RawInterface<'a>>>>,
 }
@@ -83,7 +84,7 @@ struct RawPlacement<'a> {
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RawOperator<'a> {
+pub struct RawOperator<'a> {
     managed: Option<bool>,
     #[serde(borrow)]
     principal: Option<Text<'a>>,
@@ -116,7 +117,7 @@ impl RawInstance<'_> {
     pub fn instance(&self, owner: Option<&str>) -> Result<Instance, InvalidId> {
         let options = self.metadata_options.as_ref().map(|options| &options.0);
         let interfaces = || self.network_interfaces.iter().flatten().map(|interface| &interface.0);
-        let operator = self.operator.as_ref().map(|operator| &operator.0);
+        let operator = self.operator.as_ref().and_then(Option::as_ref).map(|operator| &operator.0);
         let tags =
             self.tags.iter().flatten().map(|Object(tag)| (tag.key.0.to_string(), tag.value.0.to_string()));
         Instance::try_from(Words {
@@ -207,6 +208,10 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
 }
 
 /// Reads a list that may be absent; null is an empty list.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 fn present_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

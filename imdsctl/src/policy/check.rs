@@ -94,7 +94,7 @@ fn print_text(checked: &Checked, is_one_of_several: bool, out: &mut impl Write) 
     let file = printable(&checked.file);
     for Finding { place, problem } in &checked.errors {
         let place = if place.is_empty() { String::new() } else { format!("{}: ", printable(place)) };
-        // The exit code tells the error even if it cannot be printed.
+        // The exit code reports the error even if it cannot be printed.
         let _ = writeln!(anstream::stderr(), "{file}: {place}{}", printable(problem));
     }
     if checked.ok && is_one_of_several {

@@ -45,6 +45,7 @@ fn what_the_decision_needs_and_the_input_lacks_is_an_error() {
         (POLICY, described(&[lacks("InstanceId")]), "Reservations[0].Instances[0]", "InstanceId"),
         (POLICY, json!([lacks("State")]).to_string(), "[0]", "State.Name"),
         (POLICY, json!([optional(), lacks("Tags")]).to_string(), "[1]", "Tags"),
+        (POLICY, json!([optional(), lacks("Operator")]).to_string(), "[1]", "Operator"),
         (POLICY, json!([[optional()], [optional(), lacks("Tags")]]).to_string(), "[1][1]", "Tags"),
     ];
     for (policy, input, place, field) in rows {
@@ -73,10 +74,19 @@ fn what_the_decision_does_not_need_may_be_absent() {
         json!({"InstanceId": "i-00000001", "Operator": {"Managed": true, "Principal": "eks.amazonaws.com"}});
     let mut disabled = without(optional(), &["MetadataOptions.HttpTokens"]);
     disabled["MetadataOptions"]["HttpEndpoint"] = "disabled".into();
+    let mut null_operator = optional();
+    null_operator["Operator"] = Value::Null;
     let mut null_tags = optional();
     null_tags["Tags"] = Value::Null;
     let rows = [
         ("a whole answer without tags", POLICY, described(&[without(optional(), &["Tags"])]), "change"),
+        ("a null operator is none", POLICY, json!([null_operator]).to_string(), "change"),
+        (
+            "a whole answer without an operator",
+            POLICY,
+            described(&[without(optional(), &["Operator"])]),
+            "change",
+        ),
         ("null is an empty list of tags", POLICY, json!([null_tags]).to_string(), "change"),
         ("the policy reads no tags", tagless, json!([without(optional(), &["Tags"])]).to_string(), "change"),
         ("terminated", POLICY, json!([terminated]).to_string(), "out-of-scope"),

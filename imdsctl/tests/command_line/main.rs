@@ -84,6 +84,7 @@ fn instance(number: u32, tokens: &str, tags: Value) -> Value {
         "InstanceId": format!("i-{number:017x}"),
         "State": {"Code": 16, "Name": "running"},
         "Placement": {"AvailabilityZone": "eu-west-1a"},
+        "Operator": {"Managed": false},
         "Tags": tags,
         "NetworkInterfaces": [
             {"Attachment": {"DeviceIndex": 0, "AttachTime": "2026-03-01T08:00:00+00:00"}},

@@ -64,7 +64,9 @@ impl Level {
     /// Returns the rate if EC2 accepts a call now.
     fn raised(&self, ceiling: f64) -> f64 {
         let increase = ceiling * ceiling / RAMP;
-        (self.rate + increase * (self.at - self.answered).as_secs_f64()).min(ceiling)
+        // An idle time says nothing about EC2's bucket: only the time of two calls counts.
+        let calling = (self.at - self.answered).as_secs_f64().min(2.0 / self.rate);
+        (self.rate + increase * calling).min(ceiling)
     }
 }
 

@@ -16,6 +16,9 @@ use super::target::{Observation, Target};
 /// How long after the event options that are still not applied are reported to the operator.
 const PENDING_TOO_LONG: time::Duration = time::Duration::minutes(15);
 
+/// How long after a launch or start its event may happen.
+const EVENT_AFTER_LAUNCH: time::Duration = time::Duration::minutes(5);
+
 const REQUIRED: OptionValue = OptionValue::HttpTokens(HttpTokens::Required);
 
 fn requires_tokens(reason: &Reason) -> bool {
@@ -122,7 +125,7 @@ impl Reconciliation {
     /// Ends without a further description; `error` is the error of the last one, if it failed.
     pub(super) fn give_up(&mut self, error: Option<&CallError>) {
         self.advance(|state, record| state.gave_up(error.map(ToString::to_string), record));
-        // What this delivery changed had no time yet.
+        // A change of this delivery is too recent to count.
         self.metric_fields.is_pending_too_long = self.state == State::Ended(Outcome::Pending)
             && self.target.redelivered
             && self.target.age > PENDING_TOO_LONG
@@ -148,7 +151,9 @@ impl Reconciliation {
             matches!(self.state, State::Ended(_)) && self.record.options_state == Some(OptionsState::Applied);
         let is_over = is_of_launch && is_enforced && is_applied;
         let launched = self.instance.as_ref().and_then(|instance| instance.launched);
-        let exposed = launched.filter(|_| is_over).map(|launched| at - launched);
+        // A stop is an event too, long after the launch.
+        let since_launch = |launched: &OffsetDateTime| *launched >= at - self.target.age - EVENT_AFTER_LAUNCH;
+        let exposed = launched.filter(|_| is_over).filter(since_launch).map(|launched| at - launched);
         // The clocks of EC2 and Lambda may differ.
         self.metric_fields.launch_to_applied = exposed.map(|exposed| exposed.max(time::Duration::ZERO));
     }
@@ -179,7 +184,7 @@ impl Reconciliation {
 /// Returns the reason why nothing was decided.
 fn not_said(missing: &[Missing]) -> String {
     let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    format!("EC2 did not say: {}", names.join(", "))
+    format!("EC2 did not report {}", names.join(", "))
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ fn instance(tokens: &str, options_state: &str) -> Instance {
     Instance::try_from(words).unwrap()
 }
 
+fn launched_before(age: Duration) -> Instance {
+    Instance { launched: Some(NOW - age), ..instance("required", "applied") }
+}
+
 fn target() -> Target {
     let id = InstanceId::new("i-01234567").unwrap();
     Target { deliveries: [0].into(), ..Target::new(id, TriggerKind::Launch, Duration::ZERO) }
@@ -39,7 +43,7 @@ fn an_incomplete_instance_is_not_ready_and_says_what_is_missing() {
     let incomplete = Instance::try_from(Words { id: "i-01234567", ..Words::default() }).unwrap();
     let opened = open(target(), incomplete);
     assert_eq!((opened.state, opened.record.change), (State::Ended(Outcome::NotReady), None));
-    assert_eq!(opened.record.reasons, ["EC2 did not say: State.Name, MetadataOptions.HttpTokens"]);
+    assert_eq!(opened.record.reasons, ["EC2 did not report State.Name, MetadataOptions.HttpTokens"]);
 }
 
 #[test]
@@ -49,7 +53,7 @@ fn pending_too_long_is_pending_on_a_redelivery_a_quarter_of_an_hour_after_the_ev
         (true, old, "required", true),
         (true, young, "required", false),
         (false, old, "required", false),
-        // This delivery makes the change, which had no time yet.
+        // This delivery makes the change.
         (true, old, "optional", false),
     ] {
         let mut opened = open(Target { redelivered, age, ..target() }, instance(tokens, "pending"));
@@ -78,6 +82,7 @@ fn launch_to_applied_ends_with_the_delivery_that_sees_the_change_applied() {
             None,
         ),
         ("not a launch", drift(), instance("required", "applied"), None),
+        ("a stop, weeks after the launch", retried(), launched_before(Duration::weeks(3)), None),
     ] {
         assert_eq!(seconds(&open(target, first)), expected, "{name}");
     }
