@@ -55,7 +55,7 @@ def stack(moto, packaged) -> dict[str, list[str]]:
 
 def test_its_queues_are_there(moto, stack):
     sqs = client("sqs", moto.url)
-    urls = sqs.list_queues()["QueueUrls"]
+    urls = sqs.list_queues(QueueNamePrefix="imds-enforcer-")["QueueUrls"]
     assert len(urls) == len(stack["AWS::SQS::Queue"]) == 5
     redriven = 0
     for url in urls:

@@ -29,7 +29,8 @@ pub struct RateLimit {
 /// A token bucket, shared by all changes of this process in one account and Region.
 ///
 /// Other processes use the same token bucket of EC2. Additive increase and multiplicative decrease find the share of
-/// each: the rate rises with the time in which EC2 accepts calls, and falls with each throttle. A process that calls
+/// each: the rate rises with the time since EC2's last answer, if EC2 accepts the call, and falls with each throttle. Idle
+/// time counts, as EC2's bucket refills meanwhile. A process that calls
 /// twice as often is throttled twice as often, so an increase by the square of the ceiling makes the shares
 /// proportional to the ceilings. An idle process regains its burst at the share that it found last.
 ///
@@ -64,9 +65,7 @@ impl Level {
     /// Returns the rate if EC2 accepts a call now.
     fn raised(&self, ceiling: f64) -> f64 {
         let increase = ceiling * ceiling / RAMP;
-        // An idle time says nothing about EC2's bucket: only the time of two calls counts.
-        let calling = (self.at - self.answered).as_secs_f64().min(2.0 / self.rate);
-        (self.rate + increase * calling).min(ceiling)
+        (self.rate + increase * (self.at - self.answered).as_secs_f64()).min(ceiling)
     }
 }
 
