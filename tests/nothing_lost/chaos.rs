@@ -139,7 +139,7 @@ async fn chaos_loses_nothing() {
         let lambda = start_chaotic(&sim, &url).await;
         let (sim, queue, url, kills) = (&sim, &*queue, &*url, &kills);
         let mut chaos = Chaos { sim, queue, url, lambda, kills, outcomes: BTreeMap::new() };
-        while let Some(batch) = next_batch(&queue, 150).await {
+        while let Some(batch) = next_batch(queue, 150).await {
             disturb(&account_region, disturbed.borrow_mut().by_ref().take(20));
             let told = sim.take_events().into_iter().filter(is_sent_by_rules);
             told.for_each(|event| queue.lock().unwrap().send(&event));
