@@ -40,8 +40,9 @@ Environment variables (an empty variable counts as unset):
                         [default: none]
   AWS_ENDPOINT_URL_EC2  the endpoint of EC2 [default: the Region's own]
 
-The AWS SDK's other variables apply as well. The exit code is 0 after --help and
---version, 2 for incorrect usage, and 1 for any other error.
+The AWS SDK's variables for credentials, Region and endpoints apply as well.
+The exit code is 0 after --help and --version, 2 for incorrect usage, and 1 for
+any other error.
 "#
 );
 
