@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use imds_core::outcome::Mode;
 use imds_core::policy::Policy;
+use imds_core::text::Quoted;
 use imds_engine::aws::clients::RegionClients;
 use imds_engine::aws::rate_limit::RateLimit;
 use imds_engine::reconcile::Enforcer;
@@ -99,8 +100,8 @@ fn policy(file: Option<String>, inline: Option<String>) -> Result<Policy, String
         }
         (Some(path), None) => {
             let document = std::fs::read(&path)
-                .map_err(|error| format!("IMDS_POLICY_FILE: {path} cannot be read: {error}"))?;
-            (format!("IMDS_POLICY_FILE {path}"), document)
+                .map_err(|error| format!("IMDS_POLICY_FILE: {} cannot be read: {error}", Quoted(&path)))?;
+            (format!("IMDS_POLICY_FILE {}", Quoted(&path)), document)
         }
         (None, Some(document)) => ("IMDS_POLICY".to_owned(), document.into_bytes()),
     };
@@ -255,7 +256,7 @@ mod tests {
         let both = read(&[("IMDS_POLICY", "{}"), ("IMDS_POLICY_FILE", "x")]).unwrap_err().to_string();
         assert!(both.contains("both set"), "{both}");
         let missing = read(&[("IMDS_POLICY_FILE", "/nowhere/policy.json")]).unwrap_err().to_string();
-        assert!(missing.contains("/nowhere/policy.json cannot be read"), "{missing}");
+        assert!(missing.contains("\"/nowhere/policy.json\" cannot be read"), "{missing}");
     }
 
     #[test]

@@ -31,9 +31,11 @@ async fn main() -> ExitCode {
     match Start::new(&arguments, environment.get("AWS_LAMBDA_RUNTIME_API").as_deref()) {
         Start::Serve => serve(&environment, errors).await,
         Start::Print(text) => {
-            // Writing fails if the reader has closed the pipe, as head does.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            match io::stdout().write_all(text.as_bytes()) {
+                // A reader that has closed the pipe, as head does, has read enough.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&format!("stdout: {error}")),
+                _ => ExitCode::SUCCESS,
+            }
         }
         Start::Unknown(argument) => refuse(&format!("unknown argument {argument:?}; see --help")),
         Start::NotInLambda => refuse(

@@ -75,6 +75,11 @@ impl CallErrorKind {
     pub fn is_tried_again(self) -> bool {
         matches!(self, Self::Throttled | Self::CutOff | Self::Transient)
     }
+
+    /// Whether the call may have had its effect, although its response was lost.
+    pub fn may_have_effect(self) -> bool {
+        matches!(self, Self::CutOff | Self::Transient | Self::Other)
+    }
 }
 
 /// How long after its event an instance that EC2 does not return may still become visible.

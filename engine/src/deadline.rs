@@ -60,6 +60,20 @@ impl Deadline {
         let out_of_time = || CallError::without_response(call, "the invocation's time ran out");
         timeout_at(self.end, work).await.unwrap_or_else(|_| Err(out_of_time()))
     }
+
+    /// Awaits `work` for at most `most`, and until `end`.
+    ///
+    /// # Errors
+    /// Those of [`Deadline::bound`].
+    pub async fn bound_within<T>(
+        &self,
+        most: Duration,
+        call: Call,
+        work: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let sooner = Self { end: self.end.min(Instant::now() + most), ..*self };
+        sooner.bound(call, work).await
+    }
 }
 
 /// Waits until `turn`. Returns at once if it has passed, as the timer has a resolution of 1 ms and would add a delay.

@@ -170,7 +170,9 @@ async fn an_outcome_applies_to_every_record_that_names_the_instance() {
 
 #[tokio::test]
 async fn a_panic_fails_only_the_record_that_meets_it() {
-    let scene = Scene::new(&[]).await;
+    // Changes are still pending when the deliveries are processed again.
+    let settings = Settings { apply_delay: Duration::from_secs(1), ..Settings::default() };
+    let scene = Scene::with(settings, &[]).await;
     let ids = scene.launch(imdsv1(3));
     let mut elsewhere = running_event(&ids[2], now());
     elsewhere["region"] = json!("eu-west-1");

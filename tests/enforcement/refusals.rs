@@ -176,3 +176,28 @@ async fn accepted_options_are_verified_although_others_fail() {
         assert_eq!(failures(&answer).is_empty(), !comes_again, "{outcome}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_to_a_dry_run_that_nobody_asked_for_is_a_failure() {
+    let scene = Scene::new(&[]).await;
+    let ids = scene.launch(imdsv1(1));
+    let dry_run =
+        FaultKind::Error { code: "DryRunOperation".to_owned(), status: 412, message: "m".to_owned() };
+    scene.sim.inject(Fault::new(dry_run).on(MODIFY));
+    let answer = scene.answer(batch(&[running_event(&ids[0], now()).to_string()], 1)).await;
+    assert_eq!(
+        (answer.report.counts.clone(), failures(&answer)),
+        ([("failed", 1)].into(), vec!["m0".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn defaults_that_hang_do_not_stop_the_change() {
+    let scene = Scene::new(&[("IMDS_POLICY", OPTIONAL_AND_2)]).await;
+    let ids = scene.launch(with_options(&[("HttpTokens", "required")]));
+    scene.sim.inject(Fault::new(FaultKind::Hang(None)).on("GetInstanceMetadataDefaults"));
+    let answer = scene.answer(launch_event(&ids)).await;
+    assert_eq!(answer.report.counts, [("enforced", 1)].into());
+    let warnings = answer.report.outcomes[0].warnings.join("; ");
+    assert!(warnings.contains("cannot determine whether the account enforces tokens"), "{warnings}");
+}

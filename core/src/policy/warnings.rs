@@ -2,7 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, Conditions, Effect, Policy, Requirements, Rule, is_active, today};
+use super::{Authority, Conditions, Effect, Pattern, Policy, Requirements, Rule, is_active, today};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
 use crate::policy::json::{index, join};
 use crate::text::Quoted;
@@ -103,6 +103,16 @@ impl Warnings {
     }
 
     fn exempting(&mut self, place: &str, when: &Conditions) {
+        let is_all = |patterns: &Option<Vec<Pattern>>| {
+            let matches_all = |pattern: &Pattern| {
+                let text = pattern.as_str();
+                text.chars().all(|c| matches!(c, '*' | '?')) && (text.contains('*') || text == "????????????")
+            };
+            patterns.as_ref().is_none_or(|patterns| patterns.iter().any(matches_all))
+        };
+        if when.tags.is_empty() && is_all(&when.accounts) && is_all(&when.regions) {
+            self.add(place, "the rule exempts every instance: name the accounts or Regions that it is for");
+        }
         if let Some(key) = key_that_anyone_sets(when) {
             let problem = format!("anyone who may set the tag {} exempts the instance: {SAFER}", Quoted(key));
             self.add(place, problem);

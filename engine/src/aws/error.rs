@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use imds_core::call_error::{Call, CallError};
 
 use super::closing_tag::CutOff;
@@ -15,10 +15,17 @@ where
     CallError {
         call,
         code: error.code().map(str::to_owned),
-        message: error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned),
+        message: error.message().map_or_else(|| sentence(error), str::to_owned),
         status: error.raw_response().map(|response| response.status().as_u16()),
-        is_cut_off: causes(error).any(<dyn Error>::is::<CutOff>),
+        // The body of a response ended too early, with the connection or with an error.
+        is_cut_off: matches!(error, SdkError::ResponseError(_))
+            || causes(error).any(<dyn Error>::is::<CutOff>),
     }
+}
+
+/// The error and its causes in words. The SDK's own form of them would print whole responses.
+fn sentence(error: &(dyn Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Returns the error and its causes.

@@ -77,13 +77,13 @@ impl Applier<'_> {
 
     async fn decide_again(&self, reconciliations: &mut [&mut Reconciliation]) {
         if !self.deadline.allows(Duration::ZERO) {
-            return reconciliations.iter_mut().for_each(|one| one.take_answer(Answer::TooLate));
+            return reconciliations.iter_mut().for_each(|one| one.take_too_late());
         }
         let ids: Vec<InstanceId> = reconciliations.iter().map(|one| one.target.id.clone()).collect();
         let mut described = describe(self.client, self.deadline, &ids).await;
         for reconciliation in reconciliations {
             let observation = described.take(&reconciliation.target.id).unwrap_or(Observation::NotShown);
-            **reconciliation = Reconciliation::open(reconciliation.target.clone(), observation, self.context);
+            reconciliation.reopen(observation, self.context);
         }
     }
 
@@ -116,7 +116,13 @@ impl Applier<'_> {
                 Some(Ok(state)) => Answer::Accepted(state),
                 Some(Err(error)) => {
                     is_tried_again = error.kind().is_tried_again();
-                    let outcome = error.outcome(target.age, target.redelivered);
+                    target.may_be_changed |= error.kind().may_have_effect();
+                    let outcome = match error.outcome(target.age, target.redelivered) {
+                        // Nobody asked for a dry run.
+                        Outcome::WouldEnforce if *mode == Mode::Enforce => Outcome::Failed { retry: true },
+                        outcome => outcome,
+                    };
+                    target.failure = Some((outcome, error.to_string()));
                     Answer::Rejected { outcome, why: error.to_string() }
                 }
                 None => return if until < deadline.last_start { Answer::TooLate } else { answer },

@@ -104,8 +104,9 @@ impl Enforcer {
         ended.fold(Enforced::default(), |all, ended| async { all.and(ended) }).await
     }
 
-    /// Processes the deliveries of one account and Region. A panic does not stop other accounts and Regions; after it, each
-    /// delivery is processed alone, so that only the one that meets the defect is retried. Each instance is reported once.
+    /// Processes the deliveries of one account and Region. A panic does not stop other accounts and Regions. After it, the
+    /// deliveries are processed again by halves, so that only the one that meets the defect is retried. They count as
+    /// redelivered then, as changes may be unverified.
     async fn enforce_isolated(
         &self,
         account_region: &AccountRegion,
@@ -113,26 +114,35 @@ impl Enforcer {
         deadline: Deadline,
         on_report: &dyn Fn(InstanceOutcome),
     ) -> Enforced {
-        let reported = RefCell::new(BTreeSet::new());
-        let report_once = |outcome: InstanceOutcome| {
-            let id = outcome.instance_id.clone();
-            if !reported.borrow().contains(&id) {
+        let ended = RefCell::new(BTreeSet::new());
+        // An instance that has ended is reported once.
+        let report = |outcome: InstanceOutcome| {
+            let (id, is_ended) = (outcome.instance_id.clone(), !outcome.outcome.is_retryable());
+            if !ended.borrow().contains(&id) {
                 on_report(outcome);
-                reported.borrow_mut().insert(id);
+                is_ended.then(|| ended.borrow_mut().insert(id));
             }
         };
         let try_with = async |batch: &[(usize, &Delivery)]| {
-            caught(self.enforce_in(account_region, batch, deadline, &report_once)).await
+            caught(self.enforce_in(account_region, batch, deadline, &report)).await
         };
-        match try_with(batch).await {
+        let again = match try_with(batch).await {
             Ok(enforced) => return enforced,
             Err(panic) if batch.len() == 1 => return Enforced::panicked(account_region, batch, &panic),
-            Err(_) => {}
-        }
-        let mut all = Enforced::default();
-        for alone in batch.chunks(1) {
-            let tried = try_with(alone).await;
-            all = all.and(tried.unwrap_or_else(|panic| Enforced::panicked(account_region, alone, &panic)));
+            Err(_) => batch.iter().map(|(index, delivery)| (*index, delivery.redelivered())),
+        };
+        let again: Vec<(usize, Delivery)> = again.collect();
+        let again: Vec<(usize, &Delivery)> =
+            again.iter().map(|(index, delivery)| (*index, delivery)).collect();
+        let (mut all, mut parts) = (Enforced::default(), halves(&again));
+        while let Some(part) = parts.pop() {
+            match try_with(part).await {
+                Ok(enforced) => all = all.and(enforced),
+                Err(panic) if part.len() == 1 => {
+                    all = all.and(Enforced::panicked(account_region, part, &panic))
+                }
+                Err(_) => parts.extend(halves(part)),
+            }
         }
         all
     }
@@ -158,6 +168,11 @@ impl Enforcer {
         }
         enforced
     }
+}
+
+fn halves<T>(all: &[T]) -> Vec<&[T]> {
+    let (first, second) = all.split_at(all.len() / 2);
+    vec![first, second]
 }
 
 impl Enforced {

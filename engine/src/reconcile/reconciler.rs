@@ -15,6 +15,9 @@ use super::verify::verify;
 use crate::aws::client::RegionClient;
 use crate::deadline::Deadline;
 
+/// How long to wait for the account's defaults, which are not needed: EC2 refuses what they forbid.
+const DEFAULTS_WITHIN: Duration = Duration::from_secs(5);
+
 /// An account and Region during one invocation.
 pub(super) struct Reconciler<'a> {
     pub(super) mode: Mode,
@@ -36,7 +39,8 @@ impl Reconciler<'_> {
         let mut context =
             DecisionContext { policy, account_region, now: deadline.now, tokens_enforced: None };
         if observations.iter().any(|(_, observation)| context.would_make_tokens_optional(observation)) {
-            let asked = deadline.bound(Call::GetInstanceMetadataDefaults, client.tokens_enforced());
+            let enforced = client.tokens_enforced();
+            let asked = deadline.bound_within(DEFAULTS_WITHIN, Call::GetInstanceMetadataDefaults, enforced);
             // If this call fails, the change is sent nevertheless, and EC2 refuses it if tokens are enforced.
             context.tokens_enforced = Some(asked.await);
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use imds_core::call_error::CallError;
 use imds_core::ids::InstanceId;
 use imds_core::instance::Instance;
+use imds_core::outcome::Outcome;
 use imds_core::trigger::{Trigger, TriggerKind};
 
 /// When a delivery is retried.
@@ -33,6 +34,13 @@ pub(super) struct Unresolved {
     pub(super) retry: bool,
 }
 
+impl Delivery {
+    /// The same event, delivered again.
+    pub(super) fn redelivered(&self) -> Self {
+        Self { redelivered: true, ..self.clone() }
+    }
+}
+
 /// An instance, and what the deliveries of the batch say about it.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
@@ -47,6 +55,10 @@ pub(super) struct Target {
     pub(super) redelivered: bool,
     /// Whether a redelivery names it alone, so that an earlier delivery left this very instance unfinished.
     pub(super) is_retried: bool,
+    /// Whether EC2 may have made a change whose response was lost.
+    pub(super) may_be_changed: bool,
+    /// The outcome and the reason of the last failed attempt at a change.
+    pub(super) failure: Option<(Outcome, String)>,
     /// The number of failed attempts at a change.
     pub(super) attempts: u32,
 }
@@ -60,6 +72,8 @@ impl Target {
             age,
             redelivered: false,
             is_retried: false,
+            may_be_changed: false,
+            failure: None,
             attempts: 0,
         }
     }

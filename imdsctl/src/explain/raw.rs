@@ -207,11 +207,12 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Reads a list that may be absent; null is an empty list.
+/// Reads what may be absent; null is present.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
+/// Reads a list that may be absent; null is an empty list.
 fn present_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

@@ -43,6 +43,11 @@ fn what_is_probably_not_meant_has_a_warning() {
         (rule(account, &exempt("2028-03-17")), none.clone()),
         (rule(account, &exempt("2028-03-18")), vec![format!("{until}: is more than two years ahead")]),
         (rule(account, &exempt("9999-12-31")), vec![format!("{until}: is more than two years ahead")]),
+        // Exemptions of everything.
+        (
+            rule(r#""accounts": ["111122223333", "*"]"#, &exempt("2026-12-31")),
+            vec!["rules[0].when.tags: the rule exempts every instance".to_owned()],
+        ),
         // Exemptions by tags that anyone can set.
         (
             rule(app, &exempt("2026-04-01")),

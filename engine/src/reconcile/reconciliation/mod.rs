@@ -4,7 +4,7 @@ use imds_core::call_error::{CallError, unknown_instance};
 use imds_core::decide::{Missing, Reason, Verdict};
 use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
-use imds_core::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement};
 use imds_core::outcome::{InstanceOutcome, MetricFields, Outcome};
 use imds_core::trigger::TriggerKind;
 use time::OffsetDateTime;
@@ -17,7 +17,7 @@ use super::target::{Observation, Target};
 const PENDING_TOO_LONG: time::Duration = time::Duration::minutes(15);
 
 /// How long after a launch or start its event may happen.
-const EVENT_AFTER_LAUNCH: time::Duration = time::Duration::minutes(5);
+const EVENT_AFTER_LAUNCH: time::Duration = time::Duration::minutes(10);
 
 const REQUIRED: OptionValue = OptionValue::HttpTokens(HttpTokens::Required);
 
@@ -41,6 +41,10 @@ impl Reconciliation {
     /// Decides on the instance if EC2 returned it.
     pub(super) fn open(target: Target, observation: Observation, context: &DecisionContext<'_>) -> Self {
         match observation {
+            Observation::Shown(instance) if context.is_of_another_account(&instance) => {
+                let reason = "EC2 returned an instance of another account than the event's: IMDS_MEMBER_ROLE is needed";
+                Self::unseen(target, Outcome::Unreachable, reason.to_owned())
+            }
             Observation::Shown(instance) => Self::decided(target, instance, context),
             Observation::NotShown => {
                 let outcome = unknown_instance(target.age, target.redelivered);
@@ -51,6 +55,27 @@ impl Reconciliation {
                 Self::unseen(target, outcome, error.to_string())
             }
         }
+    }
+
+    /// Decides again on a later observation, before a change that is still due. If a change whose response was lost is found
+    /// made, it is this delivery's.
+    pub(super) fn reopen(&mut self, observation: Observation, context: &DecisionContext<'_>) {
+        let reopened = Self::open(self.target.clone(), observation, context);
+        let before = std::mem::replace(self, reopened);
+        let change = before.record.change.filter(|_| before.target.may_be_changed);
+        let is_made =
+            |change: &Change| self.instance.as_ref().is_some_and(|now| now.options.contains(change));
+        if let (State::Ended(Outcome::Compliant), Some(change)) = (&self.state, change.filter(is_made)) {
+            self.state = State::Verifying(Outcome::Enforced);
+            self.record = Record { change: Some(change), is_accepted: true, ..before.record };
+            self.instance = before.instance;
+        }
+    }
+
+    /// Processes that the invocation ends before the due change is sent, or sent again.
+    pub(super) fn take_too_late(&mut self) {
+        let failure = self.target.failure.take();
+        self.take_answer(failure.map_or(Answer::TooLate, |(outcome, why)| Answer::Rejected { outcome, why }));
     }
 
     fn unseen(target: Target, outcome: Outcome, reason: String) -> Self {
@@ -151,8 +176,10 @@ impl Reconciliation {
             matches!(self.state, State::Ended(_)) && self.record.options_state == Some(OptionsState::Applied);
         let is_over = is_of_launch && is_enforced && is_applied;
         let launched = self.instance.as_ref().and_then(|instance| instance.launched);
-        // A stop is an event too, long after the launch.
-        let since_launch = |launched: &OffsetDateTime| *launched >= at - self.target.age - EVENT_AFTER_LAUNCH;
+        // A stop is a state change too, long after the launch.
+        let since_launch = |launched: &OffsetDateTime| {
+            self.target.kind == TriggerKind::Launch || *launched >= at - self.target.age - EVENT_AFTER_LAUNCH
+        };
         let exposed = launched.filter(|_| is_over).filter(since_launch).map(|launched| at - launched);
         // The clocks of EC2 and Lambda may differ.
         self.metric_fields.launch_to_applied = exposed.map(|exposed| exposed.max(time::Duration::ZERO));

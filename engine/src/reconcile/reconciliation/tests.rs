@@ -30,12 +30,15 @@ fn target() -> Target {
     Target { deliveries: [0].into(), ..Target::new(id, TriggerKind::Launch, Duration::ZERO) }
 }
 
-fn open(target: Target, instance: Instance) -> Reconciliation {
+fn with_context<T>(work: impl FnOnce(&DecisionContext<'_>) -> T) -> T {
     let account = AccountId::new("111122223333").unwrap();
     let account_region = &AccountRegion { account, region: Region::new("us-east-1").unwrap() };
     let policy = &Policy::default();
-    let context = DecisionContext { policy, account_region, now: NOW, tokens_enforced: None };
-    Reconciliation::open(target, Observation::Shown(instance), &context)
+    work(&DecisionContext { policy, account_region, now: NOW, tokens_enforced: None })
+}
+
+fn open(target: Target, instance: Instance) -> Reconciliation {
+    with_context(|context| Reconciliation::open(target, Observation::Shown(instance), context))
 }
 
 #[test]
@@ -44,6 +47,46 @@ fn an_incomplete_instance_is_not_ready_and_says_what_is_missing() {
     let opened = open(target(), incomplete);
     assert_eq!((opened.state, opened.record.change), (State::Ended(Outcome::NotReady), None));
     assert_eq!(opened.record.reasons, ["EC2 did not report State.Name, MetadataOptions.HttpTokens"]);
+}
+
+#[test]
+fn an_instance_of_another_account_is_not_touched() {
+    let owner = AccountId::new("999999999999").unwrap();
+    let foreign = Instance { owner: Some(owner), ..instance("optional", "applied") };
+    let opened = open(target(), foreign);
+    assert_eq!(opened.state, State::Ended(Outcome::Unreachable));
+    assert!(opened.record.reasons[0].contains("IMDS_MEMBER_ROLE"), "{:?}", opened.record.reasons);
+}
+
+#[test]
+fn a_change_whose_response_was_lost_is_reported_as_made() {
+    for (may_be_changed, state, change) in [
+        (true, State::Verifying(Outcome::Enforced), true),
+        // Somebody else made it.
+        (false, State::Ended(Outcome::Compliant), false),
+    ] {
+        let mut opened = open(target(), instance("optional", "applied"));
+        opened.target.may_be_changed = may_be_changed;
+        with_context(|context| opened.reopen(Observation::Shown(instance("required", "pending")), context));
+        assert_eq!((&opened.state, opened.record.change.is_some()), (&state, change), "{may_be_changed}");
+        let before = opened.instance.as_ref().and_then(|before| before.options.get(OptionName::HttpTokens));
+        assert_eq!(before == Some(REQUIRED), !change, "{may_be_changed}: the options before");
+    }
+}
+
+#[test]
+fn an_attempt_that_failed_before_the_time_ran_out_is_the_reason() {
+    let failed = (Outcome::Failed { retry: true }, "no response".to_owned());
+    for (failure, outcome, reason) in [
+        (Some(failed), Outcome::Failed { retry: true }, "no response"),
+        (None, Outcome::Throttled, "rate limit"),
+    ] {
+        let mut opened = open(target(), instance("optional", "applied"));
+        opened.target.failure = failure;
+        opened.take_too_late();
+        assert_eq!(opened.state, State::Ended(outcome));
+        assert!(opened.record.reasons.iter().any(|why| why.contains(reason)), "{:?}", opened.record.reasons);
+    }
 }
 
 #[test]
@@ -69,6 +112,7 @@ fn pending_too_long_is_pending_on_a_redelivery_a_quarter_of_an_hour_after_the_ev
 fn launch_to_applied_ends_with_the_delivery_that_sees_the_change_applied() {
     let retried = || Target { redelivered: true, is_retried: true, ..target() };
     let neighbor_is_retried = || Target { redelivered: true, ..target() };
+    let state_change = || Target { kind: TriggerKind::StateChange, ..retried() };
     let drift = || Target { kind: TriggerKind::Drift, ..retried() };
     let seconds =
         |opened: &Reconciliation| opened.metric_fields.launch_to_applied.map(Duration::whole_seconds);
@@ -82,7 +126,7 @@ fn launch_to_applied_ends_with_the_delivery_that_sees_the_change_applied() {
             None,
         ),
         ("not a launch", drift(), instance("required", "applied"), None),
-        ("a stop, weeks after the launch", retried(), launched_before(Duration::weeks(3)), None),
+        ("a stop, weeks after the launch", state_change(), launched_before(Duration::weeks(3)), None),
     ] {
         assert_eq!(seconds(&open(target, first)), expected, "{name}");
     }
