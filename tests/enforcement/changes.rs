@@ -123,7 +123,7 @@ async fn only_what_is_required_and_differs_is_sent() {
 
         let mut expected = before;
         expected.extend(sent.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        assert_eq!(scene.instance(&ids[0]).options, expected, "{name}: the options afterwards");
+        assert_eq!(scene.instance(&ids[0]).options, expected, "{name}: the options afterward");
         let requests: Vec<Vec<(String, String)>> =
             scene.calls(MODIFY).into_iter().map(only_options).collect();
         let mut sent: Vec<_> = sent.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();

@@ -63,7 +63,7 @@ pub struct Enforced {
 /// When a delivery is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Retry {
-    /// At once, as it only ran out of time: a sweep goes on.
+    /// At once, as a sweep only ran out of time and made changes.
     AtOnce,
     /// After a pause that is longer after each redelivery.
     AfterBackoff,
@@ -105,7 +105,7 @@ impl Enforcer {
         let ended = stream::iter(batches)
             .map(async |(account_region, batch)| {
                 let work = self.enforce_in(account_region, &batch, deadline, on_report);
-                // A defect that one account and Region meets takes no other along.
+                // A defect in the work of one account and Region does not affect the others.
                 match caught(work).await {
                     Ok(enforced) => enforced,
                     Err(panic) => Enforced::panicked(account_region, &batch, &panic),

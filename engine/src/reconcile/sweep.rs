@@ -83,7 +83,8 @@ impl Sweep {
         }
     }
 
-    /// A retry goes on at once if this delivery got on; else there is something that only time mends.
+    /// The sweep is retried at once if this delivery made changes; otherwise there is something that only a later retry
+    /// can fix.
     fn out_of_time(&self) -> Stopped {
         let retry = if self.changes > 0 { Retry::AtOnce } else { Retry::AfterBackoff };
         Stopped { why: "the sweep ran out of time and will be retried".to_owned(), retry }
