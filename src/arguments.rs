@@ -31,7 +31,7 @@ Environment variables (an empty variable counts as unset):
   IMDS_VERIFY_SECONDS   how long to wait for EC2 to apply a change, 0 to 600
                         [default: 10]
   IMDS_MODIFY_RATE      the maximum number of changes a second in an account
-                        and Region, after a burst [default: 4]
+                        and Region, after a burst, 0.01 to 100000 [default: 4]
   IMDS_MODIFY_BURST     the maximum number of changes at once, before the rate
                         applies, 1 to 1000 [default: 80]
   SSL_CERT_FILE         a file of root certificates in PEM format, instead of
@@ -41,8 +41,9 @@ Environment variables (an empty variable counts as unset):
   AWS_ENDPOINT_URL_EC2  the endpoint of EC2 [default: the Region's own]
 
 The AWS SDK's variables for credentials, Region and endpoints apply as well.
-The exit code is 0 after --help and --version, 2 for incorrect usage, and 1 for
-any other error.
+Those for retries and timeouts have no effect, as the function sets these
+itself. The function uses no HTTP proxy (HTTPS_PROXY). The exit code is 0 after
+--help and --version, 2 for incorrect usage, and 1 for any other error.
 "#
 );
 

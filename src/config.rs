@@ -227,7 +227,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert_eq!(marked.unwrap().policy, Policy::default());
         let error = utf_16.unwrap_err().to_string();
-        assert!(error.contains(&format!("IMDS_POLICY_FILE {file}: the document: is not UTF-8")), "{error}");
+        assert!(error.contains(&format!("IMDS_POLICY_FILE {file:?}: the document: is not UTF-8")), "{error}");
     }
 
     #[test]

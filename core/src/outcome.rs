@@ -31,11 +31,13 @@ pub enum Outcome {
     Gone,
     /// EC2 accepted the change, but it was not `applied` within the verification time.
     Pending,
-    /// The instance cannot be changed in its present state, or EC2 does not return it, or not all of it, yet.
+    /// The instance cannot be changed in its present state, EC2 does not return it yet, or it returns it incompletely:
+    /// the response is cut off, or lacks the state or a required option.
     NotReady,
-    /// EC2 throttled the call and the SDK's retries, or our own rate limit left no time for it.
+    /// EC2 throttled the call and every retry, or our own rate limit left no time for it.
     Throttled,
-    /// The role in the instance's account cannot be assumed. In a new account, it may not exist yet.
+    /// The role in the instance's account cannot be assumed, or STS does not respond in time. In a new account, the
+    /// role may not exist yet.
     Unreachable,
     /// Anything else.
     Failed {

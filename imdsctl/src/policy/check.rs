@@ -15,10 +15,12 @@ use crate::input;
 use crate::output::{json, printable};
 use crate::paragraph::WARNING;
 
-/// Describe what policies do in plain sentences, with warnings, or list every error with its place.
+/// Describe what policies do in plain sentences, with warnings, or list every error with its location.
 ///
 /// Errors make a policy invalid: the function does not start with it. Warnings are for what is valid, but may not be
-/// meant: exemptions that have ended, rules that loosen, rules without an effect.
+/// meant: rules that loosen or exempt by tags that anyone can set, exemptions that have ended or end in more than two
+/// years, HttpTokens=optional (also if only tags can require it), rules that never have an effect, and a policy that
+/// requires nothing.
 ///
 /// Exit codes: 0 every policy is valid, 1 one has warnings (with --strict), 2 one has errors.
 #[derive(Args)]
@@ -30,7 +32,7 @@ pub struct Arguments {
     #[arg(long)]
     strict: bool,
     /// Print a JSON list of {file, ok, errors, warnings, summary}; errors and warnings are lists of {place, problem},
-    /// and ok is false if there are errors.
+    /// where place is the location in the document, and ok is false if there are errors.
     #[arg(long)]
     json: bool,
 }
@@ -49,7 +51,7 @@ struct Checked {
 /// What is wrong in a policy, or may not be meant.
 #[derive(Serialize)]
 struct Finding {
-    /// The place in the document; empty if the file cannot be read.
+    /// The location in the document; empty if the file cannot be read.
     place: String,
     problem: String,
 }
