@@ -113,12 +113,9 @@ impl Trigger {
     /// # Errors
     /// Why the event gives no trigger. A retry gives the same result.
     pub fn from_event(event: &Value, policy: &Policy) -> Result<Self, NoTrigger> {
-        let source = text(event, "/source").ok_or(NoTrigger::Ignored(Ignored::NotAnEvent))?;
-        let is_ours = matches!(source, "aws.ec2" | "aws.tag" | "aws.events" | "imds-enforcer");
-        let detail_type = text(event, "/detail-type").ok_or(match is_ours {
-            true => NoTrigger::Unreadable { field: "detail-type" },
-            false => NoTrigger::Ignored(Ignored::NotAnEvent),
-        })?;
+        let (Some(source), Some(detail_type)) = (text(event, "/source"), text(event, "/detail-type")) else {
+            return Err(NoTrigger::Ignored(Ignored::NotAnEvent));
+        };
         let Named { kind, instances, unreadable } = match (source, detail_type) {
             ("aws.ec2", "AWS API Call via CloudTrail") => named::by_call(event)?,
             ("aws.ec2", "EC2 Instance State-change Notification") => named::by_state_change(event)?,

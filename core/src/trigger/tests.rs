@@ -180,8 +180,6 @@ fn an_event_that_matters_and_cannot_be_read_names_the_field() {
             modify(json!({"ModifyInstanceMetadataOptionsRequest": {"InstanceId": "i-1"}})),
             "the InstanceId in detail.requestParameters",
         ),
-        (json!({"source": "aws.ec2", "detail": {}}), "detail-type"),
-        (json!({"source": "imds-enforcer", "detail-type": null}), "detail-type"),
         (state("i-*", "running"), "detail.instance-id"),
         (
             event("aws.ec2", "EC2 Instance State-change Notification", json!({"instance-id": ID})),

@@ -21,12 +21,6 @@ pub(super) struct DecisionContext<'a> {
 }
 
 impl DecisionContext<'_> {
-    /// Returns whether the instance belongs to another account than the event: without a member role, our own credentials
-    /// show our own instances, whatever account the event names.
-    pub(super) fn is_of_another_account(&self, instance: &Instance) -> bool {
-        instance.owner.as_ref().is_some_and(|owner| *owner != self.account_region.account)
-    }
-
     pub(super) fn decide(&self, instance: &Instance) -> Decision {
         let AccountRegion { account, region } = self.account_region;
         // Rules apply to the account that owns the instance, not to the one whose credentials described it.

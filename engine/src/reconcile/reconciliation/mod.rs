@@ -41,10 +41,6 @@ impl Reconciliation {
     /// Decides on the instance if EC2 returned it.
     pub(super) fn open(target: Target, observation: Observation, context: &DecisionContext<'_>) -> Self {
         match observation {
-            Observation::Shown(instance) if context.is_of_another_account(&instance) => {
-                let reason = "EC2 returned an instance of another account than the event's: IMDS_MEMBER_ROLE is needed";
-                Self::unseen(target, Outcome::Unreachable, reason.to_owned())
-            }
             Observation::Shown(instance) => Self::decided(target, instance, context),
             Observation::NotShown => {
                 let outcome = unknown_instance(target.age, target.redelivered);

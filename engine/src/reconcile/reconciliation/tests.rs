@@ -50,15 +50,6 @@ fn an_incomplete_instance_is_not_ready_and_says_what_is_missing() {
 }
 
 #[test]
-fn an_instance_of_another_account_is_not_touched() {
-    let owner = AccountId::new("999999999999").unwrap();
-    let foreign = Instance { owner: Some(owner), ..instance("optional", "applied") };
-    let opened = open(target(), foreign);
-    assert_eq!(opened.state, State::Ended(Outcome::Unreachable));
-    assert!(opened.record.reasons[0].contains("IMDS_MEMBER_ROLE"), "{:?}", opened.record.reasons);
-}
-
-#[test]
 fn a_change_whose_response_was_lost_is_reported_as_made() {
     for (may_be_changed, state, change) in [
         (true, State::Verifying(Outcome::Enforced), true),
