@@ -1,9 +1,8 @@
 """Checks the layout of the Rust sources: no file has more than 300 lines, and the files of a crate have no cycle.
 
 A file depends on the file that defines the module of each path that it names, in `use` declarations and elsewhere. Left
-out are `mod` declarations, visibilities, unit tests, and what a file takes from the `mod.rs` of its own folder: both
-are one module in two files. The script reads text and does not resolve names. It does not see paths inside macros, or
-what a module re-exports from another one.
+out are `mod` declarations, visibilities and unit tests. The script reads text and does not resolve names. It does not
+see paths inside macros, or what a module re-exports from another one.
 
 Usage: check_house.py [FOLDER], where FOLDER is the project, by default the current folder.
 """
@@ -74,7 +73,7 @@ def dependencies(known: dict[Module, Path]) -> dict[Module, set[Module]]:
         paths = (absolute(module, path, known) for path in named(file.read_text()))
         prefixes = [[path[:length] for length in range(len(path), -1, -1)] for path in paths if path is not None]
         files = {next(prefix for prefix in each if prefix in known or not prefix) for each in prefixes}
-        graph[module] = files - {module, module[:-1]}
+        graph[module] = files - {module}
     return graph
 
 

@@ -1,34 +1,13 @@
 //! Requirements × present options → what to send.
 
-use std::fmt;
-
+use super::decision::{Facts, Missing, Verdict};
 use super::reason::{Reason, SourcedRequirement, SourcedRequirements, Warning};
-use super::{Facts, Verdict};
 use crate::instance::Instance;
 use crate::metadata::{
     Change, HttpTokens, MetadataOptions, OptionName, OptionValue, Switch, metadata_can_carry,
 };
 
 const OFF: OptionValue = OptionValue::HttpEndpoint(Switch::Disabled);
-
-/// A value that the decision needs and that EC2 did not report. `Display` is its path in the output of
-/// `aws ec2 describe-instances`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Missing {
-    /// The instance's state.
-    State,
-    /// The present value of an option that is required.
-    Option(OptionName),
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::State => f.write_str("State.Name"),
-            Self::Option(name) => write!(f, "MetadataOptions.{name}"),
-        }
-    }
-}
 
 /// What EC2 did not report and the decision needs.
 pub(super) fn missing(requirements: &SourcedRequirements, instance: &Instance) -> Vec<Missing> {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::document::{Document, Exempt, Exemptions, Hops, InstanceTags, Options, Part, Range, Unknown};
+use super::error::{PolicyError, PolicyErrors};
 use super::json::{index, join};
-use super::{Authority, Effect, ExemptionLimits, PolicyError, PolicyErrors, Requirements, Rule, TagRules};
-use super::{Policy, document, json};
+use super::model::{Authority, Effect, ExemptionLimits, Policy, Requirements, Rule, TagRules};
+use super::{document, json};
 use crate::metadata::{OptionName, OptionValue, Requirement};
 use crate::text::Quoted;
 use serde::Deserialize;

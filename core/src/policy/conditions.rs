@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Conditions;
 use super::check::Check;
 use super::document::{Part, Patterns, When};
 use super::json::{index, join};
+use super::model::Conditions;
 use super::pattern::Pattern;
 use crate::text::Quoted;
 

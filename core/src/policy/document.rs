@@ -6,7 +6,8 @@ use serde::de::{DeserializeOwned, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::Authority;
+use super::day::parse_date;
+use super::model::Authority;
 use crate::metadata::{HopLimit, HttpTokens, Switch};
 use crate::text::Quoted;
 
@@ -235,7 +236,7 @@ impl TryFrom<String> for DateText {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        super::parse_date(&text).map(Self).ok_or(Self::EXPECTED)
+        parse_date(&text).map(Self).ok_or(Self::EXPECTED)
     }
 }
 

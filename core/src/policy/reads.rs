@@ -1,9 +1,32 @@
 //! What a policy reads of an instance, beside its state and options.
 
-use super::{Authority, Conditions, Policy};
-use crate::metadata::{OptionValue, Requirement, Switch};
+use super::model::{Authority, Conditions, Effect, Policy};
+use crate::metadata::{OptionValue, Requirement, Switch, metadata_can_carry};
 
 impl Policy {
+    /// Whether a change of the tag with this key can change a decision.
+    pub fn reads_tag(&self, key: &str) -> bool {
+        let shows_tags = Requirement::Exactly(OptionValue::InstanceMetadataTags(Switch::Enabled));
+        let is_loose = self.tags.authority == Authority::Loosen;
+        let is_asked = self.tags.authority != Authority::None && key.starts_with(&self.tags.prefix);
+        let is_matched = self.rules.iter().any(|rule| rule.when.tags.contains_key(key));
+        // A key that metadata cannot carry forbids InstanceMetadataTags=enabled; its removal allows it again.
+        let forbids = || !metadata_can_carry(key) && (is_loose || self.requires(shows_tags));
+        is_asked || is_matched || forbids()
+    }
+
+    /// Whether the baseline or any rule has this requirement.
+    fn requires(&self, requirement: Requirement) -> bool {
+        let rules = self.rules.iter().filter_map(|rule| match &rule.effect {
+            Effect::Require(requirements) => Some(requirements),
+            Effect::Exempt { .. } => None,
+        });
+        [&self.baseline]
+            .into_iter()
+            .chain(rules)
+            .any(|all| all.get(&requirement.name()) == Some(&requirement))
+    }
+
     /// Whether a decision can depend on the account that owns the instance.
     pub fn reads_accounts(&self) -> bool {
         self.has_condition(|when| when.accounts.is_some())

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, schema_for};
 use serde_json::Value;
 
-use super::Policy;
 use super::document::{Document, Part};
+use super::model::Policy;
 
 impl Policy {
     /// The JSON Schema of the policy document.

@@ -2,10 +2,9 @@
 
 use time::OffsetDateTime;
 
+use super::day::is_active;
+use super::model::{Authority, Conditions, Effect, ExemptionLimits, Policy, Requirements, Rule, TagRules};
 use super::pattern::Pattern;
-use super::{
-    Authority, Conditions, Effect, ExemptionLimits, Policy, Requirements, Rule, TagRules, is_active,
-};
 use crate::text::{Escaped, Quoted};
 
 impl Policy {

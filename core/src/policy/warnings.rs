@@ -2,9 +2,11 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, Conditions, Effect, Pattern, Policy, Requirements, Rule, is_active, today};
+use super::day::{is_active, today};
+use super::json::{index, join};
+use super::model::{Authority, Conditions, Effect, Policy, Requirements, Rule};
+use super::pattern::Pattern;
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
-use crate::policy::json::{index, join};
 use crate::text::Quoted;
 
 /// How far ahead an exemption may end without a warning: two years, of which one may be a leap year.

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Ignored, NoTrigger, TriggerKind, short, text, time_at};
+use super::field::{short, text, time_at};
+use super::kind::TriggerKind;
+use super::no_trigger::{Ignored, NoTrigger};
 use crate::ids::InstanceId;
 use crate::policy::Policy;
 use crate::selector::InstanceSelector;

@@ -4,6 +4,7 @@ mod input;
 mod warnings;
 
 use super::*;
+use time::OffsetDateTime;
 
 #[test]
 fn a_baseline_takes_values_and_hop_limit_ranges() {

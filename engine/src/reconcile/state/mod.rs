@@ -1,5 +1,6 @@
 //! The state machine of one instance: (state, EC2's answer) → next state. It has no I/O and no clock.
 
+mod record;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,8 @@ use imds_core::instance::{Instance, InstanceState, OptionsState};
 use imds_core::metadata::Change;
 use imds_core::outcome::Outcome;
 
+use record::TOO_LATE;
+pub(super) use record::{Answer, Record};
 use split::{Split, is_accepted_in_part};
 
 /// The state of an instance between the decision and its outcome.
@@ -26,29 +29,6 @@ pub(super) enum State {
     Refused(Outcome),
     /// The instance is done.
     Ended(Outcome),
-}
-
-/// EC2's answer to a due change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// EC2 accepted it and returned the state of the options.
-    Accepted(Option<OptionsState>),
-    /// EC2 did not accept it; `why` goes into the report.
-    Rejected { outcome: Outcome, why: String },
-    /// It was not sent: the rate limit does not allow it before the invocation ends.
-    TooLate,
-}
-
-/// The part of an instance's report that depends on EC2's answers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    /// The change that was decided on or, once EC2 has accepted only a part of it, that part.
-    pub(super) change: Option<Change>,
-    pub(super) options_state: Option<OptionsState>,
-    /// Whether EC2 accepted the change, or a part of it.
-    pub(super) is_accepted: bool,
-    pub(super) reasons: Vec<String>,
-    pub(super) warnings: Vec<String>,
 }
 
 impl State {
@@ -96,7 +76,10 @@ impl State {
         match self {
             Self::Due(change) if is_accepted_in_part(&change, &answer) => Self::Split(Split::new(&change)),
             Self::Due(_) => after_change(answer, record),
-            Self::Split(split) => split.answered(answer, record),
+            Self::Split(mut split) => {
+                split.take(answer, record);
+                if split.due().is_some() { Self::Split(split) } else { after_split(split, record) }
+            }
             state => state,
         }
     }
@@ -152,8 +135,15 @@ fn after_change(answer: Answer, record: &mut Record) -> State {
     }
 }
 
-/// Why a change was not sent.
-const TOO_LATE: &str = "the invocation ends before the rate limit allows this change";
+/// Returns the state after the last option of a change. Accepted options are verified even if others were rejected.
+fn after_split(split: Split, record: &mut Record) -> State {
+    let is_changed = split.is_changed();
+    match split.outcome(record) {
+        outcome if is_changed => State::Verifying(outcome),
+        Outcome::NotReady => State::Refused(Outcome::NotReady),
+        outcome => State::Ended(outcome),
+    }
+}
 
 /// Returns whether the instance's options are not known to be applied. A stopped instance applies them at its next
 /// start.

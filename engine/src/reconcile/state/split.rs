@@ -4,7 +4,7 @@
 use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
 use imds_core::outcome::Outcome;
 
-use super::{Answer, Record, State, TOO_LATE};
+use super::record::{Answer, Record, TOO_LATE};
 
 /// A change whose options are sent one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,9 @@ impl Split {
         Change::new(MetadataOptions::from_iter([*self.left.last()?]))
     }
 
-    pub(super) fn answered(mut self, answer: Answer, record: &mut Record) -> State {
-        let Some(value) = self.left.pop() else { return self.ended(record) };
+    /// Processes EC2's answer to the due option.
+    pub(super) fn take(&mut self, answer: Answer, record: &mut Record) {
+        let Some(value) = self.left.pop() else { return };
         match answer {
             Answer::Accepted(options_state) => {
                 record.options_state = options_state;
@@ -47,7 +48,6 @@ impl Split {
             Answer::Rejected { outcome, why } => self.reject(value, outcome, why, record),
             Answer::TooLate => self.stop(Outcome::Throttled, TOO_LATE.to_owned()),
         }
-        if self.left.is_empty() { self.ended(record) } else { State::Split(self) }
     }
 
     fn accept(&mut self, value: OptionValue, outcome: Outcome) {
@@ -83,26 +83,22 @@ impl Split {
         self.rejected = Some((outcome, why));
     }
 
-    fn ended(self, record: &mut Record) -> State {
+    /// Returns whether EC2 made a part of the change, not only a dry run of it.
+    pub(super) fn is_changed(&self) -> bool {
+        self.taken == Some(Outcome::Enforced)
+    }
+
+    /// Returns the outcome of the change when no option is due.
+    pub(super) fn outcome(self, record: &mut Record) -> Outcome {
         record.change = Change::new(self.accepted).or(record.change);
-        let outcome = match (self.rejected, self.taken, self.kept_required) {
-            (Some((outcome, why)), _, _) => {
-                record.reasons.push(why);
-                outcome
-            }
-            (None, Some(taken), _) => taken,
-            (None, None, Some(why)) => {
-                record.reasons.push(why);
-                Outcome::Denied
-            }
-            (None, None, None) => Outcome::Blocked,
+        let (outcome, why) = match (self.rejected, self.taken, self.kept_required) {
+            (Some((outcome, why)), _, _) => (outcome, Some(why)),
+            (None, Some(taken), _) => (taken, None),
+            (None, None, Some(why)) => (Outcome::Denied, Some(why)),
+            (None, None, None) => (Outcome::Blocked, None),
         };
-        match self.taken {
-            // Accepted options are verified even if others were rejected.
-            Some(Outcome::Enforced) => State::Verifying(outcome),
-            _ if outcome == Outcome::NotReady => State::Refused(outcome),
-            _ => State::Ended(outcome),
-        }
+        record.reasons.extend(why);
+        outcome
     }
 }
 
