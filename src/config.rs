@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use imds_core::outcome::Mode;
+use imds_core::mode::Mode;
 use imds_core::policy::Policy;
 use imds_core::text::Quoted;
 use imds_engine::aws::clients::RegionClients;

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use imds_core::outcome::{InstanceOutcome, Mode};
+use imds_core::mode::Mode;
+use imds_core::outcome::InstanceOutcome;
 use imds_enforcer::arguments::Start;
 use imds_enforcer::config::{Config, ConfigErrors};
 use imds_enforcer::environment::Environment;

@@ -24,6 +24,8 @@ pub struct Instance {
     /// When it first ran, the `AttachTime` of its primary network interface, which a stop and start does not renew;
     /// `None` if EC2 does not report it.
     pub first_ran: Option<OffsetDateTime>,
+    /// The image it was launched from; `None` if EC2 does not report it.
+    pub image: Option<String>,
     /// Its tags, by key. They are untrusted input: anyone who can tag the instance sets them.
     pub tags: BTreeMap<String, String>,
     /// Its metadata options.
@@ -47,6 +49,8 @@ pub struct Words<'a> {
     pub launched: Option<OffsetDateTime>,
     /// `NetworkInterfaces[].Attachment.AttachTime` of the interface with `DeviceIndex` 0.
     pub first_ran: Option<OffsetDateTime>,
+    /// `ImageId`.
+    pub image: Option<&'a str>,
     /// `Tags`, by key.
     pub tags: BTreeMap<String, String>,
     /// `MetadataOptions`, those that EC2 reported.
@@ -69,6 +73,7 @@ impl TryFrom<Words<'_>> for Instance {
             state: words.state.filter(|name| !name.is_empty()).map(InstanceState::or_pending),
             launched: words.launched,
             first_ran: words.first_ran,
+            image: words.image.filter(|image| !image.is_empty()).map(str::to_owned),
             tags: words.tags,
             options: words.options.iter().filter_map(|(name, value)| name.parse(value)).collect(),
             options_state: words.options_state.and_then(OptionsState::from_name),
@@ -149,6 +154,31 @@ impl OptionsState {
             "pending" => Some(Self::Pending),
             "applied" => Some(Self::Applied),
             _ => None,
+        }
+    }
+}
+
+/// A value that the decision needs and that EC2 did not report. `Display` is its path in the output of
+/// `aws ec2 describe-instances`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missing {
+    /// The instance's state.
+    State,
+    /// The present value of an option that is required.
+    Option(OptionName),
+    /// When it first ran, if a rule has a condition on that.
+    FirstRan,
+    /// Its image, if a rule has a condition on that.
+    Image,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State => f.write_str("State.Name"),
+            Self::Option(name) => write!(f, "MetadataOptions.{name}"),
+            Self::FirstRan => f.write_str("NetworkInterfaces[].Attachment.AttachTime"),
+            Self::Image => f.write_str("ImageId"),
         }
     }
 }

@@ -8,7 +8,9 @@ use time::{Date, Duration, OffsetDateTime};
 use crate::ids::{AccountId, InstanceId, Region};
 use crate::instance::OptionsState;
 use crate::metadata::{Change, MetadataOptions};
+use crate::mode::Mode;
 use crate::trigger::TriggerKind;
+use crate::usage::Use;
 
 /// What happened to one instance in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +25,10 @@ pub enum Outcome {
     Exempt,
     /// The instance must not be changed: it is terminating, or another operator manages it.
     OutOfScope,
+    /// The usage gate holds `HttpTokens=required` back. Every other requirement is met.
+    InUse,
+    /// The change is beyond the sweep's limits; the next sweep goes on.
+    Deferred,
     /// EC2 refuses the change because of the configuration of the instance or the account.
     Blocked,
     /// A permission is missing.
@@ -55,6 +61,8 @@ impl Outcome {
             Self::WouldEnforce => "would-enforce",
             Self::Exempt => "exempt",
             Self::OutOfScope => "out-of-scope",
+            Self::InUse => "in-use",
+            Self::Deferred => "deferred",
             Self::Blocked => "blocked",
             Self::Denied => "denied",
             Self::Gone => "gone",
@@ -103,8 +111,13 @@ pub struct InstanceOutcome {
     pub instance_id: InstanceId,
     /// The kind of event that named it.
     pub trigger: TriggerKind,
+    /// Whether it is changed, or only dry runs are sent.
+    pub mode: Mode,
     /// What happened.
     pub outcome: Outcome,
+    /// Its use of IMDSv1, if CloudWatch was asked.
+    #[serde(rename = "usage", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Use>,
     /// Its options as observed before the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<MetadataOptions>,
@@ -135,15 +148,6 @@ pub struct MetricFields {
     pub exempt_until: Option<Date>,
     /// When it first ran.
     pub first_ran: Option<OffsetDateTime>,
-}
-
-/// Whether changes are made or only checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Changes are made.
-    #[default]
-    Enforce,
-    /// Changes are sent with `DryRun=true`: EC2 reports whether it would make them.
-    DryRun,
+    /// The calls without a token that were refused in the 24 hours before, if CloudWatch was asked.
+    pub rejected_calls: u64,
 }

@@ -1,11 +1,15 @@
 //! What a decision is made on, and what it says.
 
-use std::fmt;
+use time::Date;
 
+use super::group::Group;
+use super::held_back::GroupUse;
 use super::reason::{Reason, Warning};
 use crate::ids::{AccountId, Region};
-use crate::instance::Instance;
-use crate::metadata::{Change, OptionName};
+use crate::instance::{Instance, Missing};
+use crate::metadata::Change;
+use crate::mode::Mode;
+use crate::usage::{Usage, Use};
 
 /// What is known about an instance at the time of the decision.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +22,12 @@ pub struct Facts<'a> {
     pub instance: &'a Instance,
     /// Whether the account's defaults enforce tokens (`HttpTokensEnforced`); `None` if they were not read.
     pub tokens_enforced: Option<bool>,
+    /// Whether a record of its launch names it.
+    pub is_launch: bool,
+    /// Its use of IMDSv1; `None` if CloudWatch was not asked.
+    pub usage: Option<&'a Usage>,
+    /// Whether an instance of its group is held back; `None` if that was not asked.
+    pub group: Option<&'a GroupUse>,
 }
 
 /// What to do about an instance, with warnings for its owner.
@@ -25,6 +35,12 @@ pub struct Facts<'a> {
 pub struct Decision {
     /// What to do.
     pub verdict: Verdict,
+    /// Whether a change is made, or only a dry run is sent.
+    pub mode: Mode,
+    /// Whether the usage gate holds `HttpTokens=required` back. Other options may change nevertheless.
+    pub is_held_back: bool,
+    /// Its use of IMDSv1, if the usage gate looked at it.
+    pub usage: Option<Use>,
     /// What was left out of the change, or ignored.
     pub warnings: Vec<Warning>,
 }
@@ -41,7 +57,7 @@ pub enum Verdict {
     Change {
         /// What differs.
         change: Change,
-        /// The requirements that it meets.
+        /// The requirements that it meets, and why `HttpTokens=required` is held back, if it is.
         reasons: Vec<Reason>,
     },
     /// A rule or a tag exempts the instance.
@@ -59,6 +75,13 @@ pub enum Verdict {
         /// The requirements that cannot be met.
         reasons: Vec<Reason>,
     },
+    /// The usage gate holds `HttpTokens=required` back, and there is nothing else to send.
+    InUse {
+        /// Why it is held back.
+        reasons: Vec<Reason>,
+    },
+    /// Nothing is decided: the usage gate must know this first.
+    NeedsUsage(Needed),
     /// Nothing is decided: EC2 did not report what the decision needs.
     Incomplete {
         /// What it did not report; never empty.
@@ -66,35 +89,29 @@ pub enum Verdict {
     },
 }
 
+/// What the usage gate must know before it decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Needed {
+    /// The instance's own use of IMDSv1 from this day (UTC) on.
+    Usage {
+        /// The first day.
+        since: Date,
+    },
+    /// Whether an instance of its group is held back.
+    Group(Group),
+}
+
 impl Verdict {
-    /// The reasons for the verdict; none if it is incomplete.
+    /// The reasons for the verdict; none if nothing is decided.
     pub fn reasons(&self) -> &[Reason] {
         match self {
             Self::Compliant { reasons }
             | Self::Change { reasons, .. }
             | Self::Exempt { reasons }
             | Self::OutOfScope { reasons }
-            | Self::Blocked { reasons } => reasons,
-            Self::Incomplete { .. } => &[],
-        }
-    }
-}
-
-/// A value that the decision needs and that EC2 did not report. `Display` is its path in the output of
-/// `aws ec2 describe-instances`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Missing {
-    /// The instance's state.
-    State,
-    /// The present value of an option that is required.
-    Option(OptionName),
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::State => f.write_str("State.Name"),
-            Self::Option(name) => write!(f, "MetadataOptions.{name}"),
+            | Self::Blocked { reasons }
+            | Self::InUse { reasons } => reasons,
+            Self::NeedsUsage(_) | Self::Incomplete { .. } => &[],
         }
     }
 }

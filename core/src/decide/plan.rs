@@ -1,11 +1,14 @@
 //! Requirements × present options → what to send.
 
-use super::decision::{Facts, Missing, Verdict};
-use super::reason::{Reason, SourcedRequirement, SourcedRequirements, Warning};
-use crate::instance::Instance;
+use super::decision::{Facts, Verdict};
+use super::gate::Gate;
+use super::reason::{Reason, Warning};
+use super::sourced::{SourcedRequirement, SourcedRequirements};
+use crate::instance::{Instance, Missing};
 use crate::metadata::{
     Change, HttpTokens, MetadataOptions, OptionName, OptionValue, Switch, metadata_can_carry,
 };
+use crate::usage::Use;
 
 const OFF: OptionValue = OptionValue::HttpEndpoint(Switch::Disabled);
 
@@ -41,32 +44,84 @@ fn unmet<'r>(requirements: &'r SourcedRequirements, present: &MetadataOptions) -
     requirements.iter().filter(has_effect).filter_map(unmet).collect()
 }
 
-/// What to send so that the requirements are met. None of the values that it needs is [`missing`].
+/// What to send, and what the usage gate says about it.
+pub(super) struct Planned {
+    pub(super) verdict: Verdict,
+    /// Whether the gate holds `HttpTokens=required` back.
+    pub(super) is_held_back: bool,
+    /// The use of IMDSv1, if the gate looked at it.
+    pub(super) usage: Option<Use>,
+}
+
+/// What to send so that the requirements are met. None of the values that it needs is [`missing`]. `gate` is asked only
+/// if an instance that answers IMDSv1 would stop to.
 pub(super) fn plan(
     requirements: &SourcedRequirements,
     facts: &Facts<'_>,
+    gate: impl FnOnce() -> (Gate, Option<Use>),
+    warnings: &mut Vec<Warning>,
+) -> Planned {
+    let mut unmet = unmet(requirements, &facts.instance.options);
+    let (gate, usage) =
+        if unmet.iter().any(|unmet| ends_imdsv1(unmet, facts)) { gate() } else { (Gate::Open, None) };
+    let held_back = match gate {
+        Gate::Open => None,
+        Gate::Needs(needed) => {
+            return Planned { verdict: Verdict::NeedsUsage(needed), is_held_back: false, usage };
+        }
+        Gate::Closed(why, warning) => {
+            unmet.retain(|unmet| !ends_imdsv1(unmet, facts));
+            warnings.extend(warning);
+            Some(Reason::HeldBack(why))
+        }
+    };
+    let is_held_back = held_back.is_some();
+    Planned { verdict: verdict(requirements, unmet, held_back, facts, warnings), is_held_back, usage }
+}
+
+/// Whether the change ends IMDSv1 on an instance that answers it. Where the endpoint is disabled, nothing uses IMDSv1.
+fn ends_imdsv1((_, wanted): &Unmet<'_>, facts: &Facts<'_>) -> bool {
+    let is_off = facts.instance.options.get(OptionName::HttpEndpoint) == Some(OFF);
+    *wanted == OptionValue::HttpTokens(HttpTokens::Required) && !is_off
+}
+
+/// The verdict on what is `unmet`, without what is held back.
+fn verdict(
+    requirements: &SourcedRequirements,
+    unmet: Vec<Unmet<'_>>,
+    held_back: Option<Reason>,
+    facts: &Facts<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Verdict {
-    let present = &facts.instance.options;
-    let unmet = unmet(requirements, present);
-    if unmet.is_empty() {
-        let reasons = if is_imds_off(requirements, present) {
-            vec![Reason::EndpointDisabled]
-        } else if requirements.is_empty() {
-            vec![Reason::NothingRequired]
-        } else {
-            reasons(requirements.values())
-        };
-        return Verdict::Compliant { reasons };
+    if unmet.is_empty() && held_back.is_none() {
+        return Verdict::Compliant { reasons: met(requirements, &facts.instance.options) };
     }
-    let (sent, held): (Vec<Unmet<'_>>, Vec<Unmet<'_>>) = unmet.into_iter().partition(|(_, wanted)| {
+    let (sent, refused): (Vec<Unmet<'_>>, Vec<Unmet<'_>>) = unmet.into_iter().partition(|(_, wanted)| {
         let refusal = refusal(*wanted, facts);
         warnings.extend(refusal.iter().cloned());
         refusal.is_none()
     });
-    match Change::new(sent.iter().map(|(_, wanted)| *wanted).collect()) {
-        Some(change) => Verdict::Change { change, reasons: reasons(sent.into_iter().map(|(s, _)| s)) },
-        None => Verdict::Blocked { reasons: reasons(held.into_iter().map(|(s, _)| s)) },
+    let change = Change::new(sent.iter().map(|(_, wanted)| *wanted).collect());
+    let sent = reasons(sent.into_iter().map(|(sourced, _)| sourced));
+    match (change, held_back) {
+        (Some(change), held_back) => {
+            Verdict::Change { change, reasons: sent.into_iter().chain(held_back).collect() }
+        }
+        (None, Some(held_back)) => Verdict::InUse { reasons: vec![held_back] },
+        (None, None) => {
+            Verdict::Blocked { reasons: reasons(refused.into_iter().map(|(sourced, _)| sourced)) }
+        }
+    }
+}
+
+/// The reasons why an instance is compliant.
+fn met(requirements: &SourcedRequirements, present: &MetadataOptions) -> Vec<Reason> {
+    if is_imds_off(requirements, present) {
+        vec![Reason::EndpointDisabled]
+    } else if requirements.is_empty() {
+        vec![Reason::NothingRequired]
+    } else {
+        reasons(requirements.values())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use time::{Date, Duration, OffsetDateTime};
 
-use super::reason::{Origin, Reason, SourcedRequirement, SourcedRequirements, TagRejection, Warning};
+use super::reason::{Reason, Warning};
+use super::sourced::{Origin, SourcedRequirement, SourcedRequirements};
+use super::tag_rejection::TagRejection;
 use crate::instance::Instance;
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
 use crate::policy::{Authority, ExemptionLimits, TagRules, is_active, parse_date, today};
@@ -86,6 +88,10 @@ fn requirement(
 ) -> Result<Requirement, TagRejection> {
     let name = OptionName::from_name(name).ok_or(TagRejection::UnknownName)?;
     let value = name.parse(value).ok_or(TagRejection::Malformed(name))?;
+    if !rules.options.contains(&name) {
+        let needs_rule = name == OptionName::HttpEndpoint && rules.authority == Authority::Tighten;
+        return Err(if needs_rule { TagRejection::NeedsRule } else { TagRejection::NotListed });
+    }
     if rules.authority == Authority::Tighten {
         tightens(value, instance.options.get(name), requirements.get(&name))?;
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::document::{Document, Exempt, Exemptions, Hops, InstanceTags, Options, Part, Range, Unknown};
 use super::error::{PolicyError, PolicyErrors};
 use super::json::{index, join};
-use super::model::{Authority, Effect, ExemptionLimits, Policy, Requirements, Rule, TagRules};
+use super::model::{Authority, Effect, ExemptionLimits, Limits, Policy, Requirements, Rule, TagRules};
 use super::{document, json};
 use crate::metadata::{OptionName, OptionValue, Requirement};
+use crate::mode::Mode;
 use crate::text::Quoted;
 use serde::Deserialize;
 
@@ -106,6 +107,9 @@ impl Check {
             baseline: baseline.map(|options| self.options("baseline", options)).unwrap_or_default(),
             rules: self.rules(rules),
             tags: tags.map_or_else(TagRules::default, |tags| self.tags(tags)),
+            usage_gate: None,
+            mode: Mode::Enforce,
+            limits: Limits::default(),
         }
     }
 
@@ -218,7 +222,7 @@ impl Check {
         const PLACE: &str = "instanceTags";
         self.unknown(PLACE, &tags.unknown, InstanceTags::KEYS);
         let defaults = TagRules::default();
-        let prefix = self.part("instanceTags.prefix", tags.prefix).unwrap_or(defaults.prefix);
+        let prefix = self.part("instanceTags.prefix", tags.prefix).unwrap_or(defaults.prefix.clone());
         if prefix.is_empty() || prefix.chars().count() > 64 {
             self.fail("instanceTags.prefix", "must have 1 to 64 characters");
         }
@@ -233,7 +237,8 @@ impl Check {
             );
         }
         let exemptions = self.part("instanceTags.exemptions", tags.exemptions);
-        TagRules { prefix, authority, exemptions: exemptions.and_then(|e| self.exemptions(e)) }
+        let exemptions = exemptions.and_then(|e| self.exemptions(e));
+        TagRules { prefix, authority, options: defaults.options, exemptions }
     }
 
     fn exemptions(&mut self, exemptions: Exemptions) -> Option<ExemptionLimits> {

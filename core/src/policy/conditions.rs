@@ -22,7 +22,8 @@ impl Check {
         self.unknown(place, &when.unknown, When::KEYS);
         let accounts = self.patterns(&join(place, "accounts"), when.accounts, may_match_account);
         let regions = self.patterns(&join(place, "regions"), when.regions, may_match_region);
-        Conditions { tags: self.tag_conditions(&join(place, "tags"), when.tags), accounts, regions }
+        let tags = self.tag_conditions(&join(place, "tags"), when.tags);
+        Conditions { tags, accounts, regions, ..Conditions::default() }
     }
 
     fn tag_conditions(

@@ -18,7 +18,7 @@ mod warnings;
 
 pub(crate) use day::{is_active, parse_date, today};
 pub use error::{PolicyError, PolicyErrors};
-pub use model::{Authority, Policy};
-pub(crate) use model::{Effect, ExemptionLimits, Requirements, TagRules};
+pub use model::{Authority, Limits, Policy};
+pub(crate) use model::{Effect, ExemptionLimits, Launches, OnUnknown, Requirements, TagRules, UsageGate};
 pub use pattern::Pattern;
 pub use warnings::PolicyWarning;

@@ -1,12 +1,15 @@
 //! The types of a policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use time::Date;
+use time::{Date, Duration, OffsetDateTime};
 
+use super::day::{is_active, today};
 use super::pattern::Pattern;
 use crate::ids::{AccountId, Region};
+use crate::instance::{Instance, Missing};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use crate::mode::Mode;
 
 /// A checked policy, without contradictions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +20,18 @@ pub struct Policy {
     pub(crate) rules: Vec<Rule>,
     /// What an instance's own tags may set.
     pub(crate) tags: TagRules,
+    /// What holds `HttpTokens=required` back from instances that still use IMDSv1, unless a rule says otherwise.
+    pub(crate) usage_gate: Option<UsageGate>,
+    /// Whether instances are changed, unless a rule says otherwise.
+    pub(crate) mode: Mode,
+    /// What limits the changes of one sweep.
+    pub(crate) limits: Limits,
 }
 
 /// At most one requirement per option.
 pub(crate) type Requirements = BTreeMap<OptionName, Requirement>;
 
-/// Requirements or an exemption for the instances that it matches.
+/// What applies to the instances that it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) name: String,
@@ -38,6 +47,100 @@ pub(crate) enum Effect {
     Exempt {
         until: Date,
     },
+    /// Whether it is changed. A dry run may end with a day, in UTC.
+    Mode {
+        mode: Mode,
+        until: Option<Date>,
+    },
+    /// The gate that applies to it; `None` opens it.
+    UsageGate(Option<UsageGate>),
+}
+
+impl Effect {
+    /// Whether its last day has passed, so that it has no effect.
+    pub(crate) fn is_over(&self, now: OffsetDateTime) -> bool {
+        match self {
+            Self::Exempt { until } | Self::Mode { until: Some(until), .. } => !is_active(*until, now),
+            Self::Require(_) | Self::Mode { until: None, .. } | Self::UsageGate(_) => false,
+        }
+    }
+}
+
+/// Holds `HttpTokens=required` back from instances that still use IMDSv1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UsageGate {
+    /// How many days of use are looked at, 1 to 90.
+    pub(crate) lookback_days: u16,
+    /// On how many different days there must be data, 1 to `lookback_days`.
+    pub(crate) min_days: u16,
+    /// The calls over the lookback that do not count.
+    pub(crate) tolerated_calls: u64,
+    /// What happens to a launch into a group whose instances are held back.
+    pub(crate) launches: Launches,
+    /// What happens if there is too little data.
+    pub(crate) on_unknown: OnUnknown,
+    /// The last day on which it holds anything back, in UTC.
+    pub(crate) until: Option<Date>,
+}
+
+/// How soon a gate ends that `GateEnding` counts.
+const ENDING_WITHIN: Duration = Duration::days(14);
+
+impl UsageGate {
+    /// Whether it still holds instances back.
+    pub(crate) fn is_active(&self, now: OffsetDateTime) -> bool {
+        self.until.is_none_or(|until| is_active(until, now))
+    }
+
+    fn is_ending(&self, now: OffsetDateTime) -> bool {
+        self.until.is_some_and(|until| is_active(until, now) && until - today(now) < ENDING_WITHIN)
+    }
+}
+
+impl Policy {
+    /// What limits the changes of one sweep.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// How many usage gates still hold instances back, and end in less than 14 days.
+    pub fn gates_ending(&self, now: OffsetDateTime) -> usize {
+        let of_rule = |rule: &Rule| match rule.effect {
+            Effect::UsageGate(gate) => gate,
+            _ => None,
+        };
+        let gates = self.usage_gate.into_iter().chain(self.rules.iter().filter_map(of_rule));
+        gates.filter(|gate| gate.is_ending(now)).count()
+    }
+}
+
+/// What the usage gate does with a launch into a group whose instances are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
+pub(crate) enum Launches {
+    /// It is held back as well.
+    Follow,
+    /// It is enforced.
+    Enforce,
+}
+
+/// What the usage gate does with an instance about whose use there is too little data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
+pub(crate) enum OnUnknown {
+    /// It is held back.
+    Hold,
+    /// It is enforced.
+    Enforce,
+}
+
+/// What limits the changes of one delivery of a sweep in one account and Region. `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The maximum number of instances that are changed.
+    pub changes_per_sweep: Option<usize>,
+    /// After this many instances are `failed` or `denied`, no more changes are sent.
+    pub failures_per_sweep: Option<usize>,
 }
 
 /// Conditions on an instance; all must hold, and one of several patterns suffices.
@@ -46,23 +149,47 @@ pub(crate) struct Conditions {
     pub(crate) tags: BTreeMap<String, Vec<Pattern>>,
     pub(crate) accounts: Option<Vec<Pattern>>,
     pub(crate) regions: Option<Vec<Pattern>>,
+    pub(crate) instance_ids: Option<Vec<Pattern>>,
+    pub(crate) images: Option<Vec<Pattern>>,
+    /// The instance first ran before this day, in UTC.
+    pub(crate) launched_before: Option<Date>,
 }
 
 impl Conditions {
     /// Whether they hold for every instance, as there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.tags.is_empty() && self.accounts.is_none() && self.regions.is_none()
+        *self == Self::default()
     }
 
-    /// Whether they hold for an instance with these tags in this account and Region.
-    pub(crate) fn hold(&self, account: &AccountId, region: &Region, tags: &BTreeMap<String, String>) -> bool {
+    /// Whether they hold for `instance` in this account and Region.
+    ///
+    /// # Errors
+    /// What EC2 did not report and the answer depends on.
+    pub(crate) fn hold(
+        &self,
+        account: &AccountId,
+        region: &Region,
+        instance: &Instance,
+    ) -> Result<bool, Missing> {
         let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
-        let tagged = |(key, patterns): (&String, &Vec<Pattern>)| {
-            tags.get(key).is_some_and(|value| any(patterns, value))
+        let is_of = |patterns: &Option<Vec<Pattern>>, text: &str| {
+            patterns.as_ref().is_none_or(|patterns| any(patterns, text))
         };
-        self.accounts.as_ref().is_none_or(|patterns| any(patterns, account.as_str()))
-            && self.regions.as_ref().is_none_or(|patterns| any(patterns, region.as_str()))
+        let tagged = |(key, patterns): (&String, &Vec<Pattern>)| {
+            instance.tags.get(key).is_some_and(|value| any(patterns, value))
+        };
+        let known = is_of(&self.accounts, account.as_str())
+            && is_of(&self.regions, region.as_str())
+            && is_of(&self.instance_ids, instance.id.as_str())
             && self.tags.iter().all(tagged)
+            && instance.image.as_ref().is_none_or(|image| is_of(&self.images, image))
+            && self.launched_before.zip(instance.first_ran).is_none_or(|(day, ran)| today(ran) < day);
+        match () {
+            () if !known => Ok(false),
+            () if self.images.is_some() && instance.image.is_none() => Err(Missing::Image),
+            () if self.launched_before.is_some() && instance.first_ran.is_none() => Err(Missing::FirstRan),
+            () => Ok(true),
+        }
     }
 }
 
@@ -94,6 +221,8 @@ impl Authority {
 pub(crate) struct TagRules {
     pub(crate) prefix: String,
     pub(crate) authority: Authority,
+    /// The options that a tag may name.
+    pub(crate) options: BTreeSet<OptionName>,
     /// How long a tag may exempt its instance; `None` if no tag may.
     pub(crate) exemptions: Option<ExemptionLimits>,
 }
@@ -109,7 +238,8 @@ pub(crate) struct ExemptionLimits {
 
 impl Default for TagRules {
     fn default() -> Self {
-        Self { prefix: "imds:".to_owned(), authority: Authority::Tighten, exemptions: None }
+        let options = OptionName::ALL.into_iter().filter(|name| *name != OptionName::HttpEndpoint).collect();
+        Self { prefix: "imds:".to_owned(), authority: Authority::Tighten, options, exemptions: None }
     }
 }
 
@@ -118,6 +248,13 @@ impl Default for Policy {
     fn default() -> Self {
         let required = Requirement::Exactly(OptionValue::HttpTokens(HttpTokens::Required));
         let baseline = Requirements::from([(OptionName::HttpTokens, required)]);
-        Self { baseline, rules: Vec::new(), tags: TagRules::default() }
+        Self {
+            baseline,
+            rules: Vec::new(),
+            tags: TagRules::default(),
+            usage_gate: None,
+            mode: Mode::Enforce,
+            limits: Limits::default(),
+        }
     }
 }

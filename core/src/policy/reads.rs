@@ -19,7 +19,7 @@ impl Policy {
     fn requires(&self, requirement: Requirement) -> bool {
         let rules = self.rules.iter().filter_map(|rule| match &rule.effect {
             Effect::Require(requirements) => Some(requirements),
-            Effect::Exempt { .. } => None,
+            _ => None,
         });
         [&self.baseline]
             .into_iter()

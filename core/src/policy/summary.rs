@@ -28,6 +28,7 @@ fn rule(rule: &Rule, now: OffsetDateTime) -> String {
         Effect::Exempt { until } if is_active(*until, now) => {
             format!("Rule {name}: {who} is exempt through {until} (UTC).")
         }
+        Effect::Mode { .. } | Effect::UsageGate(_) => format!("Rule {name}: {who}."),
         Effect::Exempt { until } => {
             format!("Rule {name}: {who} was exempt through {until} (UTC); this exemption has expired.")
         }

@@ -53,6 +53,7 @@ impl Policy {
                     }
                     warnings.exempting(&join(&place, "when.tags"), &rule.when);
                 }
+                Effect::Mode { .. } | Effect::UsageGate(_) => {}
             }
         }
         self.warnings_of_the_whole(&mut warnings);
@@ -134,7 +135,7 @@ impl Warnings {
             Effect::Require(all) => {
                 all.contains_key(name) && (other.when.is_empty() || other.when == rule.when)
             }
-            Effect::Exempt { .. } => false,
+            _ => false,
         };
         let by =
             |name| later.iter().position(|other| overrides(other, name)).map(|n| index("rules", first + n));

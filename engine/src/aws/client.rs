@@ -12,7 +12,7 @@ use imds_core::call_error::{Call, CallError, CallErrorKind};
 use imds_core::ids::{InstanceId, Region};
 use imds_core::instance::OptionsState;
 use imds_core::metadata::{Change, OptionValue};
-use imds_core::outcome::Mode;
+use imds_core::mode::Mode;
 use imds_core::selector::InstanceSelector;
 use std::collections::BTreeMap;
 use std::sync::Arc;

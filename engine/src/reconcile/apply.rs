@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use imds_core::ids::InstanceId;
 use imds_core::metadata::Change;
-use imds_core::outcome::{Mode, Outcome};
+use imds_core::mode::Mode;
+use imds_core::outcome::Outcome;
 use tokio::time::Instant;
 
 use super::decide::DecisionContext;

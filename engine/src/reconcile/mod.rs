@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use imds_core::ids::{AccountRegion, InstanceId};
-use imds_core::outcome::{InstanceOutcome, Mode};
+use imds_core::mode::Mode;
+use imds_core::outcome::InstanceOutcome;
 use imds_core::policy::Policy;
 use imds_core::selector::InstanceSelector;
 

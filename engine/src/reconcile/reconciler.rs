@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use imds_core::call_error::Call;
 use imds_core::ids::AccountRegion;
-use imds_core::outcome::Mode;
+use imds_core::mode::Mode;
 use imds_core::policy::Policy;
 
 use super::apply::{Applier, Budget};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use imds_core::outcome::{InstanceOutcome, Mode, Outcome};
+use imds_core::mode::Mode;
+use imds_core::outcome::{InstanceOutcome, Outcome};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

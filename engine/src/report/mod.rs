@@ -5,7 +5,8 @@ pub mod metrics;
 
 use std::collections::BTreeMap;
 
-use imds_core::outcome::{InstanceOutcome, Mode, Outcome};
+use imds_core::mode::Mode;
+use imds_core::outcome::{InstanceOutcome, Outcome};
 use imds_core::trigger::Ignored;
 use serde::Serialize;
 

@@ -29,6 +29,7 @@ fn instance(overrides: &[(&str, &str)]) -> Instance {
         options_state: None,
         owner: None,
         launched: None,
+        image: None,
         first_ran: None,
         managed_by: None,
     }
@@ -50,7 +51,15 @@ fn decide_at(
 ) -> Decision {
     let account = AccountId::new("111122223333").unwrap();
     let region = Region::new("us-east-1").unwrap();
-    let facts = Facts { account: &account, region: &region, instance, tokens_enforced };
+    let facts = Facts {
+        account: &account,
+        region: &region,
+        instance,
+        tokens_enforced,
+        is_launch: false,
+        usage: None,
+        group: None,
+    };
     decide(&Policy::parse(policy).unwrap(), &facts, now)
 }
 
@@ -69,6 +78,8 @@ fn summary(decision: &Decision) -> (String, Vec<String>) {
         Verdict::Exempt { .. } => "exempt".to_owned(),
         Verdict::OutOfScope { .. } => "out-of-scope".to_owned(),
         Verdict::Blocked { .. } => "blocked".to_owned(),
+        Verdict::InUse { .. } => "in-use".to_owned(),
+        Verdict::NeedsUsage(needed) => format!("needs {needed:?}"),
         Verdict::Incomplete { missing } => {
             let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
             format!("incomplete: {}", names.join(", "))

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 use imds_core::call_error::Call;
 use imds_core::ids::AccountRegion;
-use imds_core::outcome::{InstanceOutcome, Mode, Outcome};
+use imds_core::mode::Mode;
+use imds_core::outcome::{InstanceOutcome, Outcome};
 use imds_core::trigger::TriggerKind;
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};

@@ -1,0 +1,79 @@
+//! The usage gate: whether `HttpTokens=required` is held back from an instance that may still use IMDSv1.
+
+use time::{Duration, OffsetDateTime};
+
+use super::decision::{Facts, Needed};
+use super::group::Group;
+use super::held_back::{GroupUse, HeldBack};
+use super::reason::Warning;
+use crate::policy::{Launches, OnUnknown, UsageGate, today};
+use crate::usage::{Usage, Use};
+
+/// How long after it first ran an instance has no history, so that it is enforced at once.
+const NEW_FOR: Duration = Duration::minutes(60);
+
+/// The same if a record of its launch names it, which may be delivered late.
+const LAUNCHED_FOR: Duration = Duration::hours(6);
+
+/// What the gate says about an instance.
+#[derive(Debug)]
+pub(super) enum Gate {
+    /// The change may be sent.
+    Open,
+    /// The change is held back.
+    Closed(HeldBack, Option<Warning>),
+    /// More must be known.
+    Needs(Needed),
+}
+
+/// What `gate` says about the instance in `facts`, and its use if that was looked at. Without a gate, or after its last day,
+/// nothing is held back.
+pub(super) fn ask(gate: Option<&UsageGate>, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate, Option<Use>) {
+    match gate.filter(|gate| gate.is_active(now)) {
+        None => (Gate::Open, None),
+        Some(gate) if is_new(facts, now) => (ask_group(gate, facts), None),
+        Some(gate) => ask_usage(gate, facts, now),
+    }
+}
+
+/// Whether the instance is too new to have a history. One whose age is unknown is not.
+fn is_new(facts: &Facts<'_>, now: OffsetDateTime) -> bool {
+    let limit = if facts.is_launch { LAUNCHED_FOR } else { NEW_FOR };
+    facts.instance.first_ran.is_some_and(|first_ran| now - first_ran <= limit)
+}
+
+fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {
+    let Some(group) = Group::of(facts.instance).filter(|_| gate.launches == Launches::Follow) else {
+        return Gate::Open;
+    };
+    match facts.group {
+        None => Gate::Needs(Needed::Group(group)),
+        Some(GroupUse::Free) => Gate::Open,
+        Some(GroupUse::HeldBack { instance, why }) => {
+            let (instance, why) = (instance.clone(), Box::new(why.clone()));
+            Gate::Closed(HeldBack::WithGroup { group, instance, why }, None)
+        }
+    }
+}
+
+fn ask_usage(gate: &UsageGate, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate, Option<Use>) {
+    let lookback = today(now).saturating_sub(Duration::days(gate.lookback_days.into()));
+    let since = facts.instance.first_ran.map_or(lookback, |first_ran| lookback.max(today(first_ran)));
+    let found = match facts.usage {
+        None => return (Gate::Needs(Needed::Usage { since }), None),
+        Some(Usage::Refused(why)) => {
+            let warning = Warning::UsageRefused { why: why.clone() };
+            return (Gate::Closed(HeldBack::UsageRefused, Some(warning)), None);
+        }
+        Some(Usage::Days(days)) => Use::of(days, since, gate.lookback_days),
+    };
+    let is_unknown = found.observed_days < gate.min_days;
+    let gate = if found.calls > gate.tolerated_calls {
+        Gate::Closed(HeldBack::Calls(found), None)
+    } else if is_unknown && gate.on_unknown == OnUnknown::Hold {
+        Gate::Closed(HeldBack::TooLittleData { found, min_days: gate.min_days }, None)
+    } else {
+        Gate::Open
+    };
+    (gate, Some(found))
+}

@@ -1,0 +1,84 @@
+//! Why the usage gate holds a change back.
+
+use std::fmt;
+
+use super::group::Group;
+use crate::ids::InstanceId;
+use crate::usage::Use;
+
+/// Why the usage gate holds `HttpTokens=required` back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeldBack {
+    /// The instance made more calls without a token than are tolerated.
+    Calls(Use),
+    /// There were data on too few days.
+    TooLittleData {
+        /// What was found.
+        found: Use,
+        /// The number of days on which there must be data.
+        min_days: u16,
+    },
+    /// CloudWatch refused to answer.
+    UsageRefused,
+    /// The instance is new, and an older one of its group is held back.
+    WithGroup {
+        /// The group.
+        group: Group,
+        /// The older instance.
+        instance: InstanceId,
+        /// Why that is held back.
+        why: Box<HeldBack>,
+    },
+}
+
+/// Whether the instances of a group are held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupUse {
+    /// None of those that were looked at.
+    Free,
+    /// This one is.
+    HeldBack {
+        /// The instance.
+        instance: InstanceId,
+        /// Why.
+        why: HeldBack,
+    },
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Calls(found) => {
+                let calls = if found.calls == 1 { "call" } else { "calls" };
+                let days = if found.days == 1 { "day" } else { "days" };
+                write!(f, "{} {calls} without a token in {} {days}", Thousands(found.calls), found.days)?;
+                found.last_day.map_or(Ok(()), |day| write!(f, ", the last on {day}"))
+            }
+            Self::TooLittleData { found, min_days } => {
+                write!(f, "observed on {} of {min_days} days", found.observed_days)
+            }
+            Self::UsageRefused => {
+                f.write_str("CloudWatch refused to say whether the instance makes calls without a token")
+            }
+            Self::WithGroup { group, instance, why } => {
+                write!(f, "instance {instance} of the same {group} is held back ({why})")
+            }
+        }
+    }
+}
+
+/// A number with a comma between thousands.
+struct Thousands(u64);
+
+impl fmt::Display for Thousands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (position, digit) in digits.chars().enumerate() {
+            if position > 0 && (digits.len() - position).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
