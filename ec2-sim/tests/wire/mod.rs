@@ -112,6 +112,17 @@ pub async fn cloudwatch(sim: &Ec2Sim, operation: &str, input: &Value) -> (u16, V
     cloudwatch_at(sim, ACCOUNT, REGION, operation, input).await
 }
 
+/// Calls CloudWatch in JSON. Returns the head and the body of the response.
+pub async fn cloudwatch_whole(sim: &Ec2Sim, operation: &str, input: &Value) -> (String, String) {
+    let headers = authorization(ACCOUNT, REGION) + &target(operation);
+    exchange(&sim.endpoint(), "POST /", &headers, &input.to_string()).await.unwrap()
+}
+
+/// The header that names an operation of CloudWatch.
+pub fn target(operation: &str) -> String {
+    format!("X-Amz-Target: GraniteServiceVersion20100801.{operation}\r\n")
+}
+
 /// Calls CloudWatch in JSON in an account and a Region.
 pub async fn cloudwatch_at(
     sim: &Ec2Sim,
@@ -120,8 +131,7 @@ pub async fn cloudwatch_at(
     operation: &str,
     input: &Value,
 ) -> (u16, Value) {
-    let target = format!("X-Amz-Target: GraniteServiceVersion20100801.{operation}\r\n");
-    let headers = authorization(account, region) + &target;
+    let headers = authorization(account, region) + &target(operation);
     let (status, body) = http(sim, "POST", "/", &headers, &input.to_string()).await.unwrap();
     (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
 }
