@@ -15,3 +15,4 @@ pub mod policy;
 pub mod selector;
 pub mod text;
 pub mod trigger;
+pub mod usage;
