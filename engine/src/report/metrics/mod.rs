@@ -68,7 +68,7 @@ impl Metrics {
         instances.launch_to_applied.extend(metric_fields.launch_to_applied.map(Duration::as_seconds_f64));
     }
 
-    /// Counts calls to EC2 in `account_region`.
+    /// Counts calls to EC2 and CloudWatch in `account_region`.
     pub fn add_calls(&mut self, account_region: &AccountRegion, counts: BTreeMap<Call, Count>) {
         for (call, Count { attempts, throttles }) in counts {
             let count = self.calls.entry((account_region.clone(), call)).or_default();
