@@ -34,7 +34,9 @@ fn both_days() -> Result<Usage, CallError> {
 
 /// A refusal whose text names the permission and has CloudWatch's code and message.
 fn is_refused(answer: &Result<Usage, CallError>, code: &str) -> bool {
-    let start = format!("the permission cloudwatch:GetMetricData is missing: CloudWatch returned {code}: ");
+    let start = format!(
+        "the permission cloudwatch:GetMetricData is missing: cloudwatch:GetMetricData returned {code}: "
+    );
     matches!(answer, Ok(Usage::Refused(text)) if text.strip_prefix(&start).is_some_and(|message| !message.is_empty()))
 }
 
