@@ -351,6 +351,12 @@ def test_every_alarm_says_what_to_do_and_goes_to_the_topic():
     assert not any("AlarmActions" in alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values())
 
 
+def test_the_documented_costs_count_the_alarms_of_the_template():
+    for page in ("cost", "organization"):
+        documented = re.findall(r"alarms: (\d+), \$0\.10 each", (ROOT / "docs" / f"{page}.md").read_text())
+        assert documented == [str(len(Filled().of_type("AWS::CloudWatch::Alarm")))], page
+
+
 POLICIES = {path.stem: path.read_text() for path in (ROOT / "service-control-policies").glob("*.json")}
 
 
