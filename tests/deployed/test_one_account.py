@@ -199,7 +199,7 @@ def test_an_instance_in_use_is_enforced_when_its_calls_have_ended_and_watched_af
         stack.settle()
         return found
 
-    instance_id = stack.cloud.sim.ran_before(days=90, HttpTokens="optional")
+    (instance_id,) = stack.cloud.sim.ran_before(days=90, HttpTokens="optional")
     stack.publish_days("MetadataNoToken", instance_id, 40)
     stack.put_sweep()
     held = swept(instance_id, "in-use")

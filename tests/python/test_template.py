@@ -176,7 +176,7 @@ def test_what_is_granted_is_called_and_what_is_called_is_granted(start, sim, ec2
         function.invoke(sample_events.batch(*about))
     launch(ec2)
     # The watch asks CloudWatch about instances that require tokens.
-    watching = start(Function, sim.url, AWS_ENDPOINT_URL_CLOUDWATCH=sim.url)
+    watching = start(Function, sim.url)
     running(ec2, options={"HttpTokens": "required"})
     watching.invoke(sample_events.about("imds-enforcer-sweep-watch", []))
     sim_calls = called(sim) - {"ec2:RunInstances"}
