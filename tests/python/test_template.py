@@ -420,6 +420,7 @@ LOGS, STACKS = "arn:aws:logs:us-east-1:111122223333:log-group", "arn:aws:cloudfo
         ("logs:PutLogEvents", f"{LOGS}:imds-enforcer-EnforcerLog-1", {}, False),
         ("logs:PutLogEvents", f"{LOGS}:imds-enforcer-EnforcerLog-1", OURS, True),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "ImdsEnforcer"}, False),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "AWS/EC2"}, False),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Orders"}, True),
         ("lambda:DeleteLayerVersion", "arn:aws:lambda:us-east-1:1:layer:imds-enforcer-policy:1", {}, False),
         ("scheduler:DeleteSchedule", "arn:aws:scheduler:us-east-1:1:schedule/default/imds-enforcer-sweep", {}, False),
