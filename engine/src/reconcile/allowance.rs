@@ -77,3 +77,39 @@ impl Allowance {
         permits.is_closed().then_some(TooManyFailures(*most))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn there_are_never_more_failures_than_the_limit() {
+        let limits = Limits { failures_per_sweep: Some(2), ..Limits::default() };
+        let allowance = Allowance::of_sweep(limits);
+        let first = allowance.admit(Mode::Enforce).await.expect("a permit");
+        let second = allowance.admit(Mode::Enforce).await.expect("a permit");
+        // Two are in flight, and either may fail.
+        let third = tokio::time::timeout(std::time::Duration::ZERO, allowance.admit(Mode::Enforce)).await;
+        assert!(third.is_err(), "it waits");
+        allowance.settle(first, Some(Outcome::Enforced));
+        let third = allowance.admit(Mode::Enforce).await.expect("the permit of a change that did not fail");
+        allowance.settle(second, Some(Outcome::Denied));
+        assert_eq!(allowance.stopped(), None);
+        allowance.settle(third, Some(Outcome::Failed { retry: true }));
+        assert_eq!(allowance.stopped(), Some(TooManyFailures(2)));
+        assert_eq!(allowance.admit(Mode::Enforce).await.err(), Some(TooManyFailures(2)));
+        assert!(allowance.admit(Mode::DryRun).await.is_ok(), "a dry run changes nothing");
+    }
+
+    #[tokio::test]
+    async fn events_are_not_limited_and_a_sweep_sends_few_dry_runs() {
+        let (events, sweep) = (Allowance::default(), Allowance::of_sweep(Limits::default()));
+        for number in 0..100 {
+            assert!(events.takes_dry_run());
+            assert_eq!(sweep.takes_dry_run(), number < 50, "{number}");
+            let permit = events.admit(Mode::Enforce).await.expect("no limit");
+            events.settle(permit, Some(Outcome::Denied));
+        }
+        assert_eq!(events.stopped(), None);
+    }
+}

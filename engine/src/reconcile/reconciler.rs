@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use imds_core::call_error::Call;
 use imds_core::ids::AccountRegion;
 use imds_core::mode::Mode;
@@ -32,16 +33,33 @@ pub(super) struct Reconciler<'a> {
 }
 
 impl<'a> Reconciler<'a> {
-    /// Decides on the observed instances, then applies and verifies the changes.
+    /// Decides on the observed instances, then applies and verifies the changes. An instance that depends on further
+    /// answers, such as those of CloudWatch, delays no other.
     pub(super) async fn reconcile(
         &self,
         observations: Vec<(Target, Observation)>,
         allowance: &Allowance,
     ) -> Vec<Reconciliation> {
-        let context = self.context(&observations).await;
-        let mut reconciliations = open(observations, &context);
-        self.finish(&mut reconciliations, &context, allowance).await;
-        reconciliations
+        let context = self.empty_context();
+        let (asking, ready): (Vec<_>, Vec<_>) =
+            observations.into_iter().partition(|observed| !context.questions([observed]).is_empty());
+        let now = async {
+            let mut reconciliations = open(ready, &context);
+            self.finish(&mut reconciliations, &context, allowance).await;
+            reconciliations
+        };
+        let later = async {
+            if asking.is_empty() {
+                return Vec::new();
+            }
+            let context = self.context(&asking).await;
+            let mut reconciliations = open(asking, &context);
+            self.finish(&mut reconciliations, &context, allowance).await;
+            reconciliations
+        };
+        let (mut all, later) = join(now, later).await;
+        all.extend(later);
+        all
     }
 
     /// Asks what the decisions on the observed instances depend on.

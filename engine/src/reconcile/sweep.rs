@@ -136,18 +136,25 @@ impl<'a> Sweep<'a> {
         let rejected = if self.asked.watch { self.rejected_calls(&instances).await } else { BTreeMap::new() };
         let is_new = |instance: &Instance| !self.asked.handled.contains(&instance.id);
         let observed = |instance: Instance| (self.target(&instance.id), Observation::Shown(instance));
-        let observations: Vec<_> = instances.into_iter().filter(is_new).map(observed).collect();
-        let context = self.reconciler.context(&observations).await;
-        let mut reconciliations = open(observations, &context);
+        let observations = instances.into_iter().filter(is_new).map(observed).collect();
+        let mut reconciliations = match &mut self.selected {
+            None => self.reconciler.reconcile(observations, &self.allowance).await,
+            Some(_) => self.reconcile_unlimited(observations).await,
+        };
         for reconciliation in &mut reconciliations {
-            rejected
-                .get(&reconciliation.target.id)
-                .into_iter()
-                .for_each(|calls| reconciliation.take_rejected_calls(*calls));
+            if let Some(calls) = rejected.get(&reconciliation.target.id) {
+                reconciliation.take_rejected_calls(*calls);
+            }
         }
-        let mut reconciliations = self.select(reconciliations);
-        self.reconciler.finish(&mut reconciliations, &context, &self.allowance).await;
         self.report(reconciliations);
+    }
+
+    /// Reconciles what no limit concerns, and puts changes aside.
+    async fn reconcile_unlimited(&mut self, observations: Vec<(Target, Observation)>) -> Vec<Reconciliation> {
+        let context = self.reconciler.context(&observations).await;
+        let mut unlimited = self.select(open(observations, &context));
+        self.reconciler.finish(&mut unlimited, &context, &self.allowance).await;
+        unlimited
     }
 
     async fn rejected_calls(&mut self, instances: &[Instance]) -> BTreeMap<InstanceId, u64> {
@@ -162,7 +169,7 @@ impl<'a> Sweep<'a> {
         Target { redelivered: self.asked.redelivered, ..target }
     }
 
-    /// Puts changes aside if the policy limits them. Returns the instances that can be finished now.
+    /// Puts changes aside. Returns the instances that can be finished now.
     fn select(&mut self, reconciliations: Vec<Reconciliation>) -> Vec<Reconciliation> {
         let Some(selected) = &mut self.selected else { return reconciliations };
         let is_limited = |one: &Reconciliation| one.mode == Mode::Enforce && one.state.due().is_some();
