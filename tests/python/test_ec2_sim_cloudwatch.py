@@ -54,9 +54,10 @@ def asked(ids: list[str] = IDS) -> dict:
     return {"MetricDataQueries": queries, "StartTime": day(2), "EndTime": day(-1)}
 
 
-def set_sums(sim: Ec2Sim, ids: list[str], sums: dict, region: str = REGION):
-    body = {"region": region, "instances": ids, "metric": METRIC, "sums": sums}
-    sim.control("POST", "metrics", body)
+def set_sums(sim: Ec2Sim, ids: list[str], sums: list[float]):
+    """Sets the sums of today, yesterday and so on."""
+    days = {f"{day(ago):%Y-%m-%d}": value for ago, value in enumerate(sums)}
+    sim.control("POST", "metrics", {"region": REGION, "instances": ids, "metric": METRIC, "sums": days})
 
 
 def statuses(answer: dict) -> list[tuple[str, list[float]]]:
@@ -64,16 +65,12 @@ def statuses(answer: dict) -> list[tuple[str, list[float]]]:
 
 
 def test_daily_sums_are_read(sim, cloudwatch):
-    set_sums(sim, IDS[:1], {"0": 12, "1": 0, "2": 2.5, "3": 7})
+    set_sums(sim, IDS[:1], [12, 0, 2.5, 7])
     answer = cloudwatch.get_metric_data(**asked())
     first, second = answer["MetricDataResults"]
     assert first["Timestamps"] == [day(0), day(1), day(2)]
-    assert (first["Id"], first["Label"], first["Values"], first["StatusCode"]) == (
-        "q0",
-        METRIC,
-        [12, 0, 2.5],
-        "Complete",
-    )
+    assert (first["Id"], first["Label"], first["StatusCode"]) == ("q0", METRIC, "Complete")
+    assert first["Values"] == [12, 0, 2.5]
     assert (second["Timestamps"], second["Values"], second["StatusCode"]) == ([], [], "Complete")
     assert answer["ResponseMetadata"]["RequestId"]
     (call,) = sim.calls("GetMetricData")
@@ -120,14 +117,14 @@ def pages(cloudwatch, **more) -> list[list[tuple[str, list[float]]]]:
 
 
 def test_pages(sim, cloudwatch):
-    set_sums(sim, IDS, {"0": 3, "1": 2, "2": 1})
+    set_sums(sim, IDS, [3, 2, 1])
     assert pages(cloudwatch, MaxDatapoints=2) == PAGES
     assert pages(cloudwatch) == [[("Complete", [3, 2, 1])] * 2]
 
 
 def test_a_flag_sets_the_length_of_pages(start):
     sim = start(Ec2Sim, "--datapoints-per-page", "2")
-    set_sums(sim, IDS, {"0": 3, "1": 2, "2": 1})
+    set_sums(sim, IDS, [3, 2, 1])
     assert pages(client(sim.url)) == PAGES
 
 
@@ -155,7 +152,7 @@ def test_errors_have_the_codes_of_cloudwatch(sim, cloudwatch):
 
 
 def test_results_fail_inside_of_a_response(sim, cloudwatch):
-    set_sums(sim, IDS, {"0": 3, "1": 2, "2": 1})
+    set_sums(sim, IDS, [3, 2, 1])
     complete = ("Complete", [3, 2, 1])
     for kind, failed in [
         ("forbidden", ("Forbidden", [])),
@@ -170,7 +167,7 @@ def test_results_fail_inside_of_a_response(sim, cloudwatch):
 
 
 def test_a_response_that_is_cut_off_has_no_results(sim, cloudwatch):
-    set_sums(sim, IDS, {"0": 3})
+    set_sums(sim, IDS, [3])
     sim.fault(kind="malformed", when={"times": 1})
     if cloudwatch.meta.service_model.resolved_protocol == "json":
         # botocore takes what is not JSON for a message.
@@ -181,7 +178,7 @@ def test_a_response_that_is_cut_off_has_no_results(sim, cloudwatch):
 
 
 def test_each_account_and_region_has_its_own_metrics(sim, cloudwatch):
-    set_sums(sim, IDS, {"0": 3})
+    set_sums(sim, IDS, [3])
     assert statuses(cloudwatch.get_metric_data(**asked(IDS[:1]))) == [("Complete", [3])]
     for account, region in [("444455556666", REGION), (ACCOUNT, "eu-west-1")]:
         other = client(sim.url, account, region)
@@ -194,7 +191,7 @@ def test_a_session_reads_the_account_of_its_role(sim, cloudwatch):
     role = "arn:aws:iam::444455556666:role/Member"
     assumed = sts.assume_role(RoleArn=role, RoleSessionName="sweep")["Credentials"]
     member = client(sim.url, assumed["AccessKeyId"], aws_session_token=assumed["SessionToken"])
-    set_sums(sim, IDS, {"0": 3})
+    set_sums(sim, IDS, [3])
     assert statuses(cloudwatch.get_metric_data(**asked(IDS[:1]))) == [("Complete", [3])]
     assert statuses(member.get_metric_data(**asked(IDS[:1]))) == [("Complete", [])]
     call = sim.calls("GetMetricData")[-1]

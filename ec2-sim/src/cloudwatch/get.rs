@@ -1,6 +1,7 @@
 //! GetMetricData.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -100,50 +101,70 @@ pub fn get(world: &mut World, request: &Request, key: &Key) -> Outcome {
 /// The position of a data point: its query, and its place among the query's points.
 type Position = (usize, usize);
 
+/// What determines the data points of a page.
+struct Window {
+    times: Range<i64>,
+    is_ascending: bool,
+    start: Position,
+    most: usize,
+}
+
 /// The results of a page, and the position where the next one begins.
-fn page(world: &mut World, request: &Request, key: &Key) -> Result<(Vec<Found>, Option<Position>), ApiError> {
+type Page = (Vec<Found>, Option<Position>);
+
+fn page(world: &mut World, request: &Request, key: &Key) -> Result<Page, ApiError> {
     let input: Input = super::read(request)?;
-    let (first, mut skipped) = position(input.next_token.as_deref())?;
-    let mut left = points_per_page(&input, world.settings.datapoints_per_page)?;
-    let times = align(input::seconds(input.start_time), MINUTE)..input::seconds(input.end_time);
-    if times.start >= times.end {
+    if input.start_time >= input.end_time {
         return Err(ApiError::validation("The parameter StartTime must be less than the parameter EndTime."));
     }
-    let (scan, asked) = (input.scan_by, asked(input.metric_data_queries)?);
-    let metrics = &world.account(key).metrics;
-    let mut found = Vec::new();
-    for (index, Asked { id, label, metric, period }) in asked.into_iter().enumerate().skip(first) {
-        let mut points = sums(metrics, &metric, times.clone(), period, scan);
+    let window = Window {
+        times: align(input::seconds(input.start_time), MINUTE)..input::seconds(input.end_time),
+        is_ascending: input.scan_by == Some(ScanBy::Ascending),
+        start: position(input.next_token.as_deref())?,
+        most: points_per_page(&input, world.settings.datapoints_per_page)?,
+    };
+    let asked = asked(input.metric_data_queries)?;
+    Ok(fill(&world.account(key).metrics, asked, &window))
+}
+
+fn fill(metrics: &Metrics, asked: Vec<Asked>, window: &Window) -> Page {
+    let (first, mut skipped) = window.start;
+    let (mut found, mut left) = (Vec::new(), window.most);
+    for (index, query) in asked.into_iter().enumerate().skip(first) {
+        let mut points = window.points(metrics, &query);
         points.drain(..skipped.min(points.len()));
         if left == 0 && !points.is_empty() {
-            return Ok((found, Some((index, 0))));
+            return (found, Some((index, 0)));
         }
         let is_complete = points.len() <= left;
         points.truncate(left);
         left -= points.len();
         let next = skipped + points.len();
-        let status = if is_complete { "Complete" } else { "PartialData" };
-        found.push(Found { id, label, instance: metric.dimensions.get(INSTANCE).cloned(), points, status });
+        found.push(query.found(points, is_complete));
         if !is_complete {
-            return Ok((found, Some((index, next))));
+            return (found, Some((index, next)));
         }
         skipped = 0;
     }
-    Ok((found, None))
+    (found, None)
 }
 
-fn sums(
-    metrics: &Metrics,
-    metric: &Metric,
-    times: std::ops::Range<i64>,
-    period: i64,
-    scan: Option<ScanBy>,
-) -> Vec<(i64, f64)> {
-    let mut points = metrics.sums(metric, times, period);
-    if scan != Some(ScanBy::Ascending) {
-        points.reverse();
+impl Window {
+    fn points(&self, metrics: &Metrics, query: &Asked) -> Vec<(i64, f64)> {
+        let mut points = metrics.sums(&query.metric, self.times.clone(), query.period);
+        if !self.is_ascending {
+            points.reverse();
+        }
+        points
     }
-    points
+}
+
+impl Asked {
+    fn found(self, points: Vec<(i64, f64)>, is_complete: bool) -> Found {
+        let status = if is_complete { "Complete" } else { "PartialData" };
+        let instance = self.metric.dimensions.get(INSTANCE).cloned();
+        Found { id: self.id, label: self.label, instance, points, status }
+    }
 }
 
 fn position(token: Option<&str>) -> Result<Position, ApiError> {

@@ -20,39 +20,50 @@ const CONTROLS: &str = "GET or DELETE /_sim/calls, POST or DELETE /_sim/faults, 
 pub fn answer(world: &mut World, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
     let now = Now::read();
     world.advance(now);
-    let done = || Ok(json!({"done": true}));
-    let answer = match (method.as_str(), path) {
+    let (status, answer) = match run(world, method, path, body, now) {
+        Some(Ok(answer)) => (StatusCode::OK, answer),
+        Some(Err(error)) => (StatusCode::BAD_REQUEST, json!({"error": error.to_string()})),
+        None => {
+            let error = format!("unknown control {method} {path}; the controls are {CONTROLS}");
+            (StatusCode::NOT_FOUND, json!({"error": error}))
+        }
+    };
+    (status, answer.to_string().into_bytes())
+}
+
+/// The answer of a control; `None` if there is no such control.
+fn run(
+    world: &mut World,
+    method: &Method,
+    path: &str,
+    body: &[u8],
+    now: Now,
+) -> Option<Result<Value, Refused>> {
+    let done = json!({"done": true});
+    Some(match (method.as_str(), path) {
         ("GET", "/_sim/calls") => Ok(json!(world.calls)),
         ("DELETE", "/_sim/calls") => {
             world.calls.clear();
-            done()
+            Ok(done)
         }
-        ("POST", "/_sim/faults") => faults(body).map_err(Refused::from).and_then(|faults| {
+        ("POST", "/_sim/faults") => faults(body).map_err(Refused::from).map(|faults| {
             world.faults.extend(faults);
-            done()
+            done
         }),
         ("DELETE", "/_sim/faults") => {
             world.faults.clear();
-            done()
+            Ok(done)
         }
         ("GET", "/_sim/events") => Ok(json!(world.events())),
         ("POST", "/_sim/reset") => {
             world.reset();
-            done()
+            Ok(done)
         }
         ("POST", "/_sim/instances") => setup::instances(world, body, now),
-        ("POST", "/_sim/tags") => setup::tags(world, body, now),
-        ("POST", "/_sim/metrics") => setup::metrics(world, body, now),
-        (method, path) => {
-            let error = format!("unknown control {method} {path}; the controls are {CONTROLS}");
-            return (StatusCode::NOT_FOUND, json!({"error": error}).to_string().into_bytes());
-        }
-    };
-    let (status, answer) = match answer {
-        Ok(answer) => (StatusCode::OK, answer),
-        Err(error) => (StatusCode::BAD_REQUEST, json!({"error": error.to_string()})),
-    };
-    (status, answer.to_string().into_bytes())
+        ("POST", "/_sim/tags") => setup::tags(world, body, now).map(|()| done),
+        ("POST", "/_sim/metrics") => setup::metrics(world, body, now).map(|()| done),
+        _ => return None,
+    })
 }
 
 /// One fault, or a list of them.

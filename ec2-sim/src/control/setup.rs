@@ -65,32 +65,39 @@ struct Instances {
 
 /// Adds instances and returns their ids.
 pub fn instances(world: &mut World, body: &[u8], now: Now) -> Result<Value, Refused> {
-    let asked: Instances = serde_json::from_slice(body)?;
-    let key = key(asked.account, asked.region);
-    let count = asked.count.unwrap_or(1);
-    if !(1..=MOST_INSTANCES).contains(&count) {
-        return Err(Refused::Count);
-    }
+    let mut asked: Instances = serde_json::from_slice(body)?;
+    let key = key(asked.account.take(), std::mem::take(&mut asked.region));
     check_options(&asked.options)?;
     let mut options = world.account(&key).default_options();
     options.extend(asked.options.clone());
     check_tags(&asked.tags, &options)?;
-    let (launch_time, first_ran) = times(asked.launch_time, asked.first_ran, now)?;
-    let launch = Launch {
-        count,
-        tags: asked.tags.into_iter().collect(),
-        options: asked.options.into_iter().collect(),
-        operator: asked.operator,
-        // An instance in a transitional state enters the next one.
-        settled: asked.state.as_deref().and_then(State::from_name).is_none_or(|state| state.next().is_none()),
-        state: asked.state,
-        launch_time: Some(launch_time),
-        first_ran: Some(first_ran),
-        sends_events: asked.send_events,
-        ..Launch::default()
-    };
-    let launch = Launch { image: asked.image.unwrap_or(launch.image), ..launch };
+    let launch = asked.launch(now)?;
     Ok(json!({"instanceIds": launch::launch(world, &key, &launch, now)?}))
+}
+
+impl Instances {
+    fn launch(self, now: Now) -> Result<Launch, Refused> {
+        let count = self.count.unwrap_or(1);
+        if !(1..=MOST_INSTANCES).contains(&count) {
+            return Err(Refused::Count);
+        }
+        let (launch_time, first_ran) = times(self.launch_time, self.first_ran, now)?;
+        let state = self.state.as_deref().and_then(State::from_name);
+        let launch = Launch {
+            count,
+            tags: self.tags.into_iter().collect(),
+            options: self.options.into_iter().collect(),
+            operator: self.operator,
+            // An instance in a transitional state enters the next one.
+            settled: state.is_none_or(|state| state.next().is_none()),
+            state: self.state,
+            launch_time: Some(launch_time),
+            first_ran: Some(first_ran),
+            sends_events: self.send_events,
+            ..Launch::default()
+        };
+        Ok(Launch { image: self.image.unwrap_or(launch.image), ..launch })
+    }
 }
 
 fn key(account: Option<String>, region: String) -> Key {
@@ -144,7 +151,7 @@ struct Tags {
 }
 
 /// Adds tags to all of the instances or to none. Keys can begin with `aws:`.
-pub fn tags(world: &mut World, body: &[u8], now: Now) -> Result<Value, Refused> {
+pub fn tags(world: &mut World, body: &[u8], now: Now) -> Result<(), Refused> {
     let asked: Tags = serde_json::from_slice(body)?;
     let key = key(asked.account, asked.region);
     let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
@@ -155,7 +162,7 @@ pub fn tags(world: &mut World, body: &[u8], now: Now) -> Result<Value, Refused> 
     for id in &asked.instances {
         actions::tag(world, &key, id, &tags, now)?;
     }
-    Ok(json!({"done": true}))
+    Ok(())
 }
 
 #[derive(Debug, Deserialize)]
@@ -174,7 +181,7 @@ enum When {
 }
 
 /// Sets the sums of a metric of instances.
-pub fn metrics(world: &mut World, body: &[u8], now: Now) -> Result<Value, Refused> {
+pub fn metrics(world: &mut World, body: &[u8], now: Now) -> Result<(), Refused> {
     let asked: Metrics = serde_json::from_slice(body)?;
     let key = key(asked.account, asked.region);
     let sums = asked.sums.into_iter().map(|(time, sum)| Ok((when(&time, now)?, sum)));
@@ -191,7 +198,7 @@ pub fn metrics(world: &mut World, body: &[u8], now: Now) -> Result<Value, Refuse
             }
         }
     }
-    Ok(json!({"done": true}))
+    Ok(())
 }
 
 /// A day, `2026-03-17` or a number of days before today (UTC), or a time.
