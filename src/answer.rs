@@ -12,6 +12,8 @@ pub struct Answer {
     pub report: Report,
     /// The accounts and Regions whose sweep is complete.
     pub swept: Vec<AccountRegion>,
+    /// The accounts and Regions whose sweep sent no more changes, because as many failed as the policy allows.
+    pub stopped: Vec<AccountRegion>,
     /// How many events of ours could not be read.
     pub unreadable: usize,
     /// What may delay a retry, one sentence each.

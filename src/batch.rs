@@ -114,7 +114,7 @@ pub async fn answer(
     let warnings =
         enforcer.clients().queues().redeliver(&redeliveries(&records, &failed), deadline.report_by).await;
     let response = response(&records, &failed);
-    Answer { report, swept: ended.swept, unreadable, warnings, response }
+    Answer { report, swept: ended.swept, stopped: ended.stopped, unreadable, warnings, response }
 }
 
 /// Returns the records that have something which cannot be read, by index, and what that is.

@@ -35,7 +35,7 @@ pub async fn answer(
 }
 
 fn answer_with(report: Report, response: Result<Value, HandlerError>) -> Answer {
-    Answer { report, swept: Vec::new(), unreadable: 0, warnings: Vec::new(), response }
+    Answer { report, swept: Vec::new(), stopped: Vec::new(), unreadable: 0, warnings: Vec::new(), response }
 }
 
 async fn answer_event(
@@ -89,7 +89,8 @@ async fn answer_trigger(
         Some(why) => Err(HandlerError::Unreadable(why)),
         None => as_json(&report),
     };
-    Answer { swept: ended.swept, unreadable: unreadable_events, ..answer_with(report, response) }
+    let (swept, stopped) = (ended.swept, ended.stopped);
+    Answer { swept, stopped, unreadable: unreadable_events, ..answer_with(report, response) }
 }
 
 fn as_json(report: &Report) -> Result<Value, HandlerError> {

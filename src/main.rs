@@ -89,7 +89,7 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
     let log = || Log { out: io::stdout().lock(), request_id: &context.request_id, now: now() };
     let on_report = |instance: &InstanceOutcome| {
         metrics.borrow_mut().add(instance, start);
-        let _ = log().outcome(enforcer.mode(), instance);
+        let _ = log().outcome(instance);
     };
     let deadline = Deadline::new(start, allowed(context.deadline, start));
     let answer = answer(enforcer, payload, deadline, &on_report).await;
@@ -98,7 +98,9 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
         metrics.add_calls(&account_region, counts);
     }
     metrics.add_unreadable(answer.unreadable);
-    answer.swept.into_iter().for_each(|account_region| metrics.add_sweep(account_region));
+    let gates_ending = enforcer.policy().gates_ending(start);
+    answer.swept.into_iter().for_each(|account_region| metrics.add_sweep(account_region, gates_ending));
+    answer.stopped.into_iter().for_each(|account_region| metrics.add_stopped(account_region));
     for warning in &answer.warnings {
         let _ = log().warning(warning);
     }

@@ -22,6 +22,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("ec2-state-terminated", "ignored: the state \"terminated\" requires no action"),
     ("events-scheduled", "sweep: every instance"),
     ("imds-enforcer-sweep", "sweep: every instance"),
+    ("imds-enforcer-sweep-watch", "sweep: every instance"),
     ("s3-unrelated", "ignored: source \"aws.s3\""),
     ("sqs-batch", "ignored: not an EventBridge event"),
     ("tag-change", "tag-change: 1 instance"),

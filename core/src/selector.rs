@@ -21,7 +21,14 @@ pub enum InstanceSelector {
     },
     /// All that were launched at about this time, if CloudTrail omitted both the ids and the token.
     LaunchedAround(OffsetDateTime),
-    /// All instances.
+    /// All with this tag, terminated ones included.
+    Tagged {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// All instances that are not terminated.
     All,
 }
 
@@ -33,6 +40,7 @@ impl fmt::Display for InstanceSelector {
             }
             Self::ClientToken { token, .. } => write!(f, "the launch with client token {}", Quoted(token)),
             Self::LaunchedAround(time) => write!(f, "the launch at {time}"),
+            Self::Tagged { key, value } => write!(f, "the instances with the tag {key}={}", Quoted(value)),
             Self::All => f.write_str("every instance"),
         }
     }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
-use crate::actions::{self, Context, Launched};
+use crate::actions::{self, Context};
 use crate::clock::Now;
-use crate::events;
 use crate::fault::Hidden;
-use crate::instance::{Instance, Key, State};
-use crate::request::{Request, uuid};
+use crate::instance::{Instance, Key};
+use crate::launch::{self, Launch};
+use crate::metrics::Metric;
+use crate::request::Request;
 use crate::server::{Shared, lock};
 use crate::world::{Transition, World};
 
@@ -19,45 +20,6 @@ use crate::world::{Transition, World};
 pub struct AccountRegion {
     pub(crate) world: Shared,
     pub(crate) key: Key,
-}
-
-/// What to launch. The default is one running instance with IMDSv1 enabled and its options applied.
-#[derive(Debug, Clone)]
-pub struct Launch {
-    /// The number of instances.
-    pub count: usize,
-    /// Their tags. Keys can begin with `aws:`, as tags that AWS creates do.
-    pub tags: Vec<(String, String)>,
-    /// The metadata options that differ from the account's defaults, with the API's names and values.
-    pub options: Vec<(String, String)>,
-    /// The client token of the launch.
-    pub client_token: Option<String>,
-    /// The principal of the service that manages them.
-    pub operator: Option<String>,
-    /// Whether they are in their final state at once, with their options applied. Otherwise they begin as `pending`.
-    pub settled: bool,
-    /// Their state after the launch; by default `running` if `settled` and `pending` otherwise.
-    pub state: Option<String>,
-    /// Their launch time, which a start renews; now by default.
-    pub launch_time: Option<OffsetDateTime>,
-    /// When they first ran, which is when their network interfaces were attached; their launch time by default.
-    pub first_ran: Option<OffsetDateTime>,
-}
-
-impl Default for Launch {
-    fn default() -> Self {
-        Self {
-            count: 1,
-            tags: Vec::new(),
-            options: Vec::new(),
-            client_token: None,
-            operator: None,
-            settled: true,
-            state: None,
-            launch_time: None,
-            first_ran: None,
-        }
-    }
 }
 
 /// The current state of an instance.
@@ -87,64 +49,14 @@ impl From<&Instance> for InstanceView {
     }
 }
 
-fn launched(launch: &Launch) -> Launched {
-    Launched {
-        count: launch.count,
-        image: "ami-12345678".to_owned(),
-        instance_type: "m1.small".to_owned(),
-        client_token: launch.client_token.clone().unwrap_or_default(),
-        options: launch.options.iter().cloned().collect(),
-        tags: launch.tags.iter().cloned().collect(),
-        operator: launch.operator.clone(),
-        launch_time: launch.launch_time,
-        first_ran: launch.first_ran,
-    }
-}
-
 impl AccountRegion {
     /// Launches instances and returns their ids.
     ///
     /// # Panics
     /// If `launch.state` is not a state of EC2.
     pub fn launch(&self, launch: Launch) -> Vec<String> {
-        let state = launch.state.as_deref().map(|name| State::from_name(name).expect("a state of EC2's"));
-        let launched = launched(&launch);
-        self.with(|world, now| {
-            let instances = actions::launch(world, &self.key, &launched, now);
-            let request = self.launch_request(&launched);
-            let cut_off = world.settings.cloudtrail_cut_off;
-            let event = events::run_instances(&request, Ok(&instances), cut_off, now.time);
-            world.emit(event);
-            for Instance { id, .. } in &instances {
-                if launch.settled {
-                    self.settle(world, id, state.unwrap_or(State::Running), now);
-                } else {
-                    world.enter(&self.key, id, state.unwrap_or(State::Pending), now);
-                }
-            }
-            instances.into_iter().map(|instance| instance.id).collect()
-        })
-    }
-
-    /// The RunInstances call that corresponds to the launch.
-    fn launch_request(&self, launched: &Launched) -> Request {
-        let count = &launched.count.to_string();
-        let parameters = [
-            ("MinCount", count),
-            ("MaxCount", count),
-            ("ImageId", &launched.image),
-            ("InstanceType", &launched.instance_type),
-            ("ClientToken", &launched.client_token),
-        ];
-        self.request("RunInstances", &parameters.map(|(name, value)| (name, value.as_str())))
-    }
-
-    fn settle(&self, world: &mut World, id: &str, state: State, now: Now) {
-        if let Some(instance) = world.account(&self.key).find_mut(id) {
-            (instance.state, instance.applied) = (state, true);
-            let event = events::state_change(&self.key, id, state, now.time);
-            world.emit(event);
-        }
+        let launched = self.with(|world, now| launch::launch(world, &self.key, &launch, now));
+        launched.unwrap_or_else(|error| panic!("a launch: {error}"))
     }
 
     /// Starts a stopped instance.
@@ -175,6 +87,13 @@ impl AccountRegion {
         self.call("CreateTags", &[("ResourceId.1", id), ("Tag.1.Key", key), ("Tag.1.Value", value)]);
     }
 
+    /// Adds a tag to an instance as AWS services do: the key can begin with `aws:`.
+    pub fn tag_as_aws(&self, id: &str, key: &str, value: &str) {
+        let tags = [(key.to_owned(), value.to_owned())];
+        let tagged = self.with(|world, now| actions::tag(world, &self.key, id, &tags, now));
+        tagged.unwrap_or_else(|error| panic!("{key} for {id}: {error}"));
+    }
+
     /// Removes a tag from an instance.
     pub fn untag(&self, id: &str, key: &str) {
         self.call("DeleteTags", &[("ResourceId.1", id), ("Tag.1.Key", key)]);
@@ -190,6 +109,26 @@ impl AccountRegion {
     pub fn set_tokens_enforced(&self, enforced: bool) {
         let value = if enforced { "enabled" } else { "disabled" };
         self.call("ModifyInstanceMetadataDefaults", &[("HttpTokensEnforced", value)]);
+    }
+
+    /// Sets the sums of a metric of instances, such as `MetadataNoToken`, on days in UTC. A sum replaces all data of its
+    /// day; `None` deletes them. The instances need not exist.
+    pub fn set_daily_sums(&self, ids: &[String], metric: &str, sums: &[(Date, Option<f64>)]) {
+        self.with(|world, _| {
+            let metrics = &mut world.account(&self.key).metrics;
+            for id in ids {
+                for (day, sum) in sums {
+                    metrics.set_day(Metric::of_instance(id, metric), *day, *sum);
+                }
+            }
+        });
+    }
+
+    /// Sets the sum of a metric of an instance in a minute. It replaces all data of the minute; `None` deletes them.
+    pub fn set_sum(&self, id: &str, metric: &str, time: OffsetDateTime, sum: Option<f64>) {
+        self.with(|world, _| {
+            world.account(&self.key).metrics.set_minute(Metric::of_instance(id, metric), time, sum);
+        });
     }
 
     /// The instance, if it exists.
@@ -208,21 +147,8 @@ impl AccountRegion {
         work(&mut world, now)
     }
 
-    fn request(&self, action: &str, parameters: &[(&str, &str)]) -> Request {
-        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let (account, region) = self.key.clone();
-        Request {
-            id: uuid(),
-            action: action.to_owned(),
-            account,
-            region,
-            parameters: parameters.collect(),
-            session: None,
-        }
-    }
-
     fn call(&self, action: &str, parameters: &[(&str, &str)]) {
-        let request = self.request(action, parameters);
+        let request = Request::of(&self.key, action, parameters);
         let key = self.key.clone();
         let answer = self.with(|world, now| {
             actions::answer(&mut Context { world, request: &request, key, now, hidden: &Hidden::default() })

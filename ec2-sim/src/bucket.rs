@@ -1,4 +1,4 @@
-//! EC2's token buckets, per account and Region: EC2 developer guide, "Request throttling for the Amazon EC2 API".
+//! The token buckets of EC2 and CloudWatch, per account and Region: EC2 developer guide, "Request throttling for the Amazon EC2 API".
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -28,6 +28,8 @@ pub struct Buckets {
     pub describe_unfiltered: Bucket,
     /// ModifyInstanceMetadataDefaults.
     pub modify_defaults: Bucket,
+    /// CloudWatch's GetMetricData: CloudWatch user guide, "CloudWatch service quotas".
+    pub get_metric_data: Bucket,
 }
 
 impl Default for Buckets {
@@ -37,6 +39,7 @@ impl Default for Buckets {
             describe: Bucket { capacity: 100.0, refill: 20.0 },
             describe_unfiltered: Bucket { capacity: 50.0, refill: 10.0 },
             modify_defaults: Bucket { capacity: 2.0, refill: 2.0 },
+            get_metric_data: Bucket { capacity: 50.0, refill: 50.0 },
         }
     }
 }
@@ -54,6 +57,7 @@ impl Levels {
             "DescribeInstances" if is_filtered => ("describe", buckets.describe),
             "DescribeInstances" => ("describe-unfiltered", buckets.describe_unfiltered),
             "ModifyInstanceMetadataDefaults" => ("modify-defaults", buckets.modify_defaults),
+            "GetMetricData" => ("get-metric-data", buckets.get_metric_data),
             _ => return true,
         };
         let (level, since) = self.0.entry(name).or_insert((bucket.capacity, now));

@@ -2,28 +2,18 @@
 
 use std::time::Duration;
 
-use crate::actions::{self, Answer, Context};
+use crate::actions::{self, Context};
+use crate::api::Api;
 use crate::clock::Now;
+use crate::cloudwatch;
 use crate::error::ApiError;
 use crate::events;
 use crate::fault::{FaultKind, Hidden};
 use crate::instance::Key;
-use crate::request::{self, Api, Request, uuid};
+use crate::request::{Message, Request, uuid};
+use crate::response::{Reply, ReplyKind, Response};
 use crate::world::{RecordedCall, Transition, World};
 use crate::xml;
-
-/// What the caller receives.
-#[derive(Debug)]
-pub enum Reply {
-    /// This status and XML.
-    Answer(u16, Vec<u8>),
-    /// This status and the beginning of an XML document. The body ends with the connection.
-    CutOff(u16, Vec<u8>),
-    /// No response. The connection is reset after this time, or after an hour for `None`.
-    Hang(Option<Duration>),
-    /// A reset connection.
-    Reset,
-}
 
 /// The effect of the faults on a call.
 #[derive(Debug, Default)]
@@ -31,37 +21,38 @@ struct Fate {
     hidden: Hidden,
     /// The fault that prevents the call or truncates its response.
     end: Option<FaultKind>,
+    /// How long the reply is delayed.
+    delay: Duration,
     /// The last fault that applied, by its name in the record.
     fault: Option<&'static str>,
 }
 
 /// Processes a call.
-pub fn call(world: &mut World, authorization: Option<&str>, body: &[u8]) -> Reply {
+pub fn call(world: &mut World, authorization: Option<&str>, message: Message<'_>) -> Reply {
     let now = Now::read();
     world.advance(now);
-    let parameters = request::parameters(body);
-    let api = Api::of(parameters.get("Action").map_or("", String::as_str));
-    let request = match Request::read(authorization, parameters, &world.sessions) {
+    let request = match Request::read(authorization, message, &world.sessions) {
         Ok(request) => request,
-        Err(error) => return Reply::Answer(error.status, xml::error(api, &error, &uuid())),
+        Err((api, error)) => return Response::new(api, &uuid(), Err(error)).into(),
     };
     let ids = request.instance_ids();
     if request.session.as_ref().is_some_and(|session| session.is_expired(now.time)) {
-        return finish(world, request, ids, &Fate::default(), Err(ApiError::expired()));
+        let expired = request.api.expired();
+        return finish(world, request, ids, &Fate::default(), Err(expired));
     }
     let key = (request.account.clone(), request.region.clone());
-    let fate = fate(world, &request, &ids, &key, now);
+    let mut fate = fate(world, &request, &ids, &key, now);
     let unanswered = match &fate.end {
-        Some(FaultKind::Hang(duration)) => Some(Reply::Hang(*duration)),
-        Some(FaultKind::Reset) => Some(Reply::Reset),
+        Some(FaultKind::Hang(duration)) => Some(ReplyKind::Hang(*duration)),
+        Some(FaultKind::Reset) => Some(ReplyKind::Reset),
         _ => None,
     };
-    if let Some(reply) = unanswered {
+    if let Some(kind) = unanswered {
         record(world, request, ids, fate.fault, None, None);
-        return reply;
+        return Reply { after: fate.delay, kind };
     }
     let answer = match refusal(world, &request, &key, fate.end.as_ref(), now) {
-        None => actions::answer(&mut Context { world, request: &request, key, now, hidden: &fate.hidden }),
+        None => document(world, &request, key, &mut fate, now),
         Some(error) => {
             if let Some(event) = events::refused(&request, &error, now.time) {
                 world.emit(event);
@@ -72,35 +63,55 @@ pub fn call(world: &mut World, authorization: Option<&str>, body: &[u8]) -> Repl
     finish(world, request, ids, &fate, answer)
 }
 
+/// Runs the action and writes the document of its response.
+fn document(
+    world: &mut World,
+    request: &Request,
+    key: Key,
+    fate: &mut Fate,
+    now: Now,
+) -> Result<Vec<u8>, ApiError> {
+    if let Api::CloudWatch(codec) = request.api {
+        let (answer, fault) = cloudwatch::answer(world, request, &key, now);
+        fate.fault = fault.or(fate.fault);
+        return answer.map(|answer| codec.encode(&answer));
+    }
+    let answer = actions::answer(&mut Context { world, request, key, now, hidden: &fate.hidden })?;
+    Ok(xml::response(request.api, &request.action, &request.id, &answer))
+}
+
 /// Records the call and writes its response.
-fn finish(world: &mut World, request: Request, ids: Vec<String>, fate: &Fate, answer: Answer) -> Reply {
-    let api = request.api();
-    let (status, mut document) = match &answer {
-        Ok(content) => (200, xml::response(api, &request.action, &request.id, content)),
-        Err(error) => (error.status, xml::error(api, error, &request.id)),
-    };
-    let cut = fate.end.as_ref().and_then(|end| end.cut(&document));
+fn finish(
+    world: &mut World,
+    request: Request,
+    ids: Vec<String>,
+    fate: &Fate,
+    answer: Result<Vec<u8>, ApiError>,
+) -> Reply {
+    let code = answer.as_ref().err().map(|error| error.code.clone());
+    let mut response = Response::new(request.api, &request.id, answer);
+    let cut = fate.end.as_ref().and_then(|end| end.cut(&response.body));
     let is_complete = cut.is_none() && matches!(fate.end, Some(FaultKind::MalformedBefore(_)));
     let fault = fate.fault.filter(|_| !is_complete);
-    record(world, request, ids, fault, Some(status), answer.err().map(|error| error.code));
-    match cut {
-        None => Reply::Answer(status, document),
-        Some(length) => {
-            document.truncate(length);
-            Reply::CutOff(status, document)
-        }
+    record(world, request, ids, fault, Some(response.status), code);
+    if let Some(length) = cut {
+        response.body.truncate(length);
+        response.is_cut_off = true;
     }
+    Reply { after: fate.delay, kind: ReplyKind::Response(response) }
 }
 
 fn fate(world: &mut World, request: &Request, ids: &[String], key: &Key, now: Now) -> Fate {
     let mut fate = Fate::default();
     let mut transitions = Vec::new();
     for fault in &mut world.faults {
-        if fate.end.is_some() || !fault.happens(request, ids, &mut world.chance) {
+        let is_skipped = fate.end.is_some() || fault.kind.is_of_results();
+        if is_skipped || !fault.happens(request, ids, &mut world.chance) {
             continue;
         }
         fate.fault = Some(fault.kind.name());
         match &fault.kind {
+            FaultKind::Delay(delay) => fate.delay += *delay,
             FaultKind::NotVisible => fate.hidden.add(fault.instance.as_deref()),
             FaultKind::Terminate => transitions.push((Transition::Terminate, fault.victims(ids).to_vec())),
             FaultKind::Stop => transitions.push((Transition::Stop, fault.victims(ids).to_vec())),
@@ -124,21 +135,18 @@ fn refusal(
     end: Option<&FaultKind>,
     now: Now,
 ) -> Option<ApiError> {
-    match (end, request.api()) {
-        (Some(FaultKind::Throttle), Api::Ec2) => Some(ApiError::throttled()),
-        (Some(FaultKind::Throttle), Api::Sts) => Some(ApiError::rate_exceeded()),
-        (Some(FaultKind::Deny), Api::Ec2) => Some(ApiError::unauthorized()),
-        (Some(FaultKind::Deny), Api::Sts) => {
+    match end {
+        Some(FaultKind::Throttle) => Some(request.api.throttled()),
+        Some(FaultKind::Deny) => {
             let role = request.get("RoleArn").unwrap_or_default();
-            Some(ApiError::may_not_assume(&request.caller_arn(), role))
+            Some(request.api.denied(&request.caller_arn(), &request.action, role))
         }
-        (Some(FaultKind::ServerError), Api::Ec2) => Some(ApiError::internal()),
-        (Some(FaultKind::ServerError), Api::Sts) => Some(ApiError::internal_failure()),
-        (Some(FaultKind::Error { code, status, message }), _) => Some(ApiError::new(*status, code, message)),
+        Some(FaultKind::ServerError) => Some(request.api.failed()),
+        Some(FaultKind::Error { code, status, message }) => Some(ApiError::new(*status, code, message)),
         _ => {
             let buckets = world.settings.buckets?;
             let has_token = world.account(key).levels.take(&buckets, request, now.instant);
-            (!has_token).then(ApiError::throttled)
+            (!has_token).then(|| request.api.throttled())
         }
     }
 }

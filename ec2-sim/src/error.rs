@@ -1,5 +1,5 @@
-//! EC2's and STS's error codes with their HTTP statuses, from the EC2 API reference, "Error codes", and the STS API
-//! reference, "Common Errors".
+//! The error codes of EC2, STS and CloudWatch with their HTTP statuses, from the EC2 API reference, "Error codes", and
+//! the STS and CloudWatch API references, "Common Errors".
 
 /// The error that a call returns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +77,17 @@ impl ApiError {
         Self::new(403, "AccessDenied", message)
     }
 
-    /// STS throttles the call.
+    /// CloudWatch cannot parse the call.
+    pub fn unreadable() -> Self {
+        Self::new(400, "SerializationException", "The request body is not valid.")
+    }
+
+    /// CloudWatch refuses the input.
+    pub fn validation(message: impl Into<String>) -> Self {
+        Self::new(400, "ValidationError", message)
+    }
+
+    /// STS or CloudWatch throttles the call.
     pub fn rate_exceeded() -> Self {
         Self::new(400, "Throttling", "Rate exceeded")
     }

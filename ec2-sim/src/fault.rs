@@ -4,18 +4,23 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::api::Api;
 use crate::request::Request;
 
 /// The kind of a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum FaultKind {
-    /// `RequestLimitExceeded`, 503; for AssumeRole `Throttling`, 400.
+    /// `RequestLimitExceeded`, 503; for AssumeRole and CloudWatch `Throttling`, 400.
     Throttle,
-    /// `UnauthorizedOperation`, 403, also for a dry run; for AssumeRole `AccessDenied`, 403.
+    /// `UnauthorizedOperation`, 403, also for a dry run; for AssumeRole and CloudWatch `AccessDenied`, 403.
     Deny,
-    /// `InternalError`, 500; for AssumeRole `InternalFailure`, 500. The call has no effect.
+    /// `InternalError`, 500; for AssumeRole `InternalFailure`, 500; for CloudWatch `InternalServiceError` (the shape
+    /// `InternalServiceFault`), 500. The call has no effect.
     ServerError,
+    /// The response is sent after this time (milliseconds in JSON). The call takes effect at once. Other faults can
+    /// apply to the same call.
+    Delay(#[serde(deserialize_with = "duration")] Duration),
     /// No response for this time (milliseconds in JSON, an hour for `None`), then a reset. The call has no effect.
     Hang(#[serde(default, deserialize_with = "milliseconds")] Option<Duration>),
     /// The connection is reset. The call has no effect.
@@ -33,9 +38,16 @@ pub enum FaultKind {
     Terminate,
     /// The instances are stopped just before the action runs.
     Stop,
+    /// GetMetricData returns the `StatusCode` `Forbidden` and no data for the instance, or for every query if the fault
+    /// names no instance. It applies to results that end on the page, as do the two kinds below.
+    Forbidden,
+    /// GetMetricData returns `PartialData` and the first half of the data points, although no page follows.
+    PartialData,
+    /// GetMetricData returns `InternalError` and no data.
+    InternalError,
     /// This error. The call has no effect.
     Error {
-        /// EC2's or STS's error code.
+        /// The error code.
         code: String,
         /// The HTTP status.
         status: u16,
@@ -64,6 +76,7 @@ impl FaultKind {
             Self::Throttle => "throttle",
             Self::Deny => "deny",
             Self::ServerError => "server-error",
+            Self::Delay(_) => "delay",
             Self::Hang(_) => "hang",
             Self::Reset => "reset",
             Self::Malformed => "malformed",
@@ -71,8 +84,16 @@ impl FaultKind {
             Self::NotVisible => "not-visible",
             Self::Terminate => "terminate",
             Self::Stop => "stop",
+            Self::Forbidden => "forbidden",
+            Self::PartialData => "partial-data",
+            Self::InternalError => "internal-error",
             Self::Error { .. } => "error",
         }
+    }
+
+    /// Whether it applies to results of GetMetricData instead of calls.
+    pub(crate) fn is_of_results(&self) -> bool {
+        matches!(self, Self::Forbidden | Self::PartialData | Self::InternalError)
     }
 }
 
@@ -97,6 +118,10 @@ impl Hidden {
 
 fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
 }
 
 /// How often a fault applies to the calls that it matches.
@@ -184,6 +209,7 @@ impl Fault {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.action, &request.action)
+            && (self.kind != FaultKind::NotVisible || !matches!(request.api, Api::CloudWatch(_)))
             && (self.account.is_none() || self.account == request.target_account())
             && is(&self.region, &request.region)
             && self.parameter.as_ref().is_none_or(|(name, value)| request.parameters.get(name) == Some(value))

@@ -4,6 +4,7 @@
 //! and the AWS SDKs. A change on a running instance is `pending` first and `applied` after a delay. A dry run changes
 //! nothing. Invalid calls are refused with EC2's error codes. Each account (the access key, if it is an account id) and
 //! Region (from the signature) has its own state. AssumeRole of STS returns a session that acts in the role's account.
+//! CloudWatch's GetMetricData and PutMetricData, at the same endpoint, read and write metrics.
 //! Calls are recorded and faults can be injected. The events that AWS would send to EventBridge can be read, posted to
 //! a Lambda runtime emulator, or put on the bus of an EventBridge emulator.
 //!
@@ -11,17 +12,23 @@
 
 mod account_region;
 mod actions;
+mod api;
 mod bucket;
 mod call;
 mod clock;
+mod cloudwatch;
+mod codec;
 mod control;
 mod deliver;
 mod error;
 mod events;
 mod fault;
 mod instance;
+mod launch;
+mod metrics;
 mod pattern;
 mod request;
+mod response;
 mod server;
 mod session;
 mod settings;
@@ -36,9 +43,10 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use account_region::{AccountRegion, InstanceView, Launch};
+pub use account_region::{AccountRegion, InstanceView};
 pub use bucket::{Bucket, Buckets};
 pub use fault::{Fault, FaultKind, When};
+pub use launch::Launch;
 pub use settings::Settings;
 pub use world::RecordedCall;
 

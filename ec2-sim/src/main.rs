@@ -19,6 +19,16 @@ use tokio::signal::unix::{SignalKind, signal};
 ///     export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=anything
 ///     aws ec2 run-instances --image-id ami-12345678 --count 2
 ///
+/// It also answers CloudWatch's GetMetricData and PutMetricData (AWS_ENDPOINT_URL_CLOUDWATCH), and AssumeRole of STS.
+///
+/// Controls under /_sim/, with bodies in JSON, set up instances that ran before, tags of AWS and metrics, inject faults,
+/// and return calls and events. README.md describes them. Two instances that first ran 90 days ago, and their calls
+/// without a token of today and yesterday:
+///
+///     curl http://127.0.0.1:4566/_sim/instances -d '{"region": "us-east-1", "count": 2, "firstRan": 7776000}'
+///     curl http://127.0.0.1:4566/_sim/metrics -d '{"region": "us-east-1", "instances": ["i-…"],
+///         "metric": "MetadataNoToken", "sums": {"0": 12, "1": 40}}'
+///
 /// If the access key is an account id, calls act in that account. Calls with a session of AssumeRole act in the account
 /// of the role. Requests are not authenticated.
 #[derive(Parser)]
@@ -48,9 +58,12 @@ struct Arguments {
     /// The duration of role sessions in milliseconds. Overrides `DurationSeconds`.
     #[arg(long, value_name = "MS")]
     session_duration: Option<u64>,
-    /// Throttle as EC2 does.
+    /// Throttle as EC2 and CloudWatch do.
     #[arg(long)]
     buckets: bool,
+    /// The number of data points on a page of GetMetricData.
+    #[arg(long, value_name = "NUMBER", default_value_t = Settings::default().datapoints_per_page)]
+    datapoints_per_page: usize,
     /// Return every field that EC2 returns for an ordinary instance in a VPC, some 6.6 KB per instance.
     #[arg(long)]
     realistic: bool,
@@ -86,6 +99,7 @@ async fn run(arguments: Arguments) -> std::io::Result<()> {
         deliver_to: arguments.deliver_to,
         deliver_to_bus: arguments.deliver_to_bus,
         session_duration: arguments.session_duration.map(Duration::from_millis),
+        datapoints_per_page: arguments.datapoints_per_page,
         realistic: arguments.realistic,
         seed: arguments.seed,
         ..Settings::default()

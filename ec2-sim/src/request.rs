@@ -1,38 +1,71 @@
-//! A call of the EC2 or STS Query API: its form-encoded parameters, caller and Region.
+//! A call: its action, parameters, caller and Region.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use crate::api::Api;
+use crate::cloudwatch::input;
+use crate::codec::Codec;
 use crate::error::ApiError;
+use crate::instance::Key;
 use crate::session::{Role, Session, Sessions, is_account};
 
 /// The account of a caller whose access key is not an account id.
 pub const DEFAULT_ACCOUNT: &str = "111122223333";
 
-/// The API of a call. It determines the format of responses and the error codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Api {
-    Ec2,
-    Sts,
+/// What a caller sends, without the caller.
+#[derive(Debug, Clone, Copy)]
+pub enum Message<'m> {
+    /// The form-encoded parameters of a Query API.
+    Query(&'m [u8]),
+    /// The name and the body of an operation of CloudWatch.
+    Operation(Codec, &'m str, &'m [u8]),
 }
 
-impl Api {
-    /// The API of the action.
-    pub fn of(action: &str) -> Self {
-        if action == "AssumeRole" { Self::Sts } else { Self::Ec2 }
+impl Message<'_> {
+    /// The API, as far as the message says it.
+    fn api(self) -> Api {
+        match self {
+            Self::Query(_) => Api::Ec2,
+            Self::Operation(codec, ..) => Api::CloudWatch(codec),
+        }
+    }
+
+    /// The call without an id and a caller.
+    fn parse(self) -> Result<Request, (Api, ApiError)> {
+        match self {
+            Self::Query(body) => {
+                let parameters: BTreeMap<String, String> =
+                    form_urlencoded::parse(body).into_owned().collect();
+                let action = parameters.get("Action").cloned().unwrap_or_default();
+                let api = if action == "AssumeRole" { Api::Sts } else { Api::Ec2 };
+                Ok(Request { api, action, parameters, ..Request::default() })
+            }
+            Self::Operation(codec, action, body) => {
+                let input = codec.decode(body).map_err(|error| (self.api(), error))?;
+                let (action, parameters) = (action.to_owned(), input::parameters(&input));
+                Ok(Request { api: self.api(), action, parameters, input, ..Request::default() })
+            }
+        }
     }
 }
 
 /// A call.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
+    pub api: Api,
     /// The id of the call, in its response and in CloudTrail's record.
     pub id: String,
     pub action: String,
     /// The caller's account.
     pub account: String,
     pub region: String,
+    /// The parameters of a Query API; for CloudWatch a summary of the input.
     pub parameters: BTreeMap<String, String>,
+    /// The input of an operation of CloudWatch.
+    pub input: Value,
     /// The caller's session, which may have expired.
     pub session: Option<Arc<Session>>,
 }
@@ -40,36 +73,52 @@ pub struct Request {
 impl Request {
     /// Parses a call. The Region comes from the signature's credential scope. The account is that of the session with
     /// the access key, or the access key itself. The signature is not verified.
+    ///
+    /// # Errors
+    /// The API in whose format the error is returned, and the error.
     pub fn read(
         authorization: Option<&str>,
-        parameters: BTreeMap<String, String>,
+        message: Message<'_>,
         sessions: &Sessions,
-    ) -> Result<Self, ApiError> {
-        let scope = authorization.and_then(scope).ok_or_else(ApiError::unauthenticated)?;
-        let session = sessions.get(scope.0).cloned();
+    ) -> Result<Self, (Api, ApiError)> {
+        let request = message.parse()?;
+        let api = request.api;
+        let (key, region) = authorization.and_then(scope).ok_or_else(|| (api, api.unauthenticated()))?;
+        let session = sessions.get(key).cloned();
         let account = match &session {
             Some(session) => &session.role.account,
-            None if scope.0.starts_with("ASIA") => return Err(ApiError::unauthenticated()),
-            None if is_account(scope.0) => scope.0,
+            None if key.starts_with("ASIA") => return Err((api, api.unauthenticated())),
+            None if is_account(key) => key,
             None => DEFAULT_ACCOUNT,
         };
-        let action = parameters.get("Action").cloned().ok_or_else(|| {
-            ApiError::new(400, "MissingAction", "The request is missing an action or a required parameter")
-        })?;
-        let (account, region) = (account.to_owned(), scope.1.to_owned());
-        Ok(Self { id: uuid(), action, account, region, parameters, session })
+        if request.action.is_empty() {
+            let message = "The request is missing an action or a required parameter";
+            return Err((api, ApiError::new(400, "MissingAction", message)));
+        }
+        let (account, region) = (account.to_owned(), region.to_owned());
+        Ok(Self { id: uuid(), account, region, session, ..request })
     }
 
-    pub fn api(&self) -> Api {
-        Api::of(&self.action)
+    /// A call of the account itself, without a session.
+    pub fn of(key: &Key, action: &str, parameters: &[(&str, &str)]) -> Self {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (account, region) = key.clone();
+        Self {
+            id: uuid(),
+            action: action.to_owned(),
+            account,
+            region,
+            parameters: parameters.collect(),
+            ..Self::default()
+        }
     }
 
     /// The account that the call acts on: for AssumeRole the account of the role, otherwise the caller's. `None` if the
     /// role's ARN is not valid.
     pub fn target_account(&self) -> Option<String> {
-        match self.api() {
+        match self.api {
             Api::Sts => Role::from_arn(self.get("RoleArn")?).map(|role| role.account),
-            Api::Ec2 => Some(self.account.clone()),
+            Api::Ec2 | Api::CloudWatch(_) => Some(self.account.clone()),
         }
     }
 
@@ -118,8 +167,11 @@ impl Request {
             .collect()
     }
 
-    /// The instance ids that the call names, in any parameter or filter.
+    /// The instance ids that the call names, in any parameter, filter or dimension.
     pub fn instance_ids(&self) -> Vec<String> {
+        if let Api::CloudWatch(_) = self.api {
+            return input::instance_ids(&self.input);
+        }
         let mut ids = self.list("InstanceId");
         ids.extend(self.get("InstanceId").map(str::to_owned));
         ids.extend(self.list("ResourceId"));
@@ -130,11 +182,6 @@ impl Request {
         }
         ids
     }
-}
-
-/// The form-encoded parameters in the body of a call.
-pub fn parameters(body: &[u8]) -> BTreeMap<String, String> {
-    form_urlencoded::parse(body).into_owned().collect()
 }
 
 /// A random UUID, which does not depend on the seed.
@@ -165,7 +212,7 @@ mod tests {
     const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=444455556666/20260317/eu-west-1/ec2/aws4_request, SignedHeaders=host, Signature=0";
 
     fn read(authorization: Option<&str>, body: &[u8]) -> Result<Request, ApiError> {
-        Request::read(authorization, parameters(body), &Sessions::new())
+        Request::read(authorization, Message::Query(body), &Sessions::new()).map_err(|(_, error)| error)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The HTTP server, with the Query API at `/` and the simulator's controls under `/_sim/`.
+//! The HTTP server, with the APIs of AWS and the simulator's controls under `/_sim/`.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming, SizeHint};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -18,8 +19,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::call::{Reply, call};
+use crate::call::call;
+use crate::codec::{self, Codec};
 use crate::control;
+use crate::request::Message;
+use crate::response::ReplyKind;
 use crate::world::World;
 
 /// The state, shared between connections.
@@ -27,8 +31,6 @@ pub type Shared = Arc<Mutex<World>>;
 
 /// The maximum size of a request body, in bytes.
 const LONGEST_BODY: usize = 1 << 20;
-
-const XML: &str = "text/xml;charset=UTF-8";
 
 pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,41 +107,57 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Bo
     let Ok(body) = Limited::new(body, LONGEST_BODY).collect().await else {
         return Ok(response(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", Vec::new()));
     };
-    let body = body.to_bytes();
+    let Some(body) = codec::inflate(&parts.headers, body.to_bytes(), LONGEST_BODY) else {
+        return Ok(response(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", Vec::new()));
+    };
     if parts.uri.path().starts_with("/_sim/") {
         let (status, json) = control::answer(&mut lock(&world), &parts.method, parts.uri.path(), &body);
         return Ok(response(status, "application/json", json));
     }
-    // The parameters are in the body, or in the query of a GET request.
-    let query = parts.uri.query().unwrap_or_default().as_bytes();
-    let parameters = if parts.method == Method::GET { query } else { &body };
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let reply = call(&mut lock(&world), authorization, parameters);
-    match reply {
-        Reply::Answer(status, xml) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Ok(response(status, XML, xml))
-        }
-        Reply::CutOff(status, xml) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut response = response(status, XML, xml);
-            // A response of HTTP/1.1 without a length would be chunked, and then the client would notice the cut.
-            *response.version_mut() = Version::HTTP_10;
-            response.body_mut().has_length = false;
-            Ok(response)
-        }
-        Reply::Reset => Err(Reset),
-        Reply::Hang(duration) => {
+    let reply = call(&mut lock(&world), authorization, message(&parts, &body));
+    tokio::time::sleep(reply.after).await;
+    match reply.kind {
+        ReplyKind::Response(reply) => Ok(written(reply)),
+        ReplyKind::Reset => Err(Reset),
+        ReplyKind::Hang(duration) => {
             tokio::time::sleep(duration.unwrap_or(Duration::from_secs(3600))).await;
             Err(Reset)
         }
     }
 }
 
+/// The message of a request. The parameters of a Query API are in the body, or in the query of a GET request.
+fn message<'r>(parts: &'r Parts, body: &'r [u8]) -> Message<'r> {
+    match Codec::of(parts.uri.path(), &parts.headers) {
+        Some((codec, operation)) => Message::Operation(codec, operation, body),
+        None if parts.method == Method::GET => {
+            Message::Query(parts.uri.query().unwrap_or_default().as_bytes())
+        }
+        None => Message::Query(body),
+    }
+}
+
+fn written(reply: crate::response::Response) -> Response<Body> {
+    let mut response =
+        Response::new(Body { content: Some(reply.body.into()), has_length: !reply.is_cut_off });
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in reply.headers {
+        // A value that HTTP does not allow comes from the code of a fault.
+        let value = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("invalid"));
+        response.headers_mut().insert(name, value);
+    }
+    if reply.is_cut_off {
+        // A response of HTTP/1.1 without a length would be chunked, and then the client would notice the cut.
+        *response.version_mut() = Version::HTTP_10;
+    }
+    response
+}
+
 fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body { content: Some(Bytes::from(body)), has_length: true });
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

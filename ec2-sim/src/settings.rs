@@ -31,6 +31,8 @@ pub struct Settings {
     pub modify_while_pending: bool,
     /// The number of instances from which CloudTrail's record of a launch omits the response; 40 by default.
     pub cloudtrail_cut_off: usize,
+    /// The number of data points on a page of GetMetricData, at least 1; 100,800 by default.
+    pub datapoints_per_page: usize,
     /// Whether instances have every field that EC2 returns for an ordinary instance in a VPC, some 6.6 KB with ten
     /// tags. Otherwise, the default, they have only the fields that the simulator uses.
     pub realistic: bool,
@@ -52,6 +54,7 @@ impl Default for Settings {
             session_duration: None,
             modify_while_pending: true,
             cloudtrail_cut_off: 40,
+            datapoints_per_page: 100_800,
             realistic: false,
             seed: 0,
         }

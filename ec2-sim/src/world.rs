@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::events;
 use crate::fault::Fault;
 use crate::instance::{Instance, Key, OPTIONS, Options, State};
+use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::settings::Settings;
 
@@ -26,9 +27,12 @@ pub struct RecordedCall {
     pub account: String,
     /// The Region.
     pub region: String,
-    /// The instances that the call named.
+    /// The instances that the call named, in the order of its parameters. For CloudWatch, those in the dimension
+    /// `InstanceId` of its queries or metrics.
     pub instance_ids: Vec<String>,
-    /// All its parameters.
+    /// All its parameters. For CloudWatch, the members of the input that are text or numbers, such as `NextToken`; the
+    /// number of `MetricDataQueries` or `MetricData`; and the `Namespace`, `MetricName`, `Period` and `Stat` that all
+    /// of them have in common.
     pub parameters: BTreeMap<String, String>,
     /// The HTTP status of the response; `None` if there was no response.
     pub status: Option<u16>,
@@ -61,6 +65,7 @@ pub struct Account {
     /// The parameters of RunInstances calls by their client tokens.
     pub launches: HashMap<String, BTreeMap<String, String>>,
     pub levels: Levels,
+    pub metrics: Metrics,
 }
 
 impl Account {

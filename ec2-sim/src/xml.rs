@@ -5,8 +5,8 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
+use crate::api::Api;
 use crate::error::ApiError;
-use crate::request::Api;
 
 const EC2: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
@@ -47,9 +47,9 @@ fn is_unwritable(character: char) -> bool {
 /// The response document of `action`.
 pub fn response(api: Api, action: &str, request_id: &str, content: &Xml) -> Vec<u8> {
     let id = Xml::text(request_id);
-    let namespace = if api == Api::Ec2 { EC2 } else { STS };
+    let namespace = if api == Api::Sts { STS } else { EC2 };
     document(&format!("{action}Response"), Some(namespace), |writer| {
-        if api == Api::Ec2 {
+        if api != Api::Sts {
             id.write("requestId", writer)?;
         }
         match content {
@@ -57,8 +57,8 @@ pub fn response(api: Api, action: &str, request_id: &str, content: &Xml) -> Vec<
             other => other.write("return", writer)?,
         }
         match api {
-            Api::Ec2 => Ok(()),
             Api::Sts => Xml::Node(vec![("RequestId", id)]).write("ResponseMetadata", writer),
+            _ => Ok(()),
         }
     })
 }
@@ -67,17 +67,13 @@ pub fn response(api: Api, action: &str, request_id: &str, content: &Xml) -> Vec<
 pub fn error(api: Api, error: &ApiError, request_id: &str) -> Vec<u8> {
     let id = Xml::text(request_id);
     let mut content = vec![("Code", Xml::text(&error.code)), ("Message", Xml::text(&error.message))];
-    match api {
-        Api::Ec2 => {
-            let errors = Xml::Node(vec![("Error", Xml::Node(content))]);
-            document("Response", None, |writer| write_all(&[("Errors", errors), ("RequestID", id)], writer))
-        }
-        Api::Sts => {
-            content.insert(0, ("Type", Xml::text(if error.status < 500 { "Sender" } else { "Receiver" })));
-            let children = [("Error", Xml::Node(content)), ("RequestId", id)];
-            document("ErrorResponse", Some(STS), |writer| write_all(&children, writer))
-        }
+    if api == Api::Sts {
+        content.insert(0, ("Type", Xml::text(if error.status < 500 { "Sender" } else { "Receiver" })));
+        let children = [("Error", Xml::Node(content)), ("RequestId", id)];
+        return document("ErrorResponse", Some(STS), |writer| write_all(&children, writer));
     }
+    let errors = Xml::Node(vec![("Error", Xml::Node(content))]);
+    document("Response", None, |writer| write_all(&[("Errors", errors), ("RequestID", id)], writer))
 }
 
 fn write_all(children: &[(&'static str, Xml)], writer: &mut Writer<Vec<u8>>) -> io::Result<()> {

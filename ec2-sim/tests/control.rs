@@ -47,6 +47,9 @@ async fn faults_are_read_from_json() {
         (json!({"kind": "throttle", "when": {"probability": 1.0}}), (503, "RequestLimitExceeded")),
         (json!({"kind": "throttle", "when": {"times": 0}}), (200, "")),
         (json!({"kind": "throttle", "region": "eu-west-1"}), (200, "")),
+        (json!({"kind": {"delay": 1}}), (200, "")),
+        (json!([{"kind": {"delay": 1}}, {"kind": "throttle"}]), (503, "RequestLimitExceeded")),
+        (json!([{"kind": "forbidden"}, {"kind": "partial-data"}, {"kind": "internal-error"}]), (200, "")),
         (json!({"kind": "malformed", "when": "always"}), (200, "")),
         (json!({"kind": {"malformed-before": "<Code>"}}), (200, "")),
     ];
@@ -66,6 +69,7 @@ async fn unknown_controls_and_invalid_faults_are_refused() {
         ("POST", "/_sim/faults", json!({"kind": "nonsense"}), 400),
         ("POST", "/_sim/faults", json!({"kind": "throttle", "instances": []}), 400),
         ("POST", "/_sim/faults", json!(1), 400),
+        ("POST", "/_sim/faults", json!({"kind": "delay"}), 400),
         ("GET", "/_sim/nonsense", Value::Null, 404),
         ("DELETE", "/_sim/reset", Value::Null, 404),
     ];

@@ -222,6 +222,23 @@ class Stack:
             EndTime=now + timedelta(minutes=1),
         )["Datapoints"]
 
+    def publish(self, metric: str, instance_id: str, values: dict[datetime, float]):
+        """Publishes EC2's metric of an instance, as EC2 does: a value for each time."""
+        dimensions = [{"Name": "InstanceId", "Value": instance_id}]
+        data = [
+            {"MetricName": metric, "Dimensions": dimensions, "Timestamp": time, "Value": value, "Unit": "Count"}
+            for time, value in values.items()
+        ]
+        self.client("cloudwatch").put_metric_data(Namespace="AWS/EC2", MetricData=data)
+
+    def publish_days(self, metric: str, instance_id: str, value: float):
+        """Publishes the same value for each of the last 13 days, today included.
+
+        The start of the day before them may be older than two weeks, which is the most that is accepted.
+        """
+        today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+        self.publish(metric, instance_id, {today - timedelta(days=ago): value for ago in range(13)})
+
     def role_arn(self, name: str) -> str:
         return self.client("iam").get_role(RoleName=self.ids[name])["Role"]["Arn"]
 
@@ -232,7 +249,14 @@ class Stack:
 
     def put_sweep(self):
         """With the command of README.md, "Deploy it"."""
-        (command,) = commands("README.md", "Deploy it")
+        self.put(*commands("README.md", "Deploy it"))
+
+    def put_sweep_with_watch(self):
+        """With the command of docs/policy.md, "The watch"."""
+        self.put(*commands("docs/policy.md", "The watch"))
+
+    def put(self, command: str):
+        """Runs a command that puts an event."""
         ended = self.cloud.run("bash", "-c", command, account=self.account, region=self.region)
         assert ended.returncode == 0, ended.stderr
         assert json.loads(ended.stdout)["FailedEntryCount"] == 0, ended.stdout

@@ -45,7 +45,7 @@ logger = logging.getLogger("ministack_server")
 
 # What the patches call, in addition to what they replace.
 CALLED = {
-    cloudwatch: ("_put_metric_data",),
+    cloudwatch: ("_metric_bucket", "_dims_key", "_put_metric_data"),
     changesets: ("_evaluate_conditions",),
     engine: ("_resolve_refs",),
     eventbridge: ("_dispatch_event", "_event_buses"),
@@ -293,6 +293,25 @@ def put_metrics(line: bytes, scope: tuple[str, str]):
 def wait_for_lines(drain):
     """Every line of an invocation is logged. ministack, on a busy machine, leaves some of them to the next one."""
     return lambda self, **_: drain(self, first_line_wait=1.0, idle_confirm=0.1, hard_cap=2.0)
+
+
+# ---- CloudWatch ----
+
+
+@patch(cloudwatch, "_store_datum", "namespace name dims ts unit value values counts stat_values")
+def publish_as_ec2_does(store):
+    """Callers cannot put metrics into namespaces of AWS; here, tests put those of EC2.
+
+    A value that is put again replaces the one at the same time, so that a test can write days anew.
+    """
+
+    def store_datum(namespace, name, dims, ts, *value):
+        if namespace == "AWS/EC2":
+            points = cloudwatch._metric_bucket((namespace, name, cloudwatch._dims_key(dims)))
+            points[:] = [point for point in points if point["Timestamp"] != ts]
+        store(namespace, name, dims, ts, *value)
+
+    return store_datum
 
 
 # ---- SQS ----

@@ -143,7 +143,8 @@ def test_the_hubs_own_account_is_enforced_without_a_member_role(organization):
     assert {c["role"] for c in hub.changes(instance_id)} == {hub.role_arn("EnforcerRole")}
 
 
-def test_a_members_schedule_sweeps_its_account_and_region_alone(organization):
+@pytest.mark.parametrize(("schedule", "detail"), [("Schedule", {}), ("WatchSchedule", {"watch": True})])
+def test_a_members_schedule_sweeps_its_account_and_region_alone(organization, schedule, detail):
     hub, member = organization.hub, organization.members["eu-west-1"]
     # Events are missed, as the member's rules are disabled.
     events = member.client("events")
@@ -152,7 +153,8 @@ def test_a_members_schedule_sweeps_its_account_and_region_alone(organization):
     (instance_id,) = running(member.ec2, options=OPTIONAL)
     hub.cloud.sim.forget_calls()
     # Sends what Scheduler would send to the schedule's target.
-    target = member.client("scheduler").get_schedule(Name=member.ids["Schedule"])["Target"]
+    target = member.client("scheduler").get_schedule(Name=member.ids[schedule])["Target"]
+    assert json.loads(target["Input"]) == detail
     assert target["Arn"] == f"arn:aws:events:eu-west-1:{MEMBER}:event-bus/default"
     entry = {
         "EventBusName": target["Arn"],

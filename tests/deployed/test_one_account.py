@@ -1,11 +1,14 @@
 """The template deployed to one account by `sam deploy`, with the closed loop through its own rules and queues."""
 
+import json
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
+import sample_events
 from cloud import Stack
 from ec2_words import launch, options, running, wait_for_state
-from processes import until
+from processes import ACCOUNT, REGION, until
 
 MODIFY = "ModifyInstanceMetadataOptions"
 OPTIONAL = {"HttpTokens": "optional"}
@@ -116,6 +119,116 @@ def test_a_sweep_on_demand_finds_what_events_missed(stack):
     (outcome,) = stack.outcomes(ids[0], log="SweeperLogName")
     assert (outcome["trigger"], outcome["outcome"]) == ("sweep", "enforced")
     assert {call["role"] for call in stack.changes(ids[0])} == {stack.role_arn("SweeperRole")}
+
+
+# ---- Usage gate and watch ----
+
+
+def sent_by_schedule(stack: Stack, name: str) -> dict:
+    """What a scheduled rule sends. The rule's target takes it, in a rule for events that stand in for the schedule's.
+
+    It sends to a queue that no function reads.
+    """
+    events, sqs = stack.client("events"), stack.client("sqs")
+    (target,) = events.list_targets_by_rule(Rule=stack.ids[name])["Targets"]
+    queue = stack.outputs["RuleDeadLettersUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    scheduled = json.loads(sample_events.text("events-scheduled"))
+    pattern = {"source": [scheduled["source"]], "detail-type": [scheduled["detail-type"]]}
+    events.put_rule(Name="stand-in", EventPattern=json.dumps(pattern))
+    try:
+        events.put_targets(Rule="stand-in", Targets=[target | {"Arn": arn}])
+        events.put_events(
+            Entries=[{"Source": scheduled["source"], "DetailType": scheduled["detail-type"], "Detail": "{}"}]
+        )
+        (message,) = until("the event", lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    finally:
+        events.remove_targets(Rule="stand-in", Ids=[target["Id"]])
+        events.delete_rule(Name="stand-in")
+    return json.loads(message["Body"])
+
+
+def test_the_daily_schedule_sends_a_sweep_with_the_watch(stack):
+    started = datetime.now(timezone.utc) - timedelta(seconds=1)
+    sent = sent_by_schedule(stack, "WatchScheduleRule")
+    expected = json.loads(sample_events.text("imds-enforcer-sweep-watch"))
+    assert sent | {"id": "", "time": ""} == expected | {"id": "", "time": "", "account": ACCOUNT, "region": REGION}
+    assert sent["id"]
+    assert started.replace(microsecond=0) <= datetime.fromisoformat(sent["time"].replace("Z", "+00:00"))
+    # The other schedule sends the event as it is, which is a sweep without the watch.
+    assert sent_by_schedule(stack, "SweepScheduleRule")["detail"] == {}
+
+
+def test_days_are_summed_from_midnight_to_midnight(stack):
+    """What the gate relies on, checked of the emulator that the next test uses."""
+    cloudwatch = stack.client("cloudwatch")
+    now = datetime.now(timezone.utc)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    yesterday = today - timedelta(days=1)
+    calls = {yesterday: 1, yesterday + timedelta(hours=23, minutes=59): 2, today: 4, today - timedelta(days=5): 8}
+    stack.publish("MetadataNoToken", "i-days", calls)
+    # Older than two weeks: CloudWatch refuses it, and this emulator forgets it.
+    stack.publish("MetadataNoToken", "i-days", {today - timedelta(days=15): 16})
+    metric = {
+        "Namespace": "AWS/EC2",
+        "MetricName": "MetadataNoToken",
+        "Dimensions": [{"Name": "InstanceId", "Value": "i-days"}],
+    }
+    (result,) = cloudwatch.get_metric_data(
+        MetricDataQueries=[{"Id": "m", "MetricStat": {"Metric": metric, "Period": 86400, "Stat": "Sum"}}],
+        StartTime=today - timedelta(days=30),
+        EndTime=now,
+    )["MetricDataResults"]
+    assert result["StatusCode"] == "Complete"
+    found = dict(zip(result["Timestamps"], result["Values"], strict=True))
+    assert found == {today - timedelta(days=5): 8, yesterday: 3, today: 4}
+
+
+def test_an_instance_in_use_is_enforced_when_its_calls_have_ended_and_watched_afterwards(stack):
+    def swept(instance_id: str, outcome: str) -> dict:
+        """The Sweeper's last outcome of the instance, when it is this one."""
+        found = until(
+            outcome,
+            lambda: (
+                (outcomes := stack.outcomes(instance_id, log="SweeperLogName"))
+                and outcomes[-1]["outcome"] == outcome
+                and outcomes[-1]
+            ),
+        )
+        stack.settle()
+        return found
+
+    (instance_id,) = stack.cloud.sim.ran_before(days=90, HttpTokens="optional")
+    stack.publish_days("MetadataNoToken", instance_id, 40)
+    stack.put_sweep()
+    held = swept(instance_id, "in-use")
+    assert held["usage"]["calls"] == 13 * 40
+    assert any("HttpTokens=required is held back" in reason for reason in held["reasons"]), held
+    assert options(stack.ec2, instance_id)["HttpTokens"] == "optional"
+    assert not stack.changes(instance_id)
+
+    # The calls have ended, for as long as the gate looks back.
+    stack.publish_days("MetadataNoToken", instance_id, 0)
+    stack.put_sweep()
+    enforced = swept(instance_id, "enforced")
+    assert (enforced["usage"]["calls"], enforced["change"]) == (0, {"HttpTokens": "required"})
+    assert stack.is_enforced(instance_id)
+    assert len(stack.changes(instance_id)) == 1
+
+    # Something on the instance still calls without a token. A sweep without the watch does not ask for it.
+    stack.publish("MetadataNoTokenRejected", instance_id, {datetime.now(timezone.utc) - timedelta(minutes=30): 37})
+    stack.put_sweep()
+    assert not swept(instance_id, "compliant")["warnings"]
+    assert not [point for point in stack.points("RejectedCallsAlarm") if point["Sum"]]
+    assert alarm_states(stack)["RejectedCallsAlarm"] != "ALARM"
+    stack.put_sweep_with_watch()
+    until("the metric", lambda: [point for point in stack.points("RejectedCallsAlarm") if point["Sum"]])
+    stack.settle()
+    (warning,) = stack.outcomes(instance_id, log="SweeperLogName")[-1]["warnings"]
+    assert "37 calls without a token were refused in 24 hours" in warning
+    assert alarm_states(stack)["RejectedCallsAlarm"] == "ALARM"
+    assert len(stack.changes(instance_id)) == 1, "the watch changes nothing"
 
 
 # ---- Alarms ----

@@ -6,6 +6,7 @@ template as JSON.
 
 import copy
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -47,6 +48,7 @@ FILES = {
     # A schedule sends it to its target by itself.
     "events-scheduled": [],
     "imds-enforcer-sweep": [SWEEP],
+    "imds-enforcer-sweep-watch": [SWEEP],
     "s3-unrelated": [],
     # What SQS makes of events; no event.
     "sqs-batch": [],
@@ -208,6 +210,35 @@ def test_the_hub_takes_up_nothing_that_a_member_need_not_forward(name):
 def test_the_hub_takes_up_nothing_else():
     for event in (sample("s3-unrelated"), sample("events-scheduled"), NEAR["something else of ours"][0]):
         assert matching(event, HUB) == []
+
+
+# ---- The daily sweep with the watch ----
+
+
+def test_the_schedule_of_the_watch_sends_a_sweep_of_its_own_account_and_region():
+    """A scheduled rule's input is fixed text, unless a transformer takes account, Region and time from the event."""
+    rule = TEMPLATES["account"].of_type("AWS::Events::Rule")["WatchScheduleRule"]
+    assert rule["ScheduleExpression"] == "rate(1 day)", "the watch reads the last 24 hours"
+    (target,) = rule["Targets"]
+    transformer, scheduled = target["InputTransformer"], sample("events-scheduled")
+    assert all(path == f"$.{name}" for name, path in transformer["InputPathsMap"].items())
+    values = {name: scheduled[name] for name in transformer["InputPathsMap"]}
+    # EventBridge adds the quotation marks. tests/deployed has an emulator do it.
+    sent = json.loads(re.sub(r"<(\w+)>", lambda match: json.dumps(values[match[1]]), transformer["InputTemplate"]))
+    assert sent == sample("imds-enforcer-sweep-watch") | values
+    assert values.keys() == {"id", "account", "region", "time"}
+
+
+def test_the_members_schedule_of_the_watch_sends_a_sweep_that_is_forwarded():
+    schedule = TEMPLATES["member"].of_type("AWS::Scheduler::Schedule")["WatchSchedule"]
+    assert schedule["ScheduleExpression"] == "rate(1 day)", "the watch reads the last 24 hours"
+    parameters, text = schedule["Target"]["EventBridgeParameters"], schedule["Target"]["Input"]
+    sent = changed(
+        "imds-enforcer-sweep-watch",
+        **{"source": parameters["Source"], "detail-type": parameters["DetailType"], "detail": json.loads(text)},
+    )
+    assert sent == sample("imds-enforcer-sweep-watch")
+    check(sent, "member", [SWEEP])
 
 
 def stack_instance(status: str, stack_set: str = "s-members") -> dict:

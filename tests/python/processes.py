@@ -129,6 +129,16 @@ class Ec2Sim(Running):
     def events(self) -> list[dict]:
         return self.control("GET", "events")
 
+    def ran_before(self, days: int, count: int = 1, **options: str) -> list[str]:
+        """Instances that first ran so many days ago, with these metadata options. They send no events."""
+        body = {"region": REGION, "count": count, "firstRan": days * 86400, "options": options}
+        return self.control("POST", "instances", body)["instanceIds"]
+
+    def publish_days(self, metric: str, instances: list[str], value: float, days: int = 14):
+        """Sets a metric of EC2 in CloudWatch: this value for each of the last days, in UTC, today included."""
+        sums = {str(ago): value for ago in range(days)}
+        self.control("POST", "metrics", {"region": REGION, "instances": instances, "metric": metric, "sums": sums})
+
     def control(self, method: str, what: str, body: dict | None = None):
         answer = requests.request(method, f"{self.url}/_sim/{what}", json=body, timeout=10)
         assert answer.ok, f"{method} /_sim/{what}: {answer.status_code} {answer.text}"
@@ -183,6 +193,8 @@ class Function(Running):
         ]
         variables = {
             "AWS_ENDPOINT_URL_EC2": ec2_url,
+            # ec2-sim is CloudWatch, too.
+            "AWS_ENDPOINT_URL_CLOUDWATCH": ec2_url,
             # Nothing listens there: without it, the function would call SQS in AWS for records that fail.
             "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9",
             "AWS_LAMBDA_FUNCTION_TIMEOUT": "180",

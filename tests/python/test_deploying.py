@@ -128,8 +128,22 @@ def test_a_failed_stack_of_a_member_is_told():
 
 def test_the_name_of_a_schedule_fits():
     """Scheduler's names have 64 characters; a generated one has the stack set's name in it."""
-    (schedule,) = member(NamePrefix="x" * 32).of_type("AWS::Scheduler::Schedule").values()
-    assert len(schedule["Name"]) <= 64
+    schedules = member(NamePrefix="x" * 32).of_type("AWS::Scheduler::Schedule").values()
+    names = {schedule["Name"] for schedule in schedules}
+    assert len(names) == len(schedules) == 2
+    assert max(map(len, names)) <= 64
+
+
+def test_the_documented_boundary_allows_what_the_roles_do():
+    text = (ROOT / "docs" / "organization.md").read_text()
+    documented = set(re.findall(r"`(\w+:\w+)`", re.search(r"The boundary must allow(.*?)\n\* ", text, re.DOTALL)[1]))
+    allowed = set()
+    for filled in (hub(AllowLoosening="true"), member(AllowLoosening="true")):
+        documents = [p["PolicyDocument"] for p in filled.of_type("AWS::IAM::ManagedPolicy").values()]
+        documents += [p["PolicyDocument"] for r in filled.of_type("AWS::IAM::Role").values() for p in r["Policies"]]
+        statements = [s for d in documents for s in d["Statement"] if s["Effect"] == "Allow"]
+        allowed |= {action for s in statements for action in as_list(s["Action"])}
+    assert documented == allowed
 
 
 def test_roles_and_policies_guard_the_value_that_is_being_set():

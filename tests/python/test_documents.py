@@ -11,6 +11,7 @@ RUN_BY = {
     ("README.md", "Two commands"): ".ci/run",
     ("README.md", "The policy"): "tests/python/test_document_commands.py",
     ("README.md", "Deploy it"): "tests/deployed/cloud.py",
+    ("docs/policy.md", "The watch"): "tests/deployed/cloud.py",
     ("docs/local.md", "The whole loop"): "tests/deployed/test_local.py",
     ("docs/local.md", "The function in a container"): "tests/python/test_sam_local.py",
     ("docs/local.md", "An EC2 for the AWS CLI"): "tests/python/test_document_commands.py",

@@ -84,7 +84,7 @@ def test_the_role_is_made_in_one_region_and_nothing_else_has_a_name():
         for logical, resource in member(region).resources.items():
             named = {key for key in resource["Properties"] if names.search(key) and key not in ("MetricName",)}
             # A schedule is of one Region.
-            expected = {"MemberRole": {"RoleName"}, "Schedule": {"Name"}}.get(logical, set())
+            expected = {"MemberRole": {"RoleName"}, "Schedule": {"Name"}, "WatchSchedule": {"Name"}}.get(logical, set())
             assert named == expected, f"{logical} in {region}: {named}"
 
 
@@ -116,10 +116,12 @@ def test_hub_and_members_agree_on_every_name(prefix, path):
     forwarded = {s for rule in theirs.of_type("AWS::Events::Rule").values() for s in rule["EventPattern"]["source"]}
     assert forwarded == set(condition["ForAllValues:StringEquals"]["events:source"])
 
-    (schedule,) = theirs.of_type("AWS::Scheduler::Schedule").values()
     sweep = theirs.of_type("AWS::Events::Rule")["SweepRule"]["EventPattern"]
-    parameters = schedule["Target"]["EventBridgeParameters"]
-    assert ([parameters["Source"]], [parameters["DetailType"]]) == (sweep["source"], sweep["detail-type"])
+    schedules = theirs.of_type("AWS::Scheduler::Schedule")
+    assert schedules.keys() == {"Schedule", "WatchSchedule"}
+    for name, schedule in schedules.items():
+        parameters = schedule["Target"]["EventBridgeParameters"]
+        assert ([parameters["Source"]], [parameters["DetailType"]]) == (sweep["source"], sweep["detail-type"]), name
 
 
 def test_the_stack_set_passes_on_what_hub_and_members_share():
@@ -172,8 +174,9 @@ def test_every_target_of_a_member_has_dead_letters_that_take_them_and_an_alarm()
     (statement,) = policy["PolicyDocument"]["Statement"]
     senders = statement["Condition"]["ArnEquals"]["aws:SourceArn"]
     assert sorted(s["Fn::GetAtt"][0] for s in senders) == sorted(rules)
-    (schedule,) = filled.of_type("AWS::Scheduler::Schedule").values()
-    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": attribute("DeadLetters")}
+    for name, schedule in filled.of_type("AWS::Scheduler::Schedule").items():
+        assert schedule["Target"]["DeadLetterConfig"] == {"Arn": attribute("DeadLetters")}, name
+        assert schedule["Target"]["RoleArn"] == attribute("ScheduleRole"), name
     (alarm,) = filled.of_type("AWS::CloudWatch::Alarm").values()
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": attribute("DeadLetters", "QueueName")}]
 

@@ -36,9 +36,9 @@ def test_every_document_is_valid_and_has_what_it_names(written):
 def test_every_outcome_is_counted(written):
     counted = {name for name, _ in written.names}
     outcomes = {"Enforced", "Compliant", "WouldEnforce", "Exempt", "OutOfScope", "Blocked", "Denied", "Gone"}
-    outcomes |= {"Pending", "NotReady", "Throttled", "Unreachable", "Failed"}
+    outcomes |= {"InUse", "Deferred", "Pending", "NotReady", "Throttled", "Unreachable", "Failed"}
     others = {"Warnings", "PendingTooLong", "ExemptionsEnding", "OldestExemptionDays", "LaunchToApplied", "SweepsDone"}
-    others |= {"UnreadableEvents"}
+    others |= {"UnreadableEvents", "RejectedCalls", "SweepsStopped", "GateEnding"}
     assert counted == outcomes | others | {"Calls", "Throttles", "ThrottledShare"}
 
 
@@ -50,6 +50,9 @@ def test_each_metric_has_the_dimension_sets_that_are_looked_at_and_no_more(writt
         "Denied": by_mode | {()},
         "Failed": by_mode | {()},
         "SweepsDone": {(), ("Mode",)},
+        "RejectedCalls": {(), ("Mode",)},
+        "SweepsStopped": {(), ("Mode",)},
+        "GateEnding": {(), ("Mode",)},
         "ThrottledShare": {()},
         "UnreadableEvents": {()},
         "Calls": of_calls,

@@ -68,7 +68,7 @@ def test_its_rules_send_to_its_queues(moto, stack):
     events = client("events", moto.url)
     queues = {url.rsplit("/", 1)[1] for url in client("sqs", moto.url).list_queues()["QueueUrls"]}
     rules = events.list_rules()["Rules"]
-    assert len(rules) == len(stack["AWS::Events::Rule"]) == 6
+    assert len(rules) == len(stack["AWS::Events::Rule"]) == 7
     for rule in rules:
         (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
         assert target["Arn"].rsplit(":", 1)[1] in queues, rule

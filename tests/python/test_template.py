@@ -132,8 +132,29 @@ def granted(filled: Filled, role: str) -> set[str]:
     return {action for statement in allowed for action in as_list(statement["Action"])}
 
 
+@pytest.mark.parametrize("covered", ["", "us-east-1,eu-west-1"])
+def test_usage_is_read_where_instances_are_covered_and_nothing_else_of_cloudwatch(covered):
+    """GetMetricData has no resource and no key for namespaces: the Region is all that can be limited."""
+    hub = {"OrganizationId": "o-abcdefghij", "TargetUnits": "ou-ab12-11111111"} if covered else {}
+    account = Filled(MemberRegions=covered, **hub)
+    member = Filled(load("MEMBER_JSON"), RoleRegion="us-east-1", Regions=covered or "us-east-1")
+    (enforce,) = member.of_type("AWS::IAM::Role")["MemberRole"]["Policies"]
+    granted = {role: statements(account, role) for role in ("EnforcerRole", "SweeperRole")}
+    granted["MemberRole"] = enforce["PolicyDocument"]["Statement"]
+    for region in ("us-east-1", "eu-west-1", "ap-south-1"):
+        for role, allowed in granted.items():
+            row = f"{role} in {region}"
+            expected = region in (covered or "us-east-1").split(",")
+            context = {"aws:RequestedRegion": region}
+            assert is_allowed(allowed, "cloudwatch:GetMetricData", "*", context) is expected, row
+            for action in ("PutMetricData", "GetMetricStatistics", "ListMetrics"):
+                assert not is_allowed(allowed, f"cloudwatch:{action}", "*", context), f"{row}: {action}"
+
+
 def called(sim) -> set[str]:
-    return {f"ec2:{call['action']}" for call in sim.calls()}
+    """The calls so far, as IAM names them. The simulator is EC2 and CloudWatch."""
+    services = {"GetMetricData": "cloudwatch"}
+    return {f"{services.get(call['action'], 'ec2')}:{call['action']}" for call in sim.calls()}
 
 
 # The actions that authorize calls of SQS, from the service authorization reference.
@@ -154,6 +175,10 @@ def test_what_is_granted_is_called_and_what_is_called_is_granted(start, sim, ec2
     with moto.recorded() as of_sqs:
         function.invoke(sample_events.batch(*about))
     launch(ec2)
+    # The watch asks CloudWatch about instances that require tokens.
+    watching = start(Function, sim.url)
+    running(ec2, options={"HttpTokens": "required"})
+    watching.invoke(sample_events.about("imds-enforcer-sweep-watch", []))
     sim_calls = called(sim) - {"ec2:RunInstances"}
     filled = Filled(AllowLoosening=allow_loosening)
     for role in ("EnforcerRole", "SweeperRole"):
@@ -168,8 +193,10 @@ def searched(expression: str) -> list[tuple[str, str, dict]]:
     for search in re.findall(r"SEARCH\('([^']*)'", expression):
         schema, query = re.match(r"\{([^}]*)\} (.*)", search).groups()
         namespace, *dimensions = schema.split(",")
-        names = re.search(r"MetricName=\(([^)]*)\)", query).group(1)
+        names = re.search(r"MetricName=(\([^)]*\)|\"\w+\")", query).group(1)
         values = dict(re.findall(r'(\w+)="([^"]*)"', query.replace(names, "")))
+        # A search without a value for the mode finds all modes.
+        values = {name: "any" for name in dimensions if name == "Mode"} | values
         assert values.keys() == set(dimensions)
         found += [(namespace, name, values) for name in re.findall(r'"(\w+)"', names)]
     return found
@@ -218,7 +245,8 @@ def test_alarms_hold_whatever_the_mode_was():
 
 def test_alarms_for_failures_of_each_kind():
     alarms = {alarm["MetricName"]: alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values()}
-    assert alarms.keys() >= {"Denied", "Failed", "Blocked", "ThrottledShare", "SweepsDone", "PendingTooLong"}
+    expected = {"Denied", "Failed", "Blocked", "ThrottledShare", "SweepsDone", "PendingTooLong"}
+    assert alarms.keys() >= expected | {"RejectedCalls", "SweepsStopped", "GateEnding"}
     for name in ("Denied", "Failed", "Blocked", "UnreadableEvents"):
         assert (alarms[name]["Statistic"], alarms[name]["Threshold"]) == ("Sum", 0), name
         assert alarms[name]["TreatMissingData"] == "notBreaching", f"{name}: no data is no failure"
@@ -230,6 +258,59 @@ def test_alarms_for_failures_of_each_kind():
     assert "Dimensions" not in unreadable, "an event that cannot be read has no account, Region or trigger"
 
 
+@pytest.mark.parametrize(
+    ("name", "hours"),
+    [
+        # Published by a sweep a day: without the longer range, the alarm would end and start again each time.
+        ("RejectedCalls", 26),
+        ("GateEnding", 26),
+        ("SweepsStopped", None),
+    ],
+)
+def test_the_alarms_of_gate_watch_and_limits(name, hours):
+    """One each, for all accounts of a hub: the metrics have no dimensions."""
+    alarms = {alarm["MetricName"]: alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values()}
+    alarm = alarms[name]
+    assert (alarm["Namespace"], alarm["Statistic"], alarm["Threshold"]) == ("ImdsEnforcer", "Sum", 0)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert "Dimensions" not in alarm
+    assert alarm["DatapointsToAlarm"] == 1
+    assert alarm["TreatMissingData"] == "notBreaching", "a sweep without the watch publishes nothing"
+    expected = (3600, hours) if hours else (300, 1)
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == expected
+
+
+def test_the_dashboard_shows_the_migration():
+    """The shares of all instances that sweeps found, each instance counted under one outcome, in any mode."""
+    (dashboard,) = Filled().of_type("AWS::CloudWatch::Dashboard").values()
+    widgets = json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]
+    (migration,) = (w["properties"] for w in widgets if w["properties"]["title"].startswith("The migration"))
+    rows = [row[0] for row in migration["metrics"]]
+    counted = {
+        row["id"]: {name for _, name, _ in searched(row["expression"])} for row in rows if "SEARCH" in row["expression"]
+    }
+    for row in rows:
+        for _, _, dimensions in searched(row["expression"]):
+            assert dimensions == {"Mode": "any", "Trigger": "sweep"}
+    total = counted.pop("total")
+    assert counted["required"] == {"Compliant", "Enforced"}
+    assert (counted["inUse"], counted["exempt"], counted["blocked"]) == ({"InUse"}, {"Exempt"}, {"Blocked"})
+    assert sum(map(len, counted.values())) == len(total), "none twice"
+    assert set().union(*counted.values()) == total
+    # Everything that a sweep reports of an instance, except of one that is gone or not ours.
+    assert total == OUTCOMES - {"OutOfScope", "Gone"}
+    shown = {row["label"] for row in rows if row.get("visible", True)}
+    assert len(shown) == len(counted)
+    for row in rows:
+        if row.get("visible", True):
+            assert re.fullmatch(r"100 \* FILL\((\w+), 0\) / total", row["expression"])[1] in counted
+
+
+def test_the_dashboard_counts_every_outcome():
+    shown = {metric for metric, *_ in (m[1:] for m in looked_at(Filled())["Outcomes"])}
+    assert shown == OUTCOMES
+
+
 def test_the_dashboard_shows_what_has_no_alarm():
     filled = Filled()
     alarms = {alarm["MetricName"] for alarm in filled.of_type("AWS::CloudWatch::Alarm").values()}
@@ -237,6 +318,9 @@ def test_the_dashboard_shows_what_has_no_alarm():
     assert shown - alarms >= {"ExemptionsEnding", "OldestExemptionDays"}
 
 
+# The metrics that count instances by outcome.
+OUTCOMES = {"Enforced", "Compliant", "WouldEnforce", "Exempt", "OutOfScope", "InUse", "Deferred", "Blocked", "Denied"}
+OUTCOMES |= {"Gone", "Pending", "NotReady", "Throttled", "Unreachable", "Failed"}
 # From the guides of SQS and Lambda.
 AWS_METRICS = {
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
@@ -265,6 +349,12 @@ def test_every_alarm_says_what_to_do_and_goes_to_the_topic():
         assert 80 < len(alarm["AlarmDescription"]) <= 1024, f"{name}: the most that CloudWatch accepts"
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic], name
     assert not any("AlarmActions" in alarm for alarm in Filled().of_type("AWS::CloudWatch::Alarm").values())
+
+
+def test_the_documented_costs_count_the_alarms_of_the_template():
+    for page in ("cost", "organization"):
+        documented = re.findall(r"alarms: (\d+), \$0\.10 each", (ROOT / "docs" / f"{page}.md").read_text())
+        assert documented == [str(len(Filled().of_type("AWS::CloudWatch::Alarm")))], page
 
 
 POLICIES = {path.stem: path.read_text() for path in (ROOT / "service-control-policies").glob("*.json")}
@@ -330,6 +420,7 @@ LOGS, STACKS = "arn:aws:logs:us-east-1:111122223333:log-group", "arn:aws:cloudfo
         ("logs:PutLogEvents", f"{LOGS}:imds-enforcer-EnforcerLog-1", {}, False),
         ("logs:PutLogEvents", f"{LOGS}:imds-enforcer-EnforcerLog-1", OURS, True),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "ImdsEnforcer"}, False),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "AWS/EC2"}, False),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Orders"}, True),
         ("lambda:DeleteLayerVersion", "arn:aws:lambda:us-east-1:1:layer:imds-enforcer-policy:1", {}, False),
         ("scheduler:DeleteSchedule", "arn:aws:scheduler:us-east-1:1:schedule/default/imds-enforcer-sweep", {}, False),

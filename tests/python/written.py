@@ -95,4 +95,25 @@ def of_every_outcome(start) -> Written:
     first = sample_events.about("imds-enforcer-sweep", [])
     again = sample_events.batch(old(sample_events.about("ec2-state-running", [unapplied])))
     again["Records"][0]["attributes"]["ApproximateReceiveCount"] = "2"
-    return Written(found + documents(waiting, first, again))
+    return Written(found + documents(waiting, first, again) + of_gate_watch_and_limits(start))
+
+
+def of_gate_watch_and_limits(start) -> list[dict]:
+    """The lines of sweeps with instances in use, more changes than are allowed, refused calls, and failures."""
+    sim = start(Ec2Sim, "--apply-delay", "300", "--start-delay", "50", "--state-delay", "50")
+    soon = datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=7)
+    policy = {
+        "baseline": {"HttpTokens": "required"},
+        "usageGate": {"until": soon.isoformat()},
+        "limits": {"changesPerSweep": 1},
+    }
+    function = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY=json.dumps(policy))
+    sim.publish_days("MetadataNoToken", sim.ran_before(days=90, HttpTokens="optional"), 40)
+    sim.publish_days("MetadataNoTokenRejected", sim.ran_before(days=90, HttpTokens="required"), 37)
+    # Not gated, as they are new.
+    running(ec2_client(sim.url), 3)
+    found = documents(function, sample_events.about("imds-enforcer-sweep-watch", []))
+    sim.fault(action=MODIFY, kind="deny")
+    policy |= {"limits": {"changesPerSweep": 10, "failuresPerSweep": 1}}
+    stopped = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY=json.dumps(policy))
+    return found + documents(stopped, sample_events.about("imds-enforcer-sweep", []))

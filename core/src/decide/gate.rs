@@ -5,7 +5,6 @@ use time::{Duration, OffsetDateTime};
 use super::decision::{Facts, Needed};
 use super::group::Group;
 use super::held_back::{GroupUse, HeldBack};
-use super::reason::Warning;
 use crate::policy::{Launches, OnUnknown, UsageGate, today};
 use crate::usage::{Usage, Use};
 
@@ -21,7 +20,7 @@ pub(super) enum Gate {
     /// The change may be sent.
     Open,
     /// The change is held back.
-    Closed(HeldBack, Option<Warning>),
+    Closed(HeldBack),
     /// More must be known.
     Needs(Needed),
 }
@@ -51,7 +50,7 @@ fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {
         Some(GroupUse::Free) => Gate::Open,
         Some(GroupUse::HeldBack { instance, why }) => {
             let (instance, why) = (instance.clone(), Box::new(why.clone()));
-            Gate::Closed(HeldBack::WithGroup { group, instance, why }, None)
+            Gate::Closed(HeldBack::WithGroup { group, instance, why })
         }
     }
 }
@@ -62,16 +61,15 @@ fn ask_usage(gate: &UsageGate, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate,
     let found = match facts.usage {
         None => return (Gate::Needs(Needed::Usage { since }), None),
         Some(Usage::Refused(why)) => {
-            let warning = Warning::UsageRefused { why: why.clone() };
-            return (Gate::Closed(HeldBack::UsageRefused, Some(warning)), None);
+            return (Gate::Closed(HeldBack::UsageRefused { why: why.clone() }), None);
         }
         Some(Usage::Days(days)) => Use::of(days, since, gate.lookback_days),
     };
     let is_unknown = found.observed_days < gate.min_days;
     let gate = if found.calls > gate.tolerated_calls {
-        Gate::Closed(HeldBack::Calls(found), None)
+        Gate::Closed(HeldBack::Calls(found))
     } else if is_unknown && gate.on_unknown == OnUnknown::Hold {
-        Gate::Closed(HeldBack::TooLittleData { found, min_days: gate.min_days }, None)
+        Gate::Closed(HeldBack::TooLittleData { found, min_days: gate.min_days })
     } else {
         Gate::Open
     };

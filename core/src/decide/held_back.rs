@@ -19,7 +19,10 @@ pub enum HeldBack {
         min_days: u16,
     },
     /// CloudWatch refused to answer.
-    UsageRefused,
+    UsageRefused {
+        /// Its answer, with the permission that is missing.
+        why: String,
+    },
     /// The instance is new, and an older one of its group is held back.
     WithGroup {
         /// The group.
@@ -45,6 +48,17 @@ pub enum GroupUse {
     },
 }
 
+impl HeldBack {
+    /// What CloudWatch answered if it refused to say whether the instance, or the older one of its group, uses IMDSv1.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::UsageRefused { why } => Some(why),
+            Self::WithGroup { why, .. } => why.refusal(),
+            Self::Calls(_) | Self::TooLittleData { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for HeldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,7 +71,7 @@ impl fmt::Display for HeldBack {
             Self::TooLittleData { found, min_days } => {
                 write!(f, "observed on {} of {min_days} days", found.observed_days)
             }
-            Self::UsageRefused => {
+            Self::UsageRefused { .. } => {
                 f.write_str("CloudWatch refused to say whether the instance makes calls without a token")
             }
             Self::WithGroup { group, instance, why } => {

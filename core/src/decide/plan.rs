@@ -69,9 +69,9 @@ pub(super) fn plan(
         Gate::Needs(needed) => {
             return Planned { verdict: Verdict::NeedsUsage(needed), is_held_back: false, usage };
         }
-        Gate::Closed(why, warning) => {
+        Gate::Closed(why) => {
             unmet.retain(|unmet| !ends_imdsv1(unmet, facts));
-            warnings.extend(warning);
+            warnings.extend(why.refusal().map(|why| Warning::UsageRefused { why: why.to_owned() }));
             Some(Reason::HeldBack(why))
         }
     };

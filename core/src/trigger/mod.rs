@@ -29,8 +29,12 @@ pub struct Trigger {
     pub account_region: AccountRegion,
     /// When it happened, from the envelope.
     pub time: OffsetDateTime,
+    /// The event's own ID, from the envelope; empty if it has none.
+    pub event_id: String,
     /// The instances it names.
     pub instances: InstanceSelector,
+    /// Whether a sweep also asks which calls without a token were refused.
+    pub watch: bool,
     /// What it has in place of further instance ids: texts that are none, escaped and in quotation marks, or other
     /// JSON. The instances that it does name need no wait, but the event is not done.
     pub unreadable: Vec<String>,
@@ -45,12 +49,12 @@ impl Trigger {
         let (Some(source), Some(detail_type)) = (text(event, "/source"), text(event, "/detail-type")) else {
             return Err(NoTrigger::Ignored(Ignored::NotAnEvent));
         };
-        let Named { kind, instances, unreadable } = match (source, detail_type) {
+        let Named { kind, instances, watch, unreadable } = match (source, detail_type) {
             ("aws.ec2", "AWS API Call via CloudTrail") => named::by_call(event)?,
             ("aws.ec2", "EC2 Instance State-change Notification") => named::by_state_change(event)?,
             ("aws.tag", "Tag Change on Resource") => named::by_tag_change(event, policy)?,
             // Only AWS can send events whose source begins with `aws.`, so a sweep on demand has its own source.
-            ("imds-enforcer", "Sweep") | ("aws.events", "Scheduled Event") => Named::everything(),
+            ("imds-enforcer", "Sweep") | ("aws.events", "Scheduled Event") => named::everything(event)?,
             _ => {
                 let (source, detail_type) = (short(source), short(detail_type));
                 return Err(NoTrigger::Ignored(Ignored::Unrelated { source, detail_type }));
@@ -63,6 +67,7 @@ impl Trigger {
             account: account.ok_or(NoTrigger::Unreadable { field: "account" })?,
             region: region.ok_or(NoTrigger::Unreadable { field: "region" })?,
         };
-        Ok(Self { kind, account_region, time, instances, unreadable })
+        let event_id = text(event, "/id").map(short).unwrap_or_default();
+        Ok(Self { kind, account_region, time, event_id, instances, watch, unreadable })
     }
 }

@@ -14,17 +14,27 @@ use crate::text::{Escaped, Quoted};
 pub(super) struct Named {
     pub(super) kind: TriggerKind,
     pub(super) instances: InstanceSelector,
+    pub(super) watch: bool,
     pub(super) unreadable: Vec<String>,
 }
 
 impl Named {
-    pub(super) fn everything() -> Self {
-        Self { kind: TriggerKind::Sweep, instances: InstanceSelector::All, unreadable: Vec::new() }
+    fn new(kind: TriggerKind, instances: InstanceSelector) -> Self {
+        Self { kind, instances, watch: false, unreadable: Vec::new() }
     }
 
     fn one(kind: TriggerKind, id: InstanceId) -> Self {
-        Self { kind, instances: InstanceSelector::Ids(vec![id]), unreadable: Vec::new() }
+        Self::new(kind, InstanceSelector::Ids(vec![id]))
     }
+}
+
+/// Every instance, for a sweep.
+pub(super) fn everything(event: &Value) -> Result<Named, NoTrigger> {
+    let watch = match event.pointer("/detail/watch") {
+        None => false,
+        Some(watch) => watch.as_bool().ok_or(no_field("detail.watch"))?,
+    };
+    Ok(Named { watch, ..Named::new(TriggerKind::Sweep, InstanceSelector::All) })
 }
 
 /// By a CloudTrail record of a call.
@@ -62,7 +72,7 @@ fn by_launch(event: &Value) -> Result<Named, NoTrigger> {
         let launched_at = time_at(event, "/detail/eventTime");
         InstanceSelector::LaunchedAround(launched_at.ok_or(no_field("detail.eventTime"))?)
     };
-    Ok(Named { kind: TriggerKind::Launch, instances, unreadable })
+    Ok(Named { unreadable, ..Named::new(TriggerKind::Launch, instances) })
 }
 
 fn client_token(event: &Value) -> Option<InstanceSelector> {
@@ -112,7 +122,7 @@ pub(super) fn by_tag_change(event: &Value, policy: &Policy) -> Result<Named, NoT
     if ids.is_empty() {
         return Err(no_field("an instance's ARN in resources"));
     }
-    Ok(Named { kind: TriggerKind::TagChange, instances: InstanceSelector::Ids(ids), unreadable })
+    Ok(Named { unreadable, ..Named::new(TriggerKind::TagChange, InstanceSelector::Ids(ids)) })
 }
 
 const fn no_field(field: &'static str) -> NoTrigger {

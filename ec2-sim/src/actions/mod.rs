@@ -16,6 +16,7 @@ use crate::world::Transition;
 
 pub use context::{Answer, Context};
 pub use run::{Launched, launch};
+pub use tags::tag;
 
 /// Runs the action of a call.
 pub fn answer(context: &mut Context<'_>) -> Answer {

@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 
 use super::context::{Answer, Context};
+use crate::clock::Now;
 use crate::error::ApiError;
 use crate::events;
+use crate::instance::Key;
+use crate::world::World;
 use crate::xml::Xml;
 
 pub fn create(context: &mut Context<'_>) -> Answer {
@@ -20,15 +23,26 @@ pub fn create(context: &mut Context<'_>) -> Answer {
     }
     context.end_if_dry_run()?;
     for id in &ids {
-        if let Some(instance) = context.account().find_mut(id) {
-            let before = instance.tags.clone();
-            instance.tag(&tags)?;
-            let changed = tags.iter().filter(|(key, value)| before.get(key) != Some(value));
-            let changed: Vec<String> = changed.map(|(key, _)| key.clone()).collect();
-            emit(context, id, &changed);
-        }
+        tag(context.world, &context.key, id, &tags, context.now)?;
     }
     Ok(Xml::Node(vec![("return", Xml::text(true))]))
+}
+
+/// Adds tags to an instance and sends the event of those that changed. Keys can begin with `aws:`.
+pub fn tag(
+    world: &mut World,
+    key: &Key,
+    id: &str,
+    tags: &[(String, String)],
+    now: Now,
+) -> Result<(), ApiError> {
+    let instance = world.account(key).find_mut(id).ok_or_else(|| ApiError::not_found(&[id.to_owned()]))?;
+    let before = instance.tags.clone();
+    instance.tag(tags)?;
+    let changed = tags.iter().filter(|(key, value)| before.get(key) != Some(value));
+    let changed: Vec<String> = changed.map(|(key, _)| key.clone()).collect();
+    emit(world, key, id, &changed, now);
+    Ok(())
 }
 
 pub fn delete(context: &mut Context<'_>) -> Answer {
@@ -48,7 +62,7 @@ pub fn delete(context: &mut Context<'_>) -> Answer {
                 .map(|(key, _)| key.clone())
                 .collect();
             instance.tags.retain(|key, _| !deleted.contains(key));
-            emit(context, id, &deleted);
+            emit(context.world, &context.key, id, &deleted, context.now);
         }
     }
     Ok(Xml::Node(vec![("return", Xml::text(true))]))
@@ -92,10 +106,9 @@ pub fn reserved(key: &str) -> ApiError {
     ApiError::invalid_value(key, "Tag.Key", "Tag keys starting with 'aws:' are reserved for internal use.")
 }
 
-fn emit(context: &mut Context<'_>, id: &str, changed: &[String]) {
-    let (key, time) = (context.key.clone(), context.now.time);
-    let event = context.account().find(id).map(|instance| events::tag_change(&key, instance, changed, time));
-    if let Some(event) = event.filter(|_| !changed.is_empty()) {
-        context.world.emit(event);
+fn emit(world: &mut World, key: &Key, id: &str, changed: &[String], now: Now) {
+    let instance = world.account(key).find(id).filter(|_| !changed.is_empty());
+    if let Some(event) = instance.map(|instance| events::tag_change(key, instance, changed, now.time)) {
+        world.emit(event);
     }
 }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use ec2_sim::{Ec2Sim, Settings};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -104,4 +105,33 @@ pub fn ids(answer: &str) -> Vec<String> {
 pub fn next_token(answer: &str) -> Option<String> {
     let (_, rest) = answer.split_once("<nextToken>")?;
     rest.split_once('<').map(|(token, _)| token.to_owned())
+}
+
+/// Calls CloudWatch in JSON. Returns the status and the body.
+pub async fn cloudwatch(sim: &Ec2Sim, operation: &str, input: &Value) -> (u16, Value) {
+    cloudwatch_at(sim, ACCOUNT, REGION, operation, input).await
+}
+
+/// Calls CloudWatch in JSON. Returns the head and the body of the response.
+pub async fn cloudwatch_whole(sim: &Ec2Sim, operation: &str, input: &Value) -> (String, String) {
+    let headers = authorization(ACCOUNT, REGION) + &target(operation);
+    exchange(&sim.endpoint(), "POST /", &headers, &input.to_string()).await.unwrap()
+}
+
+/// The header that names an operation of CloudWatch.
+pub fn target(operation: &str) -> String {
+    format!("X-Amz-Target: GraniteServiceVersion20100801.{operation}\r\n")
+}
+
+/// Calls CloudWatch in JSON in an account and a Region.
+pub async fn cloudwatch_at(
+    sim: &Ec2Sim,
+    account: &str,
+    region: &str,
+    operation: &str,
+    input: &Value,
+) -> (u16, Value) {
+    let headers = authorization(account, region) + &target(operation);
+    let (status, body) = http(sim, "POST", "/", &headers, &input.to_string()).await.unwrap();
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
 }

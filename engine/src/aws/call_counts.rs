@@ -1,4 +1,4 @@
-//! Call counts as EC2 sees them: every attempt, including the SDK's retries.
+//! Call counts as the services see them: every attempt, including the SDK's retries.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,7 +18,7 @@ use imds_core::call_error::{Call, is_throttle};
 pub struct Count {
     /// Attempts that were sent.
     pub attempts: usize,
-    /// Attempts that EC2 throttled.
+    /// Attempts that the service throttled.
     pub throttles: usize,
 }
 

@@ -1,8 +1,10 @@
-//! EC2 in one account and Region.
+//! EC2 and CloudWatch in one account and Region.
 
 use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::operation::get_metric_data::{GetMetricDataError, GetMetricDataOutput};
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::MetricDataQuery;
 use aws_sdk_ec2::config::retry::RetryConfig;
-use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
 use aws_sdk_ec2::operation::get_instance_metadata_defaults::GetInstanceMetadataDefaultsError;
@@ -16,17 +18,18 @@ use imds_core::mode::Mode;
 use imds_core::selector::InstanceSelector;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::call_counts::{Count, Counts};
 use super::closing_tag::RequireClosingTag;
+use super::cloudwatch::CloudWatch;
 pub use super::convert::Listed;
 use super::error::call_error;
 use super::member_role::MemberCredentials;
 use super::rate_limit::{RateLimit, RateLimiter};
-use super::settings::retry_partition;
+use super::settings::{retries, retry_partition, timeouts};
 use super::{convert, query};
 use crate::deadline::Deadline;
 
@@ -36,7 +39,7 @@ pub const IDS_PER_DESCRIBE: usize = 200;
 /// The maximum number of instances in a page: EC2's limit.
 const INSTANCES_PER_PAGE: i32 = 1000;
 
-/// EC2 in one account and Region. Clones share their connections, rate limit and counts.
+/// EC2 and CloudWatch in one account and Region. Clones share their connections, rate limit and counts.
 #[derive(Debug, Clone)]
 pub struct RegionClient {
     sdk: SdkClients,
@@ -55,6 +58,7 @@ pub(super) struct SdkClients {
     retrying: aws_sdk_ec2::Client,
     /// Does not retry: changes are retried by the caller, within the rate limit.
     once: aws_sdk_ec2::Client,
+    cloudwatch: Arc<CloudWatch>,
 }
 
 impl SdkClients {
@@ -67,10 +71,9 @@ impl SdkClients {
             .timeout_config(timeouts());
         let client = |retries| aws_sdk_ec2::Client::from_conf(config.clone().retry_config(retries).build());
         Self {
-            retrying: client(
-                RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(5)),
-            ),
+            retrying: client(retries()),
             once: client(RetryConfig::disabled()),
+            cloudwatch: Arc::new(CloudWatch::new(shared, region)),
         }
     }
 }
@@ -194,6 +197,26 @@ impl RegionClient {
         let enforced = answer.account_level.and_then(|defaults| defaults.http_tokens_enforced);
         Ok(enforced == Some(sdk::HttpTokensEnforcedState::Enabled))
     }
+
+    /// Returns a page of CloudWatch's results of `queries`, of which a call may have 500, in a range of time. `token` is
+    /// the `next_token` of the previous page, `None` for the first one.
+    ///
+    /// # Errors
+    /// CloudWatch's error, or that CloudWatch did not respond.
+    pub(super) async fn metric_data(
+        &self,
+        queries: Vec<MetricDataQuery>,
+        (start, end): (OffsetDateTime, OffsetDateTime),
+        token: Option<String>,
+    ) -> Result<GetMetricDataOutput, CallError> {
+        const CALL: Call = Call::GetMetricData;
+        let time = |time: OffsetDateTime| DateTime::from_secs(time.unix_timestamp());
+        let request = self.sdk.cloudwatch.client().get_metric_data().set_metric_data_queries(Some(queries));
+        let request = request.start_time(time(start)).end_time(time(end)).set_next_token(token);
+        let request = request.customize().interceptor(self.counts.of::<GetMetricDataError>(CALL));
+        // On the heap, as the work that awaits it would otherwise keep room for it.
+        Box::pin(self.call(CALL, request.send())).await
+    }
 }
 
 impl RegionClient {
@@ -222,12 +245,4 @@ pub struct Page {
     pub listed: Listed,
     /// The token that requests the next page; `None` on the last page.
     pub next: Option<String>,
-}
-
-/// EC2 describes 200 instances in about a second and modifies one in less; an attempt times out after ten times that.
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_secs(10))
-        .operation_timeout(Duration::from_secs(60))
-        .build()
 }

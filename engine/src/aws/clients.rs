@@ -20,7 +20,7 @@ use super::visibility::Queues;
 /// The maximum number of cached clients: more than a batch is likely to name, few enough to keep memory usage low.
 const CACHED: usize = 256;
 
-/// The maximum number of concurrent calls to EC2 from this process. Lambda allows 1,024 open files.
+/// The maximum number of concurrent calls to EC2 and CloudWatch from this process. Lambda allows 1,024 open files.
 const CALLS_AT_ONCE: usize = 200;
 
 /// A bounded cache of clients, created at first use: connections, credentials and rate limits outlive an invocation.

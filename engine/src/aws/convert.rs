@@ -40,6 +40,7 @@ fn words<'a>(instance: &'a sdk::Instance, owner: Option<&'a str>) -> Words<'a> {
         state: instance.state.as_ref().and_then(|state| Some(state.name.as_ref()?.as_str())),
         launched: instance.launch_time.and_then(|time| OffsetDateTime::from_unix_timestamp(time.secs()).ok()),
         first_ran: first_ran(instance),
+        image: instance.image_id.as_deref(),
         tags: instance.tags.iter().flatten().filter_map(tag).collect(),
         options: options.map(option_words).unwrap_or_default(),
         options_state: options.and_then(|options| Some(options.state.as_ref()?.as_str())),

@@ -20,6 +20,7 @@ pub(super) fn filter(selector: &InstanceSelector) -> sdk::Filter {
         }
         InstanceSelector::Ids(ids) => filter_by("instance-id", ids.iter().map(ToString::to_string).collect()),
         InstanceSelector::ClientToken { token, .. } => filter_by("client-token", vec![literal(token)]),
+        InstanceSelector::Tagged { key, value } => filter_by(&format!("tag:{key}"), vec![literal(value)]),
         InstanceSelector::LaunchedAround(time) => filter_by("launch-time", minutes_around(*time)),
     }
 }

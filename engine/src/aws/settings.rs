@@ -1,10 +1,13 @@
 //! The AWS SDK's settings, shared by all clients.
 
+use std::time::Duration;
+
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_ec2::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_ec2::config::retry::{RetryConfig, RetryPartition, TokenBucket};
+use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
@@ -43,6 +46,19 @@ pub fn for_simulator(endpoint: &str, access_key: &str, region: &str) -> SdkConfi
         .endpoint_url(endpoint)
         .http_client(http_client())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+/// The attempts of a call that the SDK retries.
+pub(super) fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(5))
+}
+
+/// EC2 describes 200 instances in about a second and modifies one in less; an attempt times out after ten times that.
+pub(super) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_secs(10))
+        .operation_timeout(Duration::from_secs(60))
         .build()
 }
 

@@ -10,6 +10,7 @@ use imds_core::mode::Mode;
 use imds_core::outcome::Outcome;
 use tokio::time::Instant;
 
+use super::allowance::{Allowance, TooManyFailures};
 use super::decide::DecisionContext;
 use super::describe::describe;
 use super::reconciliation::Reconciliation;
@@ -30,28 +31,24 @@ const ATTEMPTS: u32 = 8;
 /// The minimum and maximum backoff before a retry, in addition to the delay of the rate limit.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How many more changes may be requested from EC2. `None` is unlimited.
-pub(super) type Budget = Option<usize>;
-
 /// Sends changes to EC2.
 pub(super) struct Applier<'a> {
     pub(super) client: &'a RegionClient,
-    pub(super) mode: Mode,
     pub(super) deadline: &'a Deadline,
     pub(super) context: &'a DecisionContext<'a>,
+    pub(super) allowance: &'a Allowance,
 }
 
 impl Applier<'_> {
-    /// Sends the due changes within the rate limit, the deadline and the budget. A failed change does not stop the
+    /// Sends the due changes within the rate limit, the deadline and the allowance. A failed change does not stop the
     /// others.
-    pub(super) async fn apply(&self, budget: &mut Budget, reconciliations: &mut [Reconciliation]) {
+    pub(super) async fn apply(&self, reconciliations: &mut [Reconciliation]) {
         let mut due = Vec::new();
         for reconciliation in reconciliations.iter_mut().filter(|one| one.state.due().is_some()) {
-            match budget {
-                Some(0) => reconciliation.only_decide(),
-                _ => due.push(reconciliation),
+            match reconciliation.mode {
+                Mode::DryRun if !self.allowance.takes_dry_run() => reconciliation.only_decide(),
+                Mode::DryRun | Mode::Enforce => due.push(reconciliation),
             }
-            *budget = budget.map(|left| left.saturating_sub(1));
         }
         // Another process may process the same instances: a launch and its state changes come in different batches, and
         // sweeps may overlap. Each process has its own order, so that one finds compliant what the other has changed.
@@ -59,6 +56,7 @@ impl Applier<'_> {
         due.sort_by_cached_key(|one| order.hash_one(&one.target.id));
         let mut is_first = true;
         while !due.is_empty() {
+            self.defer_if_stopped(&mut due);
             // A wave has as many changes as the rate limit allows while their observations are recent enough.
             let mut wave: Vec<&mut Reconciliation> =
                 due.drain(..due.len().min(self.client.rate_limiter.within(FRESH_FOR))).collect();
@@ -76,6 +74,15 @@ impl Applier<'_> {
         }
     }
 
+    /// Leaves the changes to the next sweep if too many failed. Dry runs go on.
+    fn defer_if_stopped(&self, due: &mut Vec<&mut Reconciliation>) {
+        let Some(stopped) = self.allowance.stopped() else { return };
+        for reconciliation in due.iter_mut().filter(|one| one.mode == Mode::Enforce) {
+            reconciliation.defer(after(stopped));
+        }
+        due.retain(|one| one.state.due().is_some());
+    }
+
     async fn decide_again(&self, reconciliations: &mut [&mut Reconciliation]) {
         if !self.deadline.allows(Duration::ZERO) {
             return reconciliations.iter_mut().for_each(|one| one.take_too_late());
@@ -88,11 +95,22 @@ impl Applier<'_> {
         }
     }
 
-    /// Sends the due change. It stays due if the rate limit allows it only after `until` and a later wave can send it.
+    /// Sends the due change, unless too many failed. It stays due if the rate limit allows it only after `until` and a later
+    /// wave can send it.
     async fn send(&self, reconciliation: &mut Reconciliation, until: Instant) {
-        let mut until = until;
+        match self.allowance.admit(reconciliation.mode).await {
+            Ok(permit) => {
+                self.send_all(reconciliation, until).await;
+                self.allowance.settle(permit, reconciliation.ended());
+            }
+            Err(stopped) => reconciliation.defer(after(stopped)),
+        }
+    }
+
+    async fn send_all(&self, reconciliation: &mut Reconciliation, until: Instant) {
+        let (mode, mut until) = (reconciliation.mode, until);
         while let Some(change) = reconciliation.state.due() {
-            let answer = self.ask(&mut reconciliation.target, &change, until).await;
+            let answer = self.ask(&mut reconciliation.target, &change, mode, until).await;
             if answer == Answer::TooLate && until < self.deadline.last_start {
                 return;
             }
@@ -104,13 +122,13 @@ impl Applier<'_> {
 
     /// Requests a change from EC2 if the rate limit allows it before `until`. Retries while EC2 throttles or fails. The
     /// rate limit applies to every attempt.
-    async fn ask(&self, target: &mut Target, change: &Change, until: Instant) -> Answer {
-        let Self { client, mode, deadline, .. } = self;
+    async fn ask(&self, target: &mut Target, change: &Change, mode: Mode, until: Instant) -> Answer {
+        let Self { client, deadline, .. } = self;
         let mut answer = Answer::TooLate;
         loop {
             let mut is_tried_again = false;
-            answer = match client.modify(&target.id, change, *mode, until, deadline).await {
-                Some(Ok(_)) if *mode == Mode::DryRun => Answer::Rejected {
+            answer = match client.modify(&target.id, change, mode, until, deadline).await {
+                Some(Ok(_)) if mode == Mode::DryRun => Answer::Rejected {
                     outcome: Outcome::Failed { retry: false },
                     why: "EC2 answered the dry run as if it had made the change".to_owned(),
                 },
@@ -120,11 +138,12 @@ impl Applier<'_> {
                     target.may_be_changed |= error.kind().may_have_effect();
                     let outcome = match error.outcome(target.age, target.redelivered) {
                         // Nobody asked for a dry run.
-                        Outcome::WouldEnforce if *mode == Mode::Enforce => Outcome::Failed { retry: true },
+                        Outcome::WouldEnforce if mode == Mode::Enforce => Outcome::Failed { retry: true },
                         outcome => outcome,
                     };
-                    target.failure = Some((outcome, error.to_string()));
-                    Answer::Rejected { outcome, why: error.to_string() }
+                    let why = error.to_string();
+                    target.failure = Some((outcome, why.clone()));
+                    Answer::Rejected { outcome, why }
                 }
                 None => return if until < deadline.last_start { Answer::TooLate } else { answer },
             };
@@ -135,6 +154,13 @@ impl Applier<'_> {
             wait_until(until.min(Instant::now() + pause_after(target.attempts))).await;
         }
     }
+}
+
+/// Why a change is left to the next sweep.
+fn after(TooManyFailures(most): TooManyFailures) -> String {
+    format!(
+        "{most} changes of this sweep were failed or denied, the maximum of limits.failuresPerSweep: the next sweep goes on"
+    )
 }
 
 /// The exponential backoff after this many failed attempts.

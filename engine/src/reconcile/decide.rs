@@ -1,14 +1,19 @@
 //! The decision on an instance, and everything it depends on besides the instance.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use imds_core::call_error::CallError;
-use imds_core::decide::{Decision, Facts, Verdict, decide};
-use imds_core::ids::AccountRegion;
+use imds_core::decide::{Decision, Facts, Group, GroupUse, Needed, Verdict, decide};
+use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::instance::Instance;
 use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue};
+use imds_core::mode::Mode;
 use imds_core::policy::Policy;
-use time::OffsetDateTime;
+use imds_core::trigger::TriggerKind;
+use imds_core::usage::Usage;
+use time::{Date, OffsetDateTime};
 
-use super::target::Observation;
+use super::target::{Observation, Target};
 
 /// Everything that a decision depends on besides the instance.
 #[derive(Debug)]
@@ -16,27 +21,101 @@ pub(super) struct DecisionContext<'a> {
     pub(super) policy: &'a Policy,
     pub(super) account_region: &'a AccountRegion,
     pub(super) now: OffsetDateTime,
+    /// The mode of the function. If it is a dry run, so is every change, whatever the policy says.
+    pub(super) mode: Mode,
     /// Whether the account's defaults enforce tokens, or the error of that call; `None` if the call was not made.
     pub(super) tokens_enforced: Option<Result<bool, CallError>>,
+    /// The use of IMDSv1, or the error of that call, of the instances for which it was asked.
+    pub(super) usage: BTreeMap<InstanceId, Result<Usage, CallError>>,
+    /// Whether an instance of a group is held back, or the error of the calls that would tell.
+    pub(super) groups: BTreeMap<Group, Result<GroupUse, CallError>>,
 }
 
-impl DecisionContext<'_> {
-    pub(super) fn decide(&self, instance: &Instance) -> Decision {
+/// What must be asked before instances can be decided on.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    /// Whether the account's defaults enforce tokens.
+    pub(super) tokens_enforced: bool,
+    /// The instances whose use of IMDSv1 is needed, from `since` on.
+    pub(super) usage_of: Vec<InstanceId>,
+    pub(super) since: Option<Date>,
+    pub(super) groups: BTreeSet<Group>,
+}
+
+impl Questions {
+    pub(super) fn is_empty(&self) -> bool {
+        !self.tokens_enforced && self.usage_of.is_empty() && self.groups.is_empty()
+    }
+}
+
+impl<'a> DecisionContext<'a> {
+    /// Creates a context in which nothing was asked yet.
+    pub(super) fn new(
+        policy: &'a Policy,
+        account_region: &'a AccountRegion,
+        now: OffsetDateTime,
+        mode: Mode,
+    ) -> Self {
+        let (usage, groups) = (BTreeMap::new(), BTreeMap::new());
+        Self { policy, account_region, now, mode, tokens_enforced: None, usage, groups }
+    }
+
+    pub(super) fn decide(&self, kind: TriggerKind, instance: &Instance) -> Decision {
         let AccountRegion { account, region } = self.account_region;
-        // Rules apply to the account that owns the instance, not to the one whose credentials described it.
-        let account = instance.owner.as_ref().unwrap_or(account);
-        let tokens_enforced = self.tokens_enforced.as_ref().and_then(|known| known.clone().ok());
-        decide(self.policy, &Facts { account, region, instance, tokens_enforced }, self.now)
+        let known = self.usage.get(&instance.id).and_then(|usage| usage.as_ref().ok());
+        let group = Group::of(instance).and_then(|group| self.groups.get(&group)?.as_ref().ok());
+        let facts = Facts {
+            // Rules apply to the account that owns the instance, not to the one whose credentials described it.
+            account: instance.owner.as_ref().unwrap_or(account),
+            region,
+            instance,
+            tokens_enforced: self.tokens_enforced.as_ref().and_then(|known| known.clone().ok()),
+            is_launch: kind == TriggerKind::Launch,
+            usage: known,
+            group,
+        };
+        let mut decision = decide(self.policy, &facts, self.now);
+        if self.mode == Mode::DryRun {
+            decision.mode = Mode::DryRun;
+        }
+        decision
     }
 
-    /// Returns whether the change sets `HttpTokens=optional`, which the account's defaults can forbid.
-    pub(super) fn would_make_tokens_optional(&self, observation: &Observation) -> bool {
-        let Observation::Shown(instance) = observation else { return false };
-        let Verdict::Change { change, .. } = self.decide(instance).verdict else { return false };
-        makes_tokens_optional(&change)
+    /// Returns what must be asked before the observed instances can be decided on.
+    pub(super) fn questions<'o>(
+        &self,
+        observations: impl IntoIterator<Item = &'o (Target, Observation)>,
+    ) -> Questions {
+        let mut questions = Questions::default();
+        for (target, observation) in observations {
+            let Observation::Shown(instance) = observation else { continue };
+            match self.decide(target.kind, instance).verdict {
+                Verdict::Change { change, .. } => {
+                    questions.tokens_enforced |= makes_tokens_optional(&change);
+                }
+                Verdict::NeedsUsage(Needed::Usage { since }) => {
+                    questions.usage_of.push(instance.id.clone());
+                    questions.since = Some(questions.since.map_or(since, |earliest| earliest.min(since)));
+                }
+                Verdict::NeedsUsage(Needed::Group(group)) => {
+                    questions.groups.insert(group);
+                }
+                _ => {}
+            }
+        }
+        questions
+    }
+
+    /// Returns why what a decision needs is not known, if it was asked.
+    pub(super) fn usage_error(&self, id: &InstanceId, needed: &Needed) -> Option<&CallError> {
+        match needed {
+            Needed::Usage { .. } => self.usage.get(id)?.as_ref().err(),
+            Needed::Group(group) => self.groups.get(group)?.as_ref().err(),
+        }
     }
 }
 
+/// Returns whether the change sets `HttpTokens=optional`, which the account's defaults can forbid.
 pub(super) fn makes_tokens_optional(change: &Change) -> bool {
     change.options().get(OptionName::HttpTokens) == Some(OptionValue::HttpTokens(HttpTokens::Optional))
 }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use imds_core::call_error::Call;
 use imds_core::ids::AccountRegion;
 use imds_core::mode::Mode;
 use imds_core::policy::Policy;
 
-use super::apply::{Applier, Budget};
+use super::allowance::Allowance;
+use super::apply::Applier;
 use super::decide::DecisionContext;
+use super::group::Groups;
 use super::reconciliation::Reconciliation;
 use super::target::{Observation, Target};
 use super::verify::verify;
@@ -26,29 +29,84 @@ pub(super) struct Reconciler<'a> {
     pub(super) account_region: &'a AccountRegion,
     pub(super) client: RegionClient,
     pub(super) deadline: Deadline,
+    pub(super) groups: Groups,
 }
 
-impl Reconciler<'_> {
-    /// Decides on the observed instances, then applies and verifies the changes.
+impl<'a> Reconciler<'a> {
+    /// Decides on the observed instances, then applies and verifies the changes. An instance that depends on further
+    /// answers, such as those of CloudWatch, delays no other.
     pub(super) async fn reconcile(
         &self,
         observations: Vec<(Target, Observation)>,
-        budget: &mut Budget,
+        allowance: &Allowance,
     ) -> Vec<Reconciliation> {
-        let Self { mode, policy, verify_within, account_region, client, deadline } = self;
-        let mut context =
-            DecisionContext { policy, account_region, now: deadline.now, tokens_enforced: None };
-        if observations.iter().any(|(_, observation)| context.would_make_tokens_optional(observation)) {
+        let context = self.empty_context();
+        let (asking, ready): (Vec<_>, Vec<_>) =
+            observations.into_iter().partition(|observed| !context.questions([observed]).is_empty());
+        let now = async {
+            let mut reconciliations = open(ready, &context);
+            self.finish(&mut reconciliations, &context, allowance).await;
+            reconciliations
+        };
+        let later = async {
+            if asking.is_empty() {
+                return Vec::new();
+            }
+            let context = self.context(&asking).await;
+            let mut reconciliations = open(asking, &context);
+            self.finish(&mut reconciliations, &context, allowance).await;
+            reconciliations
+        };
+        let (mut all, later) = join(now, later).await;
+        all.extend(later);
+        all
+    }
+
+    /// Asks what the decisions on the observed instances depend on.
+    pub(super) async fn context(&self, observations: &[(Target, Observation)]) -> DecisionContext<'a> {
+        let Self { client, deadline, .. } = self;
+        let mut context = self.empty_context();
+        let questions = context.questions(observations);
+        if questions.tokens_enforced {
             let enforced = client.tokens_enforced();
             let asked = deadline.bound_within(DEFAULTS_WITHIN, Call::GetInstanceMetadataDefaults, enforced);
             // If this call fails, the change is sent nevertheless, and EC2 refuses it if tokens are enforced.
             context.tokens_enforced = Some(asked.await);
         }
-        let open = |(target, observation)| Reconciliation::open(target, observation, &context);
-        let mut reconciliations: Vec<Reconciliation> = observations.into_iter().map(open).collect();
-        let applier = Applier { client, mode: *mode, deadline, context: &context };
-        applier.apply(budget, &mut reconciliations).await;
-        verify(client, *verify_within, deadline, &mut reconciliations).await;
-        reconciliations
+        if let Some(since) = questions.since {
+            context.usage =
+                client.calls_without_token(&questions.usage_of, since, deadline.now, deadline).await;
+        }
+        for group in questions.groups {
+            let answer = self.groups.ask(&group, self.empty_context(), client, deadline).await;
+            context.groups.insert(group, answer);
+        }
+        context
     }
+
+    fn empty_context(&self) -> DecisionContext<'a> {
+        DecisionContext::new(self.policy, self.account_region, self.deadline.now, self.mode)
+    }
+
+    /// Applies and verifies the changes that are due.
+    pub(super) async fn finish(
+        &self,
+        reconciliations: &mut [Reconciliation],
+        context: &DecisionContext<'_>,
+        allowance: &Allowance,
+    ) {
+        let Self { client, deadline, .. } = self;
+        let applier = Applier { client, deadline, context, allowance };
+        applier.apply(reconciliations).await;
+        verify(client, self.verify_within, deadline, reconciliations).await;
+    }
+}
+
+/// Decides on the observed instances.
+pub(super) fn open(
+    observations: Vec<(Target, Observation)>,
+    context: &DecisionContext<'_>,
+) -> Vec<Reconciliation> {
+    let open = |(target, observation)| Reconciliation::open(target, observation, context);
+    observations.into_iter().map(open).collect()
 }

@@ -29,14 +29,6 @@ struct Message<'a> {
     message: &'a str,
 }
 
-/// The outcome of an instance, with the mode.
-#[derive(Serialize)]
-struct Outcomed<'a> {
-    mode: Mode,
-    #[serde(flatten)]
-    instance: &'a InstanceOutcome,
-}
-
 /// The result of an invocation, without its outcomes, which have their own lines.
 #[derive(Serialize)]
 struct Done<'a> {
@@ -65,8 +57,8 @@ impl<W: Write> Log<'_, W> {
     ///
     /// # Errors
     /// The writer's errors; the line is lost.
-    pub fn outcome(&mut self, mode: Mode, instance: &InstanceOutcome) -> io::Result<()> {
-        self.line(level(instance), Outcomed { mode, instance })
+    pub fn outcome(&mut self, instance: &InstanceOutcome) -> io::Result<()> {
+        self.line(level(instance), instance)
     }
 
     /// Writes a line for the result of the invocation.

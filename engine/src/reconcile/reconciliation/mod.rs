@@ -1,12 +1,14 @@
 //! One instance during one invocation: its observation, its state, and the content of its report.
 
 use imds_core::call_error::{CallError, unknown_instance};
-use imds_core::decide::{Missing, Reason, Verdict};
+use imds_core::decide::{Decision, Needed, Reason, Verdict};
 use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
 use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement};
+use imds_core::mode::Mode;
 use imds_core::outcome::{InstanceOutcome, MetricFields, Outcome};
 use imds_core::trigger::TriggerKind;
+use imds_core::usage::Use;
 use time::OffsetDateTime;
 
 use super::decide::{DecisionContext, makes_tokens_optional};
@@ -30,7 +32,13 @@ fn requires_tokens(reason: &Reason) -> bool {
 pub(super) struct Reconciliation {
     pub(super) target: Target,
     pub(super) state: State,
+    /// Whether a change is made, or only a dry run is sent.
+    pub(super) mode: Mode,
     instance: Option<Instance>,
+    /// Whether the usage gate holds `HttpTokens=required` back.
+    is_held_back: bool,
+    /// Its use of IMDSv1, if the usage gate looked at it.
+    usage: Option<Use>,
     /// Whether `HttpTokens=required` is required of it.
     requires_tokens: bool,
     record: Record,
@@ -44,11 +52,11 @@ impl Reconciliation {
             Observation::Shown(instance) => Self::decided(target, instance, context),
             Observation::NotShown => {
                 let outcome = unknown_instance(target.age, target.redelivered);
-                Self::unseen(target, outcome, "EC2 does not show the instance".to_owned())
+                Self::undecided(target, outcome, "EC2 does not show the instance".to_owned(), context.mode)
             }
             Observation::Failed(error) => {
                 let outcome = error.outcome(target.age, target.redelivered);
-                Self::unseen(target, outcome, error.to_string())
+                Self::undecided(target, outcome, error.to_string(), context.mode)
             }
         }
     }
@@ -61,7 +69,9 @@ impl Reconciliation {
         let change = before.record.change.filter(|_| before.target.may_be_changed);
         let is_made =
             |change: &Change| self.instance.as_ref().is_some_and(|now| now.options.contains(change));
-        if let (State::Ended(Outcome::Compliant), Some(change)) = (&self.state, change.filter(is_made)) {
+        if let (State::Ended(Outcome::Compliant | Outcome::InUse), Some(change)) =
+            (&self.state, change.filter(is_made))
+        {
             self.state = State::Verifying(Outcome::Enforced);
             self.record = Record { change: Some(change), is_accepted: true, ..before.record };
             self.instance = before.instance;
@@ -74,32 +84,52 @@ impl Reconciliation {
         self.take_answer(failure.map_or(Answer::TooLate, |(outcome, why)| Answer::Rejected { outcome, why }));
     }
 
-    fn unseen(target: Target, outcome: Outcome, reason: String) -> Self {
+    fn undecided(target: Target, outcome: Outcome, reason: String, mode: Mode) -> Self {
         Self {
             target,
             state: State::Ended(outcome),
+            mode,
             instance: None,
+            is_held_back: false,
+            usage: None,
             requires_tokens: false,
             metric_fields: MetricFields::default(),
             record: Record { reasons: vec![reason], ..Record::default() },
         }
     }
 
-    fn decided(target: Target, instance: Instance, context: &DecisionContext<'_>) -> Self {
-        let decision = context.decide(&instance);
-        let state = State::decided(&decision.verdict, &instance, target.redelivered);
-        let mut warnings: Vec<String> = decision.warnings.iter().map(ToString::to_string).collect();
-        if let Some(Err(error)) = &context.tokens_enforced
-            && state.due().as_ref().is_some_and(makes_tokens_optional)
-        {
-            warnings.push(format!("cannot determine whether the account enforces tokens: {error}"));
-        }
-        let reasons = decision.verdict.reasons();
-        let incomplete = match &decision.verdict {
-            Verdict::Incomplete { missing } => Some(not_said(missing)),
-            _ => None,
+    /// Ends without a decision, as it is not known whether the instance uses IMDSv1.
+    fn usage_unknown(
+        target: Target,
+        instance: Instance,
+        needed: &Needed,
+        context: &DecisionContext<'_>,
+    ) -> Self {
+        let undecided = match context.usage_error(&instance.id, needed) {
+            Some(error) => {
+                let outcome = error.outcome(target.age, target.redelivered);
+                Self::undecided(target, outcome, error.to_string(), context.mode)
+            }
+            // The instance changed after its use was asked, so that the answer did not seem to matter.
+            None => {
+                let reason = "the instance changed before its use of IMDSv1 was known".to_owned();
+                Self::undecided(target, Outcome::NotReady, reason, context.mode)
+            }
         };
+        Self { instance: Some(instance), ..undecided }
+    }
+
+    fn decided(target: Target, instance: Instance, context: &DecisionContext<'_>) -> Self {
+        let decision = context.decide(target.kind, &instance);
+        if let Verdict::NeedsUsage(needed) = &decision.verdict {
+            return Self::usage_unknown(target, instance, needed, context);
+        }
+        let state = State::decided(&decision.verdict, &instance, target.redelivered);
+        let reasons = decision.verdict.reasons();
         let mut decided = Self {
+            mode: decision.mode,
+            is_held_back: decision.is_held_back,
+            usage: decision.usage,
             metric_fields: MetricFields {
                 exempt_until: reasons.iter().filter_map(Reason::exempt_until).max(),
                 first_ran: instance.first_ran,
@@ -109,8 +139,8 @@ impl Reconciliation {
             record: Record {
                 change: state.due(),
                 options_state: instance.options_state,
-                reasons: reasons.iter().map(ToString::to_string).chain(incomplete).collect(),
-                warnings,
+                reasons: reasons.iter().map(ToString::to_string).chain(not_said(&decision)).collect(),
+                warnings: warnings(&decision, context),
                 ..Record::default()
             },
             target,
@@ -132,6 +162,38 @@ impl Reconciliation {
             "the dry-run sweep reached its limit of requests and did not send this change to EC2".to_owned(),
         );
         self.state = State::Ended(Outcome::WouldEnforce);
+    }
+
+    /// Leaves the due change to the next sweep; `why` is the reason.
+    pub(super) fn defer(&mut self, why: String) {
+        self.record.reasons.push(why);
+        self.state = State::Ended(Outcome::Deferred);
+    }
+
+    /// Records the calls without a token that were refused in the 24 hours before.
+    pub(super) fn take_rejected_calls(&mut self, calls: u64) {
+        if calls > 0 {
+            let noun = if calls == 1 { "call without a token was" } else { "calls without a token were" };
+            self.record.warnings.push(format!(
+                "{calls} {noun} refused in 24 hours: something on the instance still uses IMDSv1"
+            ));
+        }
+        self.metric_fields.rejected_calls = calls;
+    }
+
+    /// Returns the outcome, if the instance has ended.
+    pub(super) fn ended(&self) -> Option<Outcome> {
+        matches!(self.state, State::Ended(_)).then(|| self.outcome())
+    }
+
+    /// Returns the outcome. If the usage gate holds tokens back, it is that, unless something else did not end well.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.state.outcome() {
+            Outcome::Enforced | Outcome::WouldEnforce | Outcome::Compliant if self.is_held_back => {
+                Outcome::InUse
+            }
+            outcome => outcome,
+        }
     }
 
     /// Processes a description made at the time `at`; `shown` is `None` if EC2 did not return the instance.
@@ -191,9 +253,11 @@ impl Reconciliation {
         InstanceOutcome {
             account: account_region.account.clone(),
             region: account_region.region.clone(),
-            outcome: self.state.outcome(),
+            outcome: self.outcome(),
             instance_id: self.target.id,
             trigger: self.target.kind,
+            mode: self.mode,
+            usage: self.usage,
             before: self.instance.map(|instance| instance.options),
             change: self.record.change,
             state: self.record.options_state,
@@ -204,10 +268,21 @@ impl Reconciliation {
     }
 }
 
-/// Returns the reason why nothing was decided.
-fn not_said(missing: &[Missing]) -> String {
+/// Returns the reason why nothing was decided, if EC2 did not report what the decision needs.
+fn not_said(decision: &Decision) -> Option<String> {
+    let Verdict::Incomplete { missing } = &decision.verdict else { return None };
     let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    format!("EC2 did not report {}", names.join(", "))
+    Some(format!("EC2 did not report {}", names.join(", ")))
+}
+
+fn warnings(decision: &Decision, context: &DecisionContext<'_>) -> Vec<String> {
+    let unknown = match (&decision.verdict, &context.tokens_enforced) {
+        (Verdict::Change { change, .. }, Some(Err(error))) if makes_tokens_optional(change) => {
+            Some(format!("cannot determine whether the account enforces tokens: {error}"))
+        }
+        _ => None,
+    };
+    decision.warnings.iter().map(ToString::to_string).chain(unknown).collect()
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn with_context<T>(work: impl FnOnce(&DecisionContext<'_>) -> T) -> T {
     let account = AccountId::new("111122223333").unwrap();
     let account_region = &AccountRegion { account, region: Region::new("us-east-1").unwrap() };
     let policy = &Policy::default();
-    work(&DecisionContext { policy, account_region, now: NOW, tokens_enforced: None })
+    work(&DecisionContext::new(policy, account_region, NOW, Mode::Enforce))
 }
 
 fn open(target: Target, instance: Instance) -> Reconciliation {

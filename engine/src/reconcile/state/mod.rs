@@ -44,7 +44,8 @@ impl State {
             Verdict::Exempt { .. } => Self::Ended(Outcome::Exempt),
             Verdict::OutOfScope { .. } => Self::Ended(Outcome::OutOfScope),
             Verdict::Blocked { .. } => ended(Outcome::Blocked),
-            Verdict::Incomplete { .. } => Self::Ended(Outcome::NotReady),
+            Verdict::InUse { .. } => ended(Outcome::InUse),
+            Verdict::NeedsUsage(_) | Verdict::Incomplete { .. } => Self::Ended(Outcome::NotReady),
         }
     }
 

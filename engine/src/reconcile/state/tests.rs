@@ -1,5 +1,4 @@
-use imds_core::decide::Missing;
-use imds_core::instance::Words;
+use imds_core::instance::{Missing, Words};
 use imds_core::metadata::{MetadataOptions, OptionName};
 
 use super::*;

@@ -30,9 +30,13 @@ const ENDING_WITHIN: Duration = Duration::days(14);
 /// The metrics of one invocation.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    instances: BTreeMap<(AccountRegion, TriggerKind), Instances>,
+    instances: BTreeMap<(AccountRegion, TriggerKind, Mode), Instances>,
     calls: BTreeMap<(AccountRegion, Call), Count>,
     sweeps: Vec<AccountRegion>,
+    /// The sweeps that sent no more changes, as too many failed.
+    stopped: Vec<AccountRegion>,
+    /// The usage gates of the policy that end soon.
+    gates_ending: usize,
     /// Events of ours that could not be read.
     unreadable: usize,
 }
@@ -50,17 +54,20 @@ struct Instances {
 impl Metrics {
     /// Counts an instance.
     pub fn add(&mut self, instance: &InstanceOutcome, now: OffsetDateTime) {
-        let InstanceOutcome { account, region, trigger, outcome, warnings, metric_fields, .. } = instance;
+        let InstanceOutcome { account, region, trigger, mode, outcome, warnings, metric_fields, .. } =
+            instance;
         let account_region = AccountRegion { account: account.clone(), region: region.clone() };
-        let instances = self.instances.entry((account_region, *trigger)).or_default();
+        let instances = self.instances.entry((account_region, *trigger, *mode)).or_default();
         let is_ending = metric_fields.exempt_until.is_some_and(|until| until - now.date() <= ENDING_WITHIN);
         for (name, count) in [
             (name(*outcome), 1),
             ("Warnings", warnings.len()),
             ("PendingTooLong", usize::from(metric_fields.is_pending_too_long)),
+            ("RejectedCalls", usize::try_from(metric_fields.rejected_calls).unwrap_or(usize::MAX)),
             ("ExemptionsEnding", usize::from(is_ending)),
         ] {
-            *instances.counts.entry(name).or_default() += count;
+            let so_far = instances.counts.entry(name).or_default();
+            *so_far = so_far.saturating_add(count);
         }
         let first_ran = metric_fields.first_ran.filter(|_| *outcome == Outcome::Exempt);
         let days = first_ran.map(|first_ran| (now - first_ran).whole_days().max(0));
@@ -68,7 +75,7 @@ impl Metrics {
         instances.launch_to_applied.extend(metric_fields.launch_to_applied.map(Duration::as_seconds_f64));
     }
 
-    /// Counts calls to EC2 in `account_region`.
+    /// Counts calls to EC2 and CloudWatch in `account_region`.
     pub fn add_calls(&mut self, account_region: &AccountRegion, counts: BTreeMap<Call, Count>) {
         for (call, Count { attempts, throttles }) in counts {
             let count = self.calls.entry((account_region.clone(), call)).or_default();
@@ -77,9 +84,15 @@ impl Metrics {
         }
     }
 
-    /// Counts a complete sweep of `account_region`.
-    pub fn add_sweep(&mut self, account_region: AccountRegion) {
+    /// Counts a complete sweep of `account_region`, and the usage gates that end soon.
+    pub fn add_sweep(&mut self, account_region: AccountRegion, gates_ending: usize) {
         self.sweeps.push(account_region);
+        self.gates_ending = gates_ending;
+    }
+
+    /// Counts a sweep of `account_region` that sent no more changes, as too many failed.
+    pub fn add_stopped(&mut self, account_region: AccountRegion) {
+        self.stopped.push(account_region);
     }
 
     /// Counts events of ours that could not be read.
@@ -87,23 +100,38 @@ impl Metrics {
         self.unreadable += events;
     }
 
-    /// Returns the documents. Each is written as one log line.
+    /// Returns the documents. Each is written as one log line. `mode` is that of the function, for what is not of an
+    /// instance.
     pub fn documents(&self, mode: Mode, now: OffsetDateTime) -> Vec<Map<String, Value>> {
-        let document =
-            |account_region, dimension, metrics| document(mode, now, account_region, dimension, metrics);
+        let mut documents = self.of_instances(now);
+        documents.extend(self.of_calls(mode, now));
+        documents.extend(self.of_sweeps(mode, now));
+        if self.unreadable > 0 {
+            documents.push(unreadable_document(mode, now, self.unreadable));
+        }
+        documents
+    }
+
+    fn of_instances(&self, now: OffsetDateTime) -> Vec<Map<String, Value>> {
         let mut documents = Vec::new();
-        for ((account_region, trigger), instances) in &self.instances {
+        for ((account_region, trigger, mode), instances) in &self.instances {
             let Instances { counts, launch_to_applied, oldest_exemption_days } = instances;
+            let document = |dimension, metrics| document(*mode, now, account_region, dimension, metrics);
             let trigger = Some(("Trigger", json!(trigger)));
             let counted = counts.iter().filter(|(_, count)| **count > 0);
             let oldest = oldest_exemption_days.map(|days| ("OldestExemptionDays", "Count", json!(days)));
             let metrics = counted.map(|(name, count)| (*name, "Count", json!(count))).chain(oldest).collect();
-            documents.push(document(account_region, trigger.clone(), metrics));
+            documents.push(document(trigger.clone(), metrics));
             for values in launch_to_applied.chunks(VALUES_PER_DOCUMENT) {
                 let metrics = vec![("LaunchToApplied", "Seconds", json!(values))];
-                documents.push(document(account_region, trigger.clone(), metrics));
+                documents.push(document(trigger.clone(), metrics));
             }
         }
+        documents
+    }
+
+    fn of_calls(&self, mode: Mode, now: OffsetDateTime) -> Vec<Map<String, Value>> {
+        let mut documents = Vec::new();
         let mut shares = self.throttled_shares();
         for ((account_region, call), Count { attempts, throttles }) in &self.calls {
             let mut metrics =
@@ -112,18 +140,21 @@ impl Metrics {
             metrics.extend(
                 shares.remove(account_region).map(|share| ("ThrottledShare", "Percent", json!(share))),
             );
-            documents.push(document(account_region, Some(("Call", json!(call.to_string()))), metrics));
-        }
-        let sweeps = self.sweeps.iter();
-        documents.extend(
-            sweeps.map(|account_region| {
-                document(account_region, None, vec![("SweepsDone", "Count", json!(1))])
-            }),
-        );
-        if self.unreadable > 0 {
-            documents.push(unreadable_document(mode, now, self.unreadable));
+            let call = Some(("Call", json!(call.to_string())));
+            documents.push(document(mode, now, account_region, call, metrics));
         }
         documents
+    }
+
+    fn of_sweeps(&self, mode: Mode, now: OffsetDateTime) -> Vec<Map<String, Value>> {
+        let of = |account_region, name, count: usize| {
+            document(mode, now, account_region, None, vec![(name, "Count", json!(count))])
+        };
+        let done = self.sweeps.iter().map(|swept| of(swept, "SweepsDone", 1));
+        let ending = self.sweeps.iter().filter(|_| self.gates_ending > 0);
+        let ending = ending.map(|swept| of(swept, "GateEnding", self.gates_ending));
+        let stopped = self.stopped.iter().map(|stopped| of(stopped, "SweepsStopped", 1));
+        done.chain(ending).chain(stopped).collect()
     }
 
     /// Returns the share of calls that EC2 throttled in each account and Region, in percent.
@@ -189,7 +220,8 @@ fn dimension_sets<'a>(metric: &str, dimension: Option<&'a str>) -> Vec<Vec<&'a s
     let by_mode = [Some(vec!["Mode"]), of_dimension(&["Mode"])];
     let without_mode = match metric {
         "ThrottledShare" => return vec![Vec::new()],
-        "SweepsDone" | "Denied" | "Failed" => [Some(Vec::new()), None],
+        "RejectedCalls" => return vec![Vec::new(), vec!["Mode"]],
+        "SweepsDone" | "SweepsStopped" | "GateEnding" | "Denied" | "Failed" => [Some(Vec::new()), None],
         "Blocked" => [Some(Vec::new()), of_dimension(&[])],
         _ => [None, None],
     };
@@ -204,6 +236,8 @@ fn name(outcome: Outcome) -> &'static str {
         Outcome::WouldEnforce => "WouldEnforce",
         Outcome::Exempt => "Exempt",
         Outcome::OutOfScope => "OutOfScope",
+        Outcome::InUse => "InUse",
+        Outcome::Deferred => "Deferred",
         Outcome::Blocked => "Blocked",
         Outcome::Denied => "Denied",
         Outcome::Gone => "Gone",

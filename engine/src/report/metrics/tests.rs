@@ -11,6 +11,8 @@ fn report(outcome: Outcome, metric_fields: MetricFields) -> InstanceOutcome {
         region: Region::new("us-east-1").unwrap(),
         instance_id: InstanceId::new("i-01234567").unwrap(),
         trigger: TriggerKind::Launch,
+        mode: Mode::Enforce,
+        usage: None,
         outcome,
         before: None,
         change: None,
@@ -80,7 +82,7 @@ fn the_share_of_throttled_calls_is_emitted_once_per_account_and_region() {
     metrics.add_calls(&other, [changes].into());
     // The throttle of a call that an earlier invocation counted.
     metrics.add_calls(&idle, [(Call::DescribeInstances, count(0, 1))].into());
-    metrics.add_sweep(one);
+    metrics.add_sweep(one, 0);
     let documents = metrics.documents(Mode::Enforce, NOW).into_iter().map(Value::Object).collect::<Vec<_>>();
     let values =
         documents.iter().map(|d| json!([d["region"], d["Calls"], d["Throttles"], d["ThrottledShare"]]));
@@ -150,4 +152,42 @@ fn no_document_has_more_values_than_cloudwatch_takes() {
     let documents = documents((0..250).map(|n| report(Outcome::Enforced, applied(n))));
     let values = documents.iter().filter_map(|d| d.get("LaunchToApplied")?.as_array());
     assert_eq!(values.map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
+}
+
+#[test]
+fn an_instance_counts_in_its_own_mode_and_not_in_that_of_the_function() {
+    let mut dry = report(Outcome::WouldEnforce, MetricFields::default());
+    dry.mode = Mode::DryRun;
+    let documents = documents([report(Outcome::InUse, MetricFields::default()), dry]);
+    let found: Vec<Value> =
+        documents.iter().map(|d| json!([d["Mode"], d["InUse"], d["WouldEnforce"]])).collect();
+    assert_eq!(json!(found), json!([["enforce", 1, null], ["dry-run", null, 1]]));
+}
+
+#[test]
+fn what_alarms_look_at_has_no_dimension() {
+    let one = AccountRegion {
+        account: AccountId::new("111122223333").unwrap(),
+        region: Region::new("us-east-1").unwrap(),
+    };
+    let mut metrics = Metrics::default();
+    let rejected = MetricFields { rejected_calls: u64::MAX, ..MetricFields::default() };
+    metrics.add(&report(Outcome::Compliant, rejected), NOW);
+    metrics.add(&report(Outcome::Compliant, MetricFields { rejected_calls: 5, ..rejected }), NOW);
+    metrics.add_sweep(one.clone(), 2);
+    metrics.add_stopped(one);
+    let documents: Vec<Value> =
+        metrics.documents(Mode::Enforce, NOW).into_iter().map(Value::Object).collect();
+    for (name, value, sets) in [
+        ("RejectedCalls", json!(usize::MAX), json!([[], ["Mode"]])),
+        ("SweepsDone", json!(1), json!([[], ["Mode"]])),
+        ("GateEnding", json!(2), json!([[], ["Mode"]])),
+        ("SweepsStopped", json!(1), json!([[], ["Mode"]])),
+    ] {
+        let of = documents.iter().find(|document| !document[name].is_null()).expect(name);
+        let directives = of["_aws"]["CloudWatchMetrics"].as_array().expect("directives");
+        let has = |directive: &&Value| directive["Metrics"].to_string().contains(&format!("\"{name}\""));
+        let directive = directives.iter().find(has).expect(name);
+        assert_eq!((&of[name], &directive["Dimensions"]), (&value, &sets), "{name}");
+    }
 }
