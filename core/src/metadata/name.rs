@@ -4,6 +4,7 @@ use std::fmt;
 
 /// The name of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum OptionName {
     /// Whether IMDSv2's session tokens are required: `required` or `optional`.
     HttpTokens,

@@ -1,7 +1,6 @@
 //! The policy: what it requires of which instances.
 
 mod check;
-mod conditions;
 mod day;
 mod document;
 mod error;
@@ -14,11 +13,13 @@ mod schema;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod usage_gate;
 mod warnings;
 
 pub(crate) use day::{is_active, parse_date, today};
 pub use error::{PolicyError, PolicyErrors};
 pub use model::{Authority, Limits, Policy};
-pub(crate) use model::{Effect, ExemptionLimits, Launches, OnUnknown, Requirements, TagRules, UsageGate};
+pub(crate) use model::{Effect, ExemptionLimits, Requirements, TagRules};
 pub use pattern::Pattern;
+pub(crate) use usage_gate::{Launches, OnUnknown, UsageGate};
 pub use warnings::PolicyWarning;

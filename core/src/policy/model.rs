@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use time::{Date, Duration, OffsetDateTime};
+use time::{Date, OffsetDateTime};
 
 use super::day::{is_active, today};
 use super::pattern::Pattern;
+use super::usage_gate::UsageGate;
 use crate::ids::{AccountId, Region};
 use crate::instance::{Instance, Missing};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
@@ -66,37 +67,6 @@ impl Effect {
     }
 }
 
-/// Holds `HttpTokens=required` back from instances that still use IMDSv1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UsageGate {
-    /// How many days of use are looked at, 1 to 90.
-    pub(crate) lookback_days: u16,
-    /// On how many different days there must be data, 1 to `lookback_days`.
-    pub(crate) min_days: u16,
-    /// The calls over the lookback that do not count.
-    pub(crate) tolerated_calls: u64,
-    /// What happens to a launch into a group whose instances are held back.
-    pub(crate) launches: Launches,
-    /// What happens if there is too little data.
-    pub(crate) on_unknown: OnUnknown,
-    /// The last day on which it holds anything back, in UTC.
-    pub(crate) until: Option<Date>,
-}
-
-/// How soon a gate ends that `GateEnding` counts.
-const ENDING_WITHIN: Duration = Duration::days(14);
-
-impl UsageGate {
-    /// Whether it still holds instances back.
-    pub(crate) fn is_active(&self, now: OffsetDateTime) -> bool {
-        self.until.is_none_or(|until| is_active(until, now))
-    }
-
-    fn is_ending(&self, now: OffsetDateTime) -> bool {
-        self.until.is_some_and(|until| is_active(until, now) && until - today(now) < ENDING_WITHIN)
-    }
-}
-
 impl Policy {
     /// What limits the changes of one sweep.
     pub fn limits(&self) -> Limits {
@@ -112,26 +82,6 @@ impl Policy {
         let gates = self.usage_gate.into_iter().chain(self.rules.iter().filter_map(of_rule));
         gates.filter(|gate| gate.is_ending(now)).count()
     }
-}
-
-/// What the usage gate does with a launch into a group whose instances are held back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
-pub(crate) enum Launches {
-    /// It is held back as well.
-    Follow,
-    /// It is enforced.
-    Enforce,
-}
-
-/// What the usage gate does with an instance about whose use there is too little data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
-pub(crate) enum OnUnknown {
-    /// It is held back.
-    Hold,
-    /// It is enforced.
-    Enforce,
 }
 
 /// What limits the changes of one delivery of a sweep in one account and Region. `None` is no limit.
@@ -191,6 +141,11 @@ impl Conditions {
             () => Ok(true),
         }
     }
+}
+
+/// A tag among the conditions that others than AWS can set. Keys that begin with `aws:` are set by AWS alone.
+pub(crate) fn key_beyond_aws(when: &Conditions) -> Option<&String> {
+    when.tags.keys().find(|key| !key.starts_with("aws:"))
 }
 
 /// What a tag under the prefix may change.

@@ -215,7 +215,11 @@ fn authority_determines_what_tags_may_set() {
         (r#"{"authority": "none"}"#, "compliant", 0),
         ("{}", "compliant", 3),
         (r#"{"authority": "tighten"}"#, "compliant", 3),
-        (r#"{"authority": "loosen"}"#, "HttpEndpoint=disabled", 1),
+        (r#"{"authority": "loosen"}"#, "HttpTokens=optional", 2),
+        (r#"{"authority": "loosen", "options": ["HttpEndpoint"]}"#, "HttpEndpoint=disabled", 2),
+        (r#"{"authority": "loosen", "options": ["HttpEndpoint", "HttpTokens"]}"#, "HttpEndpoint=disabled", 1),
+        (r#"{"authority": "loosen", "options": []}"#, "compliant", 3),
+        (r#"{"options": []}"#, "compliant", 3),
         (r#"{"authority": "loosen", "prefix": "IMDS:"}"#, "compliant", 0),
     ];
     for (authority, verdict, warnings) in rows {
@@ -225,6 +229,30 @@ fn authority_determines_what_tags_may_set() {
     let only_tokens = tagged(&[("HttpTokens", "required")], &[("imds:HttpTokens", "optional")]);
     let decision = decide_with(&policy(r#"{"authority": "loosen"}"#), &only_tokens, None);
     assert_eq!(summary(&decision), ("HttpTokens=optional".to_owned(), vec![]));
+}
+
+#[test]
+fn a_tag_sets_only_what_the_policy_lists() {
+    let not_listed = "the policy does not list the option in instanceTags.options";
+    let endpoint = "HttpEndpoint cannot be set by a tag; use a rule";
+    let hops = r#"{"options": ["HttpPutResponseHopLimit"]}"#;
+    let loosen = r#"{"authority": "loosen"}"#;
+    let rows = [
+        (hops, ("HttpTokens", "required"), "compliant", Some(not_listed)),
+        (hops, ("HttpEndpoint", "disabled"), "compliant", Some(endpoint)),
+        (hops, ("HttpPutResponseHopLimit", "1"), "HttpPutResponseHopLimit=1", None),
+        (hops, ("HttpTokens", "on"), "compliant", Some("HttpTokens must be required or optional")),
+        (loosen, ("HttpEndpoint", "disabled"), "compliant", Some(not_listed)),
+        (r#"{"options": []}"#, ("HttpTokens", "required"), "compliant", Some(not_listed)),
+        (r#"{"options": [], "exemptions": {"maxDays": 90}}"#, ("ExemptUntil", "2026-04-01"), "exempt", None),
+    ];
+    for (rules, (name, value), verdict, ignored) in rows {
+        let (policy, key) = (format!(r#"{{"instanceTags": {rules}}}"#), format!("imds:{name}"));
+        let instance = tagged(&[("HttpPutResponseHopLimit", "2")], &[(&key, value)]);
+        let warning = ignored.map(|why| format!("tag {key:?} with value {value:?} is ignored: {why}"));
+        let expected = (verdict.to_owned(), warning.into_iter().collect());
+        assert_eq!(summary(&decide_with(&policy, &instance, None)), expected, "{key}={value} under {rules}");
+    }
 }
 
 #[test]

@@ -34,6 +34,11 @@ fn no_null_and_no_object_stands_for_a_word() {
         (r#""exempt": {"until": {"2027-01-01": null}}"#, "rules[0].exempt.until"),
         (r#""exempt": null"#, "rules[0].exempt"),
         (r#""require": null"#, "rules[0].require"),
+        (r#""mode": null"#, "rules[0].mode"),
+        (r#""mode": {"enforce": null}"#, "rules[0].mode"),
+        (r#""mode": "dry-run", "until": null"#, "rules[0].until"),
+        (r#""usageGate": null"#, "rules[0].usageGate"),
+        (r#""usageGate": {"launches": {"follow": null}}"#, "rules[0].usageGate.launches"),
     ] {
         rows.push((rule(part), place.to_owned()));
     }
@@ -50,6 +55,16 @@ fn no_null_and_no_object_stands_for_a_word() {
             "instanceTags.exemptions.maxAgeDays",
         ),
         (r#"{"$schema": null}"#, "$schema"),
+        (r#"{"mode": null}"#, "mode"),
+        (r#"{"mode": {"dry-run": null}}"#, "mode"),
+        (r#"{"usageGate": null}"#, "usageGate"),
+        (r#"{"usageGate": {"lookbackDays": null}}"#, "usageGate.lookbackDays"),
+        (r#"{"usageGate": {"onUnknown": {"hold": null}}}"#, "usageGate.onUnknown"),
+        (r#"{"limits": null}"#, "limits"),
+        (r#"{"limits": {"changesPerSweep": null}}"#, "limits.changesPerSweep"),
+        (r#"{"instanceTags": {"options": null}}"#, "instanceTags.options"),
+        (r#"{"instanceTags": {"options": [null]}}"#, "instanceTags.options[0]"),
+        (r#"{"instanceTags": {"options": [{"HttpTokens": null}]}}"#, "instanceTags.options[0]"),
         (r#"{"rules": [{"name": null, "require": {"HttpTokens": "required"}}]}"#, "rules[0].name"),
         (
             r#"{"rules": [{"name": "a", "when": null, "require": {"HttpTokens": "required"}}]}"#,

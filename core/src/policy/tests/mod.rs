@@ -1,6 +1,7 @@
 //! Valid and invalid documents.
 
 mod input;
+mod staged;
 mod warnings;
 
 use super::*;
@@ -45,7 +46,8 @@ fn an_error_names_its_place_and_how_to_fix_it() {
         (r#"{"baseline": null}"#, "baseline: must be an object, not null"),
         (
             r#"{"Baseline": {}}"#,
-            "Baseline: unknown key; allowed keys: $schema, baseline, rules, instanceTags",
+            "Baseline: unknown key; allowed keys: $schema, mode, baseline, usageGate, rules, instanceTags, \
+             limits",
         ),
         (r#"{"$schema": 1}"#, "$schema: must be a string, not 1"),
         (
@@ -97,11 +99,11 @@ fn an_error_names_its_place_and_how_to_fix_it() {
             r#"{"rules": [{"name": " ", "require": {"HttpTokens": "required"}}]}"#,
             "rules[0].name: must not be empty",
         ),
-        (r#"{"rules": [{"name": "a"}]}"#, "rules[0]: must have require or exempt"),
+        (r#"{"rules": [{"name": "a"}]}"#, "rules[0]: must have require, exempt, mode or usageGate"),
         (
             r#"{"rules": [{"name": "a", "when": {"regions": "*"}, "require": {"HttpTokens": "required"},
                 "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0]: must have require or exempt, not both",
+            "rules[0]: must have only one of require, exempt, mode and usageGate: split the rule",
         ),
         (
             r#"{"rules": [{"name": "a", "require": {}}]}"#,
@@ -143,15 +145,18 @@ fn an_error_names_its_place_and_how_to_fix_it() {
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"region": "eu-*"}, "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when.region: unknown key; allowed keys: tags, accounts, regions",
+            "rules[0].when.region: unknown key; allowed keys: tags, accounts, regions, instanceIds, images, \
+             launchedBefore",
         ),
         (
             r#"{"rules": [{"name": "a", "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when: an exemption needs a condition: add tags, accounts or regions",
+            "rules[0].when: an exemption needs a condition: add one of tags, accounts, regions, instanceIds, images, \
+             launchedBefore",
         ),
         (
             r#"{"rules": [{"name": "a", "when": {}, "exempt": {"until": "2027-01-01"}}]}"#,
-            "rules[0].when: an exemption needs a condition: add tags, accounts or regions",
+            "rules[0].when: an exemption needs a condition: add one of tags, accounts, regions, instanceIds, images, \
+             launchedBefore",
         ),
         (
             r#"{"rules": [{"name": "a", "when": {"regions": "us-east1"}, "require": {"HttpTokens": "required"}}]}"#,

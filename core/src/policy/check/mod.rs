@@ -1,16 +1,17 @@
 //! Document → policy. All errors are reported at once.
 
-use std::collections::BTreeMap;
+mod conditions;
+mod gate;
+mod rule;
+mod tags;
 
-use super::document::{Document, Exempt, Exemptions, Hops, InstanceTags, Options, Part, Range, Unknown};
-use super::error::{PolicyError, PolicyErrors};
-use super::json::{index, join};
-use super::model::{Authority, Effect, ExemptionLimits, Limits, Policy, Requirements, Rule, TagRules};
-use super::{document, json};
-use crate::metadata::{OptionName, OptionValue, Requirement};
-use crate::mode::Mode;
-use crate::text::Quoted;
 use serde::Deserialize;
+
+use super::document::{self, Document, Hops, Options, Part, Range, Unknown};
+use super::error::{PolicyError, PolicyErrors};
+use super::json::{self, join};
+use super::model::{Policy, Requirements, TagRules};
+use crate::metadata::{OptionName, OptionValue, Requirement};
 
 impl Policy {
     /// Reads a policy document: JSON in UTF-8, with or without a byte order mark.
@@ -46,7 +47,7 @@ impl Policy {
         };
         let document = document.strip_prefix('\u{feff}').unwrap_or(document);
         let (value, repeated) = json::read(document).map_err(not_json)?;
-        let mut check = Check { errors: Vec::new() };
+        let mut check = Check { errors: Vec::new(), limits_changes: true };
         repeated.iter().for_each(|place| check.fail(place, "duplicate key: remove one of them"));
         let policy = match Part::<Document>::deserialize(value) {
             Ok(document) => check.policy(document),
@@ -60,18 +61,20 @@ impl Policy {
 const DOCUMENT: &str = "the document";
 
 /// Walks the document and collects errors. The values that its methods return are valid only without errors.
-pub(super) struct Check {
+struct Check {
     errors: Vec<PolicyError>,
+    /// Whether the document has `limits.changesPerSweep`, or something invalid in its place.
+    limits_changes: bool,
 }
 
 impl Check {
-    pub(super) fn fail(&mut self, place: &str, problem: impl Into<String>) {
+    fn fail(&mut self, place: &str, problem: impl Into<String>) {
         let place = if place.is_empty() { DOCUMENT } else { place };
         self.errors.push(PolicyError { place: place.to_owned(), problem: problem.into() });
     }
 
     /// The part, if it is present and valid.
-    pub(super) fn part<T>(&mut self, place: &str, part: Part<T>) -> Option<T> {
+    fn part<T>(&mut self, place: &str, part: Part<T>) -> Option<T> {
         match part {
             Part::Absent => None,
             Part::Read(read) => Some(read),
@@ -90,7 +93,7 @@ impl Check {
         self.part(place, part)
     }
 
-    pub(super) fn unknown(&mut self, place: &str, unknown: &Unknown, keys: &[&str]) {
+    fn unknown(&mut self, place: &str, unknown: &Unknown, keys: &[&str]) {
         for key in unknown.keys() {
             self.fail(&join(place, key), format!("unknown key; allowed keys: {}", keys.join(", ")));
         }
@@ -100,17 +103,19 @@ impl Check {
         let document = self.part("", document).unwrap_or_default();
         self.unknown("", &document.unknown, Document::KEYS);
         self.part("$schema", document.schema);
+        self.limits_changes = limits_changes(&document.limits);
+        let mode = self.part("mode", document.mode).unwrap_or_default();
         let baseline = self.part("baseline", document.baseline);
+        let baseline = baseline.map(|options| self.options("baseline", options)).unwrap_or_default();
+        let usage_gate = self.part("usageGate", document.usage_gate);
+        let usage_gate = usage_gate.map(|gate| self.usage_gate("usageGate", gate));
         let rules = self.part("rules", document.rules).unwrap_or_default();
+        let rules = self.rules(rules);
         let tags = self.part("instanceTags", document.instance_tags);
-        Policy {
-            baseline: baseline.map(|options| self.options("baseline", options)).unwrap_or_default(),
-            rules: self.rules(rules),
-            tags: tags.map_or_else(TagRules::default, |tags| self.tags(tags)),
-            usage_gate: None,
-            mode: Mode::Enforce,
-            limits: Limits::default(),
-        }
+        let tags = tags.map_or_else(TagRules::default, |tags| self.tags(tags));
+        let limits = self.part("limits", document.limits);
+        let limits = limits.map(|limits| self.limits(limits)).unwrap_or_default();
+        Policy { baseline, rules, tags, usage_gate, mode, limits }
     }
 
     fn options(&mut self, place: &str, options: Options) -> Requirements {
@@ -149,102 +154,13 @@ impl Check {
         }
         Some(Requirement::HopLimit { at_least, at_most })
     }
+}
 
-    fn rules(&mut self, rules: Vec<Part<document::Rule>>) -> Vec<Rule> {
-        let mut names = BTreeMap::new();
-        let mut checked = Vec::new();
-        for (number, rule) in rules.into_iter().enumerate() {
-            let place = index("rules", number);
-            let Some(rule) = self.needed(&place, rule) else { continue };
-            if let Part::Read(name) = &rule.name
-                && let Some(other) = names.insert(name.clone(), place.clone())
-            {
-                self.fail(
-                    &join(&place, "name"),
-                    format!("the name {} is already used by {other}", Quoted(name)),
-                );
-            }
-            checked.extend(self.rule(&place, rule));
-        }
-        checked
-    }
-
-    fn rule(&mut self, place: &str, rule: document::Rule) -> Option<Rule> {
-        self.unknown(place, &rule.unknown, document::Rule::KEYS);
-        let name_at = join(place, "name");
-        let name = self.needed(&name_at, rule.name);
-        if name.as_deref().is_some_and(|name| name.trim().is_empty()) {
-            self.fail(&name_at, "must not be empty");
-        }
-        let when_at = join(place, "when");
-        let is_for_all = match &rule.when {
-            Part::Absent => true,
-            Part::Read(when) => when.is_empty(),
-            Part::Wrong(_) => false,
-        };
-        if is_for_all && !matches!(rule.exempt, Part::Absent) {
-            self.fail(&when_at, "an exemption needs a condition: add tags, accounts or regions");
-        }
-        let when = self.part(&when_at, rule.when).map(|when| self.conditions(&when_at, when));
-        let effect = match (rule.require, rule.exempt) {
-            (Part::Absent, Part::Absent) => {
-                self.fail(place, "must have require or exempt");
-                None
-            }
-            (require, Part::Absent) => self.require(&join(place, "require"), require),
-            (Part::Absent, exempt) => self.exempt(&join(place, "exempt"), exempt),
-            _ => {
-                self.fail(place, "must have require or exempt, not both");
-                None
-            }
-        };
-        Some(Rule { name: name?, when: when.unwrap_or_default(), effect: effect? })
-    }
-
-    fn require(&mut self, place: &str, options: Part<Options>) -> Option<Effect> {
-        let errors = self.errors.len();
-        let options = self.part(place, options)?;
-        let requirements = self.options(place, options);
-        if requirements.is_empty() && self.errors.len() == errors {
-            self.fail(place, format!("must require at least one of {}", Options::KEYS.join(", ")));
-        }
-        Some(Effect::Require(requirements))
-    }
-
-    fn exempt(&mut self, place: &str, exempt: Part<Exempt>) -> Option<Effect> {
-        let exempt = self.part(place, exempt)?;
-        self.unknown(place, &exempt.unknown, Exempt::KEYS);
-        let until = self.needed(&join(place, "until"), exempt.until)?;
-        Some(Effect::Exempt { until: until.0 })
-    }
-
-    fn tags(&mut self, tags: InstanceTags) -> TagRules {
-        const PLACE: &str = "instanceTags";
-        self.unknown(PLACE, &tags.unknown, InstanceTags::KEYS);
-        let defaults = TagRules::default();
-        let prefix = self.part("instanceTags.prefix", tags.prefix).unwrap_or(defaults.prefix.clone());
-        if prefix.is_empty() || prefix.chars().count() > 64 {
-            self.fail("instanceTags.prefix", "must have 1 to 64 characters");
-        }
-        if prefix.to_ascii_lowercase().starts_with("aws:") {
-            self.fail("instanceTags.prefix", "must not begin with aws:, which is reserved for AWS");
-        }
-        let authority = self.part("instanceTags.authority", tags.authority).unwrap_or(defaults.authority);
-        if authority == Authority::None && !matches!(tags.exemptions, Part::Absent) {
-            self.fail(
-                "instanceTags.exemptions",
-                "cannot be used with \"authority\": \"none\", which reads no tags",
-            );
-        }
-        let exemptions = self.part("instanceTags.exemptions", tags.exemptions);
-        let exemptions = exemptions.and_then(|e| self.exemptions(e));
-        TagRules { prefix, authority, options: defaults.options, exemptions }
-    }
-
-    fn exemptions(&mut self, exemptions: Exemptions) -> Option<ExemptionLimits> {
-        self.unknown("instanceTags.exemptions", &exemptions.unknown, Exemptions::KEYS);
-        let max_days = self.needed("instanceTags.exemptions.maxDays", exemptions.max_days);
-        let max_age_days = self.part("instanceTags.exemptions.maxAgeDays", exemptions.max_age_days);
-        Some(ExemptionLimits { max_days: max_days?.0, max_age_days: max_age_days.map(|days| days.0) })
+/// Whether a valid document with these limits would limit changes.
+fn limits_changes(limits: &Part<document::Limits>) -> bool {
+    match limits {
+        Part::Absent => false,
+        Part::Read(limits) => !matches!(limits.changes_per_sweep, Part::Absent),
+        Part::Wrong(_) => true,
     }
 }

@@ -2,28 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use super::check::Check;
-use super::document::{Part, Patterns, When};
-use super::json::{index, join};
-use super::model::Conditions;
-use super::pattern::Pattern;
+use super::Check;
+use crate::policy::document::{Part, Patterns, When};
+use crate::policy::json::{index, join};
+use crate::policy::model::Conditions;
+use crate::policy::pattern::Pattern;
 use crate::text::Quoted;
 
 impl When {
     /// Whether it has no condition, not even an invalid one.
     pub(super) fn is_empty(&self) -> bool {
-        matches!((&self.tags, &self.accounts, &self.regions), (Part::Absent, Part::Absent, Part::Absent))
-            && self.unknown.is_empty()
+        let has_patterns = [&self.accounts, &self.regions, &self.instance_ids, &self.images]
+            .iter()
+            .any(|patterns| !matches!(patterns, Part::Absent));
+        let has_others = !matches!((&self.tags, &self.launched_before), (Part::Absent, Part::Absent));
+        !has_patterns && !has_others && self.unknown.is_empty()
     }
 }
 
 impl Check {
     pub(super) fn conditions(&mut self, place: &str, when: When) -> Conditions {
         self.unknown(place, &when.unknown, When::KEYS);
-        let accounts = self.patterns(&join(place, "accounts"), when.accounts, may_match_account);
-        let regions = self.patterns(&join(place, "regions"), when.regions, may_match_region);
-        let tags = self.tag_conditions(&join(place, "tags"), when.tags);
-        Conditions { tags, accounts, regions, ..Conditions::default() }
+        let at = |key| join(place, key);
+        let accounts = self.patterns(&at("accounts"), when.accounts, may_match_account);
+        let regions = self.patterns(&at("regions"), when.regions, may_match_region);
+        let instance_ids = self.patterns(&at("instanceIds"), when.instance_ids, may_match_instance);
+        let images = self.patterns(&at("images"), when.images, may_match_image);
+        let launched_before = self.part(&at("launchedBefore"), when.launched_before).map(|day| day.0);
+        let tags = self.tag_conditions(&at("tags"), when.tags);
+        Conditions { tags, accounts, regions, instance_ids, images, launched_before }
     }
 
     fn tag_conditions(
@@ -98,6 +105,43 @@ fn may_match_account(pattern: &str) -> Result<(), &'static str> {
     Err("can match no account id: use 12 digits, with * and ? as wildcards")
 }
 
+fn may_match_instance(pattern: &str) -> Result<(), &'static str> {
+    if may_match_id("i-", pattern) {
+        return Ok(());
+    }
+    Err("can match no instance id: use i- and 8 or 17 hexadecimal digits, with * and ? as wildcards")
+}
+
+fn may_match_image(pattern: &str) -> Result<(), &'static str> {
+    if may_match_id("ami-", pattern) {
+        return Ok(());
+    }
+    Err("can match no image id: use ami- and 8 or 17 hexadecimal digits, with * and ? as wildcards")
+}
+
+/// Whether the pattern can match `prefix` and 8 or 17 hexadecimal digits in lower case.
+fn may_match_id(prefix: &str, pattern: &str) -> bool {
+    const HEX: &str = "0123456789abcdef";
+    [8, 17].into_iter().any(|digits| {
+        let prefix = prefix.char_indices().map(|(at, c)| &prefix[at..at + c.len_utf8()]);
+        let allowed: Vec<&str> = prefix.chain(std::iter::repeat_n(HEX, digits)).collect();
+        // Whether the pattern so far can match the first characters, by their number.
+        let mut reached = vec![false; allowed.len() + 1];
+        reached[0] = true;
+        for c in pattern.chars() {
+            if c == '*' {
+                let first = reached.iter().position(|is| *is).unwrap_or(reached.len());
+                reached[first..].fill(true);
+                continue;
+            }
+            let next = |at: usize| reached[at] && (c == '?' || allowed[at].contains(c));
+            let next: Vec<bool> = (0..allowed.len()).map(next).collect();
+            reached = std::iter::once(false).chain(next).collect();
+        }
+        reached[allowed.len()]
+    })
+}
+
 fn may_match_region(pattern: &str) -> Result<(), &'static str> {
     let places = pattern.chars().fold(vec![InRegion::Start], step);
     if least_length(pattern) <= 32 && places.contains(&InRegion::Number) {
@@ -163,7 +207,8 @@ mod tests {
     fn a_pattern_can_match_something() {
         type May = fn(&str) -> Result<(), &'static str>;
         let (account, region): (May, May) = (may_match_account, may_match_region);
-        let value: May = may_match_value;
+        let (value, instance, image): (May, May, May) =
+            (may_match_value, may_match_instance, may_match_image);
         let (long, over) = ("v".repeat(256), "v".repeat(257));
         let (stars, many) = (format!("*{long}*"), "*?".repeat(20_000));
         let rows = [
@@ -202,6 +247,31 @@ mod tests {
             (region, "eu_west_1", false),
             (region, "Europe (Ireland)", false),
             (region, &many, false),
+            (instance, "i-01234567", true),
+            (instance, "i-0123456789abcdef0", true),
+            (instance, "i-0123456?", true),
+            (instance, "i-*", true),
+            (instance, "*", true),
+            (instance, "?-*f", true),
+            (instance, "**i**", true),
+            (instance, &many[..38], true),
+            (instance, "", false),
+            (instance, "i-", false),
+            (instance, "i-0123456", false),
+            (instance, "i-012345678", false),
+            (instance, "i-0123456789abcdef0*1", false),
+            (instance, "i-0123456789abcdefg", false),
+            (instance, "I-01234567", false),
+            (instance, "mi-*", false),
+            (instance, &many, false),
+            (image, "ami-0123456789abcdef0", true),
+            (image, "ami-01234567", true),
+            (image, "ami-*", true),
+            (image, "*0", true),
+            (image, "i-01234567", false),
+            (image, "ami-x*", false),
+            (image, "my image", false),
+            (image, "resolve:ssm:*", false),
             (value, "", true),
             (value, &long, true),
             (value, &stars, true),
