@@ -224,5 +224,8 @@ fn counts(sim: &Ec2Sim) -> String {
     let count = |action| calls.iter().filter(|call| call.action == action).count();
     let (describes, changes) = (count("DescribeInstances"), count("ModifyInstanceMetadataOptions"));
     let usage = count("GetMetricData");
-    format!("{changes} changes, {describes} descriptions, {usage} for use, {} calls in total", calls.len())
+    format!(
+        "{changes} changes, {describes} descriptions, {usage} GetMetricData, {} calls in total",
+        calls.len()
+    )
 }

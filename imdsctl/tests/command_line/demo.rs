@@ -49,7 +49,7 @@ fn the_demo_holds_back_the_instance_that_still_uses_imdsv1_and_says_why() {
 
     let meaning = "\nin-use: IMDSv2 is required only after 14 days without a call of IMDSv1.\n";
     assert!(printed.contains("1 in-use") && printed.contains(meaning), "{printed}");
-    assert!(printed.contains(" descriptions, 1 for use, "), "{printed}");
+    assert!(printed.contains(" descriptions, 1 GetMetricData, "), "{printed}");
 }
 
 #[test]
