@@ -141,8 +141,9 @@ impl Applier<'_> {
                         Outcome::WouldEnforce if mode == Mode::Enforce => Outcome::Failed { retry: true },
                         outcome => outcome,
                     };
-                    target.failure = Some((outcome, error.to_string()));
-                    Answer::Rejected { outcome, why: error.to_string() }
+                    let why = error.to_string();
+                    target.failure = Some((outcome, why.clone()));
+                    Answer::Rejected { outcome, why }
                 }
                 None => return if until < deadline.last_start { Answer::TooLate } else { answer },
             };

@@ -1,9 +1,9 @@
 //! One instance during one invocation: its observation, its state, and the content of its report.
 
 use imds_core::call_error::{CallError, unknown_instance};
-use imds_core::decide::{Needed, Reason, Verdict};
+use imds_core::decide::{Decision, Needed, Reason, Verdict};
 use imds_core::ids::AccountRegion;
-use imds_core::instance::{Instance, Missing, OptionsState};
+use imds_core::instance::{Instance, OptionsState};
 use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement};
 use imds_core::mode::Mode;
 use imds_core::outcome::{InstanceOutcome, MetricFields, Outcome};
@@ -125,17 +125,7 @@ impl Reconciliation {
             return Self::usage_unknown(target, instance, needed, context);
         }
         let state = State::decided(&decision.verdict, &instance, target.redelivered);
-        let mut warnings: Vec<String> = decision.warnings.iter().map(ToString::to_string).collect();
-        if let Some(Err(error)) = &context.tokens_enforced
-            && state.due().as_ref().is_some_and(makes_tokens_optional)
-        {
-            warnings.push(format!("cannot determine whether the account enforces tokens: {error}"));
-        }
         let reasons = decision.verdict.reasons();
-        let incomplete = match &decision.verdict {
-            Verdict::Incomplete { missing } => Some(not_said(missing)),
-            _ => None,
-        };
         let mut decided = Self {
             mode: decision.mode,
             is_held_back: decision.is_held_back,
@@ -149,8 +139,8 @@ impl Reconciliation {
             record: Record {
                 change: state.due(),
                 options_state: instance.options_state,
-                reasons: reasons.iter().map(ToString::to_string).chain(incomplete).collect(),
-                warnings,
+                reasons: reasons.iter().map(ToString::to_string).chain(not_said(&decision)).collect(),
+                warnings: warnings(&decision, context),
                 ..Record::default()
             },
             target,
@@ -278,10 +268,21 @@ impl Reconciliation {
     }
 }
 
-/// Returns the reason why nothing was decided.
-fn not_said(missing: &[Missing]) -> String {
+/// Returns the reason why nothing was decided, if EC2 did not report what the decision needs.
+fn not_said(decision: &Decision) -> Option<String> {
+    let Verdict::Incomplete { missing } = &decision.verdict else { return None };
     let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    format!("EC2 did not report {}", names.join(", "))
+    Some(format!("EC2 did not report {}", names.join(", ")))
+}
+
+fn warnings(decision: &Decision, context: &DecisionContext<'_>) -> Vec<String> {
+    let unknown = match (&decision.verdict, &context.tokens_enforced) {
+        (Verdict::Change { change, .. }, Some(Err(error))) if makes_tokens_optional(change) => {
+            Some(format!("cannot determine whether the account enforces tokens: {error}"))
+        }
+        _ => None,
+    };
+    decision.warnings.iter().map(ToString::to_string).chain(unknown).collect()
 }
 
 #[cfg(test)]
