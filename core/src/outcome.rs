@@ -25,7 +25,7 @@ pub enum Outcome {
     Exempt,
     /// The instance must not be changed: it is terminating, or another operator manages it.
     OutOfScope,
-    /// The usage gate holds `HttpTokens=required` back. Every other requirement is met.
+    /// The usage gate holds `HttpTokens=required` back. Every other requirement is met, or EC2 would refuse it.
     InUse,
     /// The change is beyond the sweep's limits; the next sweep goes on.
     Deferred,

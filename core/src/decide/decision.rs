@@ -1,5 +1,7 @@
 //! What a decision is made on, and what it says.
 
+use std::fmt;
+
 use time::Date;
 
 use super::group::Group;
@@ -99,6 +101,21 @@ pub enum Needed {
     },
     /// Whether an instance of its group is held back.
     Group(Group),
+}
+
+/// What is asked, as a sentence without its end.
+impl fmt::Display for Needed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage { since } => write!(
+                f,
+                "the usage gate asks CloudWatch for the calls without a token since {since} (MetadataNoToken)"
+            ),
+            Self::Group(group) => {
+                write!(f, "the usage gate asks whether an older instance of the {group} is held back")
+            }
+        }
+    }
 }
 
 impl Verdict {

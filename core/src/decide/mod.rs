@@ -45,7 +45,9 @@ pub fn decide(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Decisi
         requirements.clear();
     }
     let mut missing = missing(&requirements, facts.instance);
-    missing.extend(unknown);
+    if exempt.is_empty() {
+        missing.extend(unknown);
+    }
     if !missing.is_empty() {
         return decision(Verdict::Incomplete { missing }, warnings);
     }

@@ -117,7 +117,7 @@ impl fmt::Display for Warning {
             Self::ExpiredDryRun { name, until } => {
                 write!(f, "the dry run in rule {} expired after {until}", Quoted(name))
             }
-            Self::UsageRefused { why } => f.write_str(why),
+            Self::UsageRefused { why } => Escaped(why).fmt(f),
             Self::IgnoredTag { key, value, why } => {
                 write!(f, "tag {} with value {} is ignored: {why}", Quoted(key), Quoted(value))
             }

@@ -75,12 +75,16 @@ impl Policy {
 
     /// How many usage gates still hold instances back, and end in less than 14 days.
     pub fn gates_ending(&self, now: OffsetDateTime) -> usize {
+        self.gates().filter(|gate| gate.is_ending(now)).count()
+    }
+
+    /// The usage gates of the policy and of its rules.
+    pub(crate) fn gates(&self) -> impl Iterator<Item = UsageGate> {
         let of_rule = |rule: &Rule| match rule.effect {
             Effect::UsageGate(gate) => gate,
             _ => None,
         };
-        let gates = self.usage_gate.into_iter().chain(self.rules.iter().filter_map(of_rule));
-        gates.filter(|gate| gate.is_ending(now)).count()
+        self.usage_gate.into_iter().chain(self.rules.iter().filter_map(of_rule))
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a policy reads of an instance, beside its state and options.
 
 use super::model::{Authority, Conditions, Effect, Policy};
+use super::usage_gate::Launches;
 use crate::metadata::{OptionValue, Requirement, Switch, metadata_can_carry};
 
 impl Policy {
-    /// Whether a change of the tag with this key can change a decision.
+    /// Whether a change of the tag with this key can change a decision. The tags that name an instance's group do not
+    /// count: AWS sets them at launch, and the gate reads them only then.
     pub fn reads_tag(&self, key: &str) -> bool {
         let shows_tags = Requirement::Exactly(OptionValue::InstanceMetadataTags(Switch::Enabled));
         let is_loose = self.tags.authority == Authority::Loosen;
@@ -44,11 +46,20 @@ impl Policy {
         self.tags.authority != Authority::None
             || self.has_condition(|when| !when.tags.is_empty())
             || self.requires(shows_tags)
+            // Tags name the group that a launched instance follows.
+            || self.gates().any(|gate| gate.launches == Launches::Follow)
     }
 
-    /// Whether a decision can depend on when the instance first ran.
+    /// Whether a decision can depend on when the instance first ran. A usage gate does not concern a new instance.
     pub fn reads_first_ran(&self) -> bool {
         self.tags.exemptions.is_some_and(|exemptions| exemptions.max_age_days.is_some())
+            || self.has_condition(|when| when.launched_before.is_some())
+            || self.gates().next().is_some()
+    }
+
+    /// Whether a decision can depend on the image from which the instance was launched.
+    pub fn reads_image(&self) -> bool {
+        self.has_condition(|when| when.images.is_some())
     }
 
     fn has_condition(&self, is_one: impl Fn(&Conditions) -> bool) -> bool {
@@ -65,33 +76,41 @@ mod tests {
         let untagged = |rest: &str| format!(r#"{{"instanceTags": {{"authority": "none"}}{rest}}}"#);
         let rule = |rule: &str| untagged(&format!(r#", "rules": [{{"name": "a", {rule}}}]"#));
         let require = r#""require": {"HttpTokens": "required"}"#;
+        let [accounts, regions, tags, first_ran, image] = [1, 2, 4, 8, 16];
+        let require = |when: &str| rule(&format!(r#""when": {{{when}}}, {require}"#));
+        let exemptions =
+            |limits: &str| format!(r#"{{"instanceTags": {{"exemptions": {{"maxDays": 9{limits}}}}}}}"#);
         let rows = [
-            (untagged(""), [false, false, false, false]),
-            ("{}".to_owned(), [false, false, true, false]),
-            (
-                rule(&format!(r#""when": {{"accounts": "111122223333"}}, {require}"#)),
-                [true, false, false, false],
-            ),
-            (rule(&format!(r#""when": {{"regions": "eu-*"}}, {require}"#)), [false, true, false, false]),
-            (rule(&format!(r#""when": {{"tags": {{"a": "b"}}}}, {require}"#)), [false, false, true, false]),
-            (rule(require), [false, false, false, false]),
-            (rule(r#""require": {"InstanceMetadataTags": "enabled"}"#), [false, false, true, false]),
-            (untagged(r#", "baseline": {"InstanceMetadataTags": "disabled"}"#), [false, false, false, false]),
-            (r#"{"instanceTags": {"exemptions": {"maxDays": 9}}}"#.to_owned(), [false, false, true, false]),
-            (
-                r#"{"instanceTags": {"exemptions": {"maxDays": 9, "maxAgeDays": 9}}}"#.to_owned(),
-                [false, false, true, true],
-            ),
+            (untagged(""), 0),
+            ("{}".to_owned(), tags),
+            (require(r#""accounts": "111122223333""#), accounts),
+            (require(r#""regions": "eu-*""#), regions),
+            (require(r#""tags": {"a": "b"}"#), tags),
+            (require(r#""instanceIds": "i-*""#), 0),
+            (require(r#""images": "ami-*""#), image),
+            (require(r#""launchedBefore": "2026-01-01""#), first_ran),
+            (require(""), 0),
+            (rule(r#""require": {"InstanceMetadataTags": "enabled"}"#), tags),
+            (untagged(r#", "baseline": {"InstanceMetadataTags": "disabled"}"#), 0),
+            (exemptions(""), tags),
+            (exemptions(r#", "maxAgeDays": 9"#), tags | first_ran),
+            (untagged(r#", "usageGate": {}"#), tags | first_ran),
+            (untagged(r#", "usageGate": {"launches": "enforce"}"#), first_ran),
+            (rule(r#""usageGate": {}"#), tags | first_ran),
+            (rule(r#""usageGate": false"#), 0),
+            (rule(r#""mode": "dry-run""#), 0),
         ];
         for (document, expected) in rows {
             let policy = Policy::parse(&document).unwrap_or_else(|errors| panic!("{document}: {errors}"));
             let reads = [
-                policy.reads_accounts(),
-                policy.reads_regions(),
-                policy.reads_tags(),
-                policy.reads_first_ran(),
+                (policy.reads_accounts(), accounts),
+                (policy.reads_regions(), regions),
+                (policy.reads_tags(), tags),
+                (policy.reads_first_ran(), first_ran),
+                (policy.reads_image(), image),
             ];
-            assert_eq!(reads, expected, "{document}: accounts, Regions, tags, first ran");
+            let reads: i32 = reads.iter().filter_map(|(reads, bit)| reads.then_some(bit)).sum();
+            assert_eq!(reads, expected, "{document}: accounts 1, Regions 2, tags 4, first ran 8, image 16");
         }
     }
 }
