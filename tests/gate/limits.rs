@@ -220,19 +220,19 @@ async fn limits_count_over_all_pages() {
 #[tokio::test]
 async fn a_limited_sweep_that_runs_out_of_time_has_changed_some() {
     let scene = scene_with(&limited(r#"{"changesPerSweep": 40}"#), &[]).await;
-    scene.launch(old(2100));
-    // Two pages take more than half of the time.
-    scene.sim.inject(Fault::new(FaultKind::Delay(Wait::from_millis(2400))).on(DESCRIBE));
+    scene.launch(old(1050));
+    // The first page takes more than half of the time. There is enough left to change instances on a busy machine.
+    scene.sim.inject(Fault::new(FaultKind::Delay(Wait::from_secs(8))).on(DESCRIBE).times(1));
     let event = sweep_of("one").to_string();
-    let answer = scene.answer_within(batch(std::slice::from_ref(&event), 1), Wait::from_secs(12)).await;
+    let answer = scene.answer_within(batch(std::slice::from_ref(&event), 1), Wait::from_secs(20)).await;
     let changed = of_outcome(&answer, "enforced").len() + of_outcome(&answer, "pending").len();
     assert_eq!(changed, 40, "{:?}", answer.report.counts);
-    assert_eq!(of_outcome(&answer, "deferred").len(), 1960, "of two pages");
+    assert_eq!(of_outcome(&answer, "deferred").len(), 960, "of one page");
     assert_eq!((failures(&answer), answer.swept.len()), (vec!["m0".to_owned()], 0));
     assert_eq!(answer.report.unresolved, ["the sweep ran out of time and will be retried"]);
     // The retry lists the whole fleet, and changes nothing more.
     scene.sim.clear_faults();
     let answer = scene.answer(batch(&[event], 2)).await;
-    assert_eq!(answer.report.counts, [("compliant", 40), ("deferred", 2060)].into());
+    assert_eq!(answer.report.counts, [("compliant", 40), ("deferred", 1010)].into());
     assert_eq!((tokens_sent(&scene).len(), failures(&answer), answer.swept.len()), (40, vec![], 1));
 }
