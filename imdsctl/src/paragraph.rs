@@ -57,6 +57,7 @@ fn style(word: &str) -> Style {
     match word {
         "compliant" | "enforced" => AnsiColor::Green.on_default(),
         "change" | "would-enforce" => AnsiColor::Yellow.on_default().bold(),
+        "in-use" => AnsiColor::Yellow.on_default(),
         "exempt" => AnsiColor::Cyan.on_default(),
         "out-of-scope" | "gone" => Style::new().dimmed(),
         _ => AnsiColor::Red.on_default().bold(),

@@ -74,6 +74,15 @@ class Cloud:
         url = self.sim.url if service == "ec2" else self.ministack.url
         return client(service, url, account, region)
 
+    def publish(self, metric: str, instance_id: str, values: dict[datetime, float], region: str = REGION):
+        """Publishes EC2's metric of an instance, as EC2 does: a value for each time."""
+        dimensions = [{"Name": "InstanceId", "Value": instance_id}]
+        data = [
+            {"MetricName": metric, "Dimensions": dimensions, "Timestamp": time, "Value": value, "Unit": "Count"}
+            for time, value in values.items()
+        ]
+        self.client("cloudwatch", region=region).put_metric_data(Namespace="AWS/EC2", MetricData=data)
+
     def environment(self, account: str = ACCOUNT, region: str = REGION) -> dict[str, str]:
         """The variables with which `aws` and `sam` use both emulators, as a user sets them."""
         return settings(
@@ -223,13 +232,7 @@ class Stack:
         )["Datapoints"]
 
     def publish(self, metric: str, instance_id: str, values: dict[datetime, float]):
-        """Publishes EC2's metric of an instance, as EC2 does: a value for each time."""
-        dimensions = [{"Name": "InstanceId", "Value": instance_id}]
-        data = [
-            {"MetricName": metric, "Dimensions": dimensions, "Timestamp": time, "Value": value, "Unit": "Count"}
-            for time, value in values.items()
-        ]
-        self.client("cloudwatch").put_metric_data(Namespace="AWS/EC2", MetricData=data)
+        self.cloud.publish(metric, instance_id, values, self.region)
 
     def publish_days(self, metric: str, instance_id: str, value: float):
         """Publishes the same value for each of the last 13 days, today included.

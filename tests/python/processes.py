@@ -129,9 +129,9 @@ class Ec2Sim(Running):
     def events(self) -> list[dict]:
         return self.control("GET", "events")
 
-    def ran_before(self, days: int, count: int = 1, **options: str) -> list[str]:
+    def ran_before(self, days: int, count: int = 1, region: str = REGION, **options: str) -> list[str]:
         """Instances that first ran so many days ago, with these metadata options. They send no events."""
-        body = {"region": REGION, "count": count, "firstRan": days * 86400, "options": options}
+        body = {"region": region, "count": count, "firstRan": days * 86400, "options": options}
         return self.control("POST", "instances", body)["instanceIds"]
 
     def publish_days(self, metric: str, instances: list[str], value: float, days: int = 14):

@@ -42,12 +42,6 @@ pub(super) struct Questions {
     pub(super) groups: BTreeSet<Group>,
 }
 
-impl Questions {
-    pub(super) fn is_empty(&self) -> bool {
-        !self.tokens_enforced && self.usage_of.is_empty() && self.groups.is_empty()
-    }
-}
-
 impl<'a> DecisionContext<'a> {
     /// Creates a context in which nothing was asked yet.
     pub(super) fn new(

@@ -1,6 +1,7 @@
 //! Whether the older instances of a launched instance's group are held back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use imds_core::call_error::{Call, CallError};
 use imds_core::decide::{Decision, Group, GroupUse, HeldBack, Needed, Reason, Verdict};
@@ -9,7 +10,7 @@ use imds_core::metadata::{HttpTokens, OptionName, OptionValue};
 use imds_core::selector::InstanceSelector;
 use imds_core::trigger::TriggerKind;
 use time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::decide::DecisionContext;
 use super::target::{Observation, Target};
@@ -19,9 +20,12 @@ use crate::deadline::Deadline;
 /// How many instances of a group are looked at.
 const LOOKED_AT: usize = 20;
 
-/// The groups that were looked at in a batch, each once.
+/// Whether an instance of a group is held back, once that was asked.
+type Answer = OnceCell<Result<GroupUse, CallError>>;
+
+/// The groups that were looked at in a batch, each once. One that does not answer delays no other.
 #[derive(Debug, Default)]
-pub(super) struct Groups(Mutex<BTreeMap<Group, Result<GroupUse, CallError>>>);
+pub(super) struct Groups(Mutex<BTreeMap<Group, Arc<Answer>>>);
 
 impl Groups {
     /// Returns whether an instance of `group` is held back. Describes the group and asks for the use of IMDSv1 once.
@@ -36,14 +40,8 @@ impl Groups {
         client: &RegionClient,
         deadline: &Deadline,
     ) -> Result<GroupUse, CallError> {
-        // Held during the calls, so that no group is looked at twice.
-        let mut known = self.0.lock().await;
-        if let Some(answer) = known.get(group) {
-            return answer.clone();
-        }
-        let answer = look_at(group, context, client, deadline).await;
-        known.insert(group.clone(), answer.clone());
-        answer
+        let answer = Arc::clone(self.0.lock().await.entry(group.clone()).or_default());
+        answer.get_or_init(|| look_at(group, context, client, deadline)).await.clone()
     }
 }
 

@@ -1,8 +1,9 @@
 //! One account and Region during one invocation: observations → outcomes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::{StreamExt, stream};
 use imds_core::call_error::Call;
 use imds_core::ids::AccountRegion;
 use imds_core::mode::Mode;
@@ -10,7 +11,7 @@ use imds_core::policy::Policy;
 
 use super::allowance::Allowance;
 use super::apply::Applier;
-use super::decide::DecisionContext;
+use super::decide::{DecisionContext, Questions};
 use super::group::Groups;
 use super::reconciliation::Reconciliation;
 use super::target::{Observation, Target};
@@ -20,6 +21,10 @@ use crate::deadline::Deadline;
 
 /// How long to wait for the account's defaults, which are not needed: EC2 refuses what they forbid.
 const DEFAULTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The maximum number of sets of instances that are reconciled at once, each of which depends on other answers. Some may
+/// wait for CloudWatch while the others go on.
+const PARTS_AT_ONCE: usize = 64;
 
 /// An account and Region during one invocation.
 pub(super) struct Reconciler<'a> {
@@ -34,32 +39,34 @@ pub(super) struct Reconciler<'a> {
 
 impl<'a> Reconciler<'a> {
     /// Decides on the observed instances, then applies and verifies the changes. An instance that depends on further
-    /// answers, such as those of CloudWatch, delays no other.
+    /// answers, such as those of CloudWatch, delays only those that depend on the same answers.
     pub(super) async fn reconcile(
         &self,
         observations: Vec<(Target, Observation)>,
         allowance: &Allowance,
     ) -> Vec<Reconciliation> {
         let context = self.empty_context();
-        let (asking, ready): (Vec<_>, Vec<_>) =
-            observations.into_iter().partition(|observed| !context.questions([observed]).is_empty());
-        let now = async {
-            let mut reconciliations = open(ready, &context);
-            self.finish(&mut reconciliations, &context, allowance).await;
-            reconciliations
-        };
-        let later = async {
-            if asking.is_empty() {
-                return Vec::new();
-            }
-            let context = self.context(&asking).await;
-            let mut reconciliations = open(asking, &context);
-            self.finish(&mut reconciliations, &context, allowance).await;
-            reconciliations
-        };
-        let (mut all, later) = join(now, later).await;
-        all.extend(later);
-        all
+        let mut parts: BTreeMap<_, Vec<(Target, Observation)>> = BTreeMap::new();
+        for observed in observations {
+            let Questions { tokens_enforced, since, groups, .. } = context.questions([&observed]);
+            // The use of all instances is one question, from whichever day.
+            parts.entry((tokens_enforced, since.is_some(), groups)).or_default().push(observed);
+        }
+        let reconciled = stream::iter(parts.into_values())
+            .map(|part| self.reconcile_part(part, allowance))
+            .buffer_unordered(PARTS_AT_ONCE);
+        reconciled.concat().await
+    }
+
+    async fn reconcile_part(
+        &self,
+        observations: Vec<(Target, Observation)>,
+        allowance: &Allowance,
+    ) -> Vec<Reconciliation> {
+        let context = self.context(&observations).await;
+        let mut reconciliations = open(observations, &context);
+        self.finish(&mut reconciliations, &context, allowance).await;
+        reconciliations
     }
 
     /// Asks what the decisions on the observed instances depend on.
@@ -77,10 +84,13 @@ impl<'a> Reconciler<'a> {
             context.usage =
                 client.calls_without_token(&questions.usage_of, since, deadline.now, deadline).await;
         }
-        for group in questions.groups {
-            let answer = self.groups.ask(&group, self.empty_context(), client, deadline).await;
-            context.groups.insert(group, answer);
-        }
+        let groups = stream::iter(questions.groups)
+            .map(async |group| {
+                let answer = self.groups.ask(&group, self.empty_context(), client, deadline).await;
+                (group, answer)
+            })
+            .buffer_unordered(PARTS_AT_ONCE);
+        context.groups = groups.collect().await;
         context
     }
 

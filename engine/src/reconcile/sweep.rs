@@ -1,7 +1,8 @@
 //! The sweep: every instance of an account and Region, page by page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use futures_util::future::join;
 use imds_core::call_error::{Call, CallError};
 use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::instance::Instance;
@@ -18,7 +19,7 @@ use super::reconciler::{Reconciler, open};
 use super::reconciliation::Reconciliation;
 use super::selected::Selected;
 use super::target::{Observation, Retry, Target};
-use super::watch::rejected_calls;
+use super::watch::{rejected_calls, watched};
 use crate::deadline::Deadline;
 
 /// The maximum number of selected instances that are changed together: those of a page.
@@ -59,6 +60,8 @@ pub(super) struct Sweep<'a> {
     pub(super) unknown_ids: Vec<String>,
     /// Why calls that were refused are not known.
     pub(super) watch_error: Option<CallError>,
+    /// Whether CloudWatch answered nothing about a page, so that it is not asked about the others: each may take a minute.
+    is_watch_over: bool,
 }
 
 impl<'a> Sweep<'a> {
@@ -73,8 +76,17 @@ impl<'a> Sweep<'a> {
         let most = if is_over { Some(0) } else { limits.changes_per_sweep };
         let selected = most.map(|most| Selected::new(asked.event_id, most));
         let allowance = Allowance::of_sweep(limits);
-        let (unknown_ids, watch_error) = (Vec::new(), None);
-        Self { reconciler, asked, on_report, allowance, selected, changes: 0, unknown_ids, watch_error }
+        Self {
+            reconciler,
+            asked,
+            on_report,
+            allowance,
+            selected,
+            changes: 0,
+            unknown_ids: Vec::new(),
+            watch_error: None,
+            is_watch_over: false,
+        }
     }
 
     /// Sweeps the account and Region.
@@ -131,22 +143,31 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Takes a page of instances.
+    /// Takes a page of instances. The changes do not wait for the answers about refused calls.
     async fn take(&mut self, instances: Vec<Instance>) {
-        let rejected = if self.asked.watch { self.rejected_calls(&instances).await } else { BTreeMap::new() };
+        let Reconciler { client, deadline, .. } = self.reconciler;
+        let is_watched = self.asked.watch && !self.is_watch_over;
+        let watched = if is_watched { watched(&instances) } else { Vec::new() };
         let is_new = |instance: &Instance| !self.asked.handled.contains(&instance.id);
         let observed = |instance: Instance| (self.target(&instance.id), Observation::Shown(instance));
         let observations = instances.into_iter().filter(is_new).map(observed).collect();
-        let mut reconciliations = match &mut self.selected {
-            None => self.reconciler.reconcile(observations, &self.allowance).await,
-            Some(_) => self.reconcile_unlimited(observations).await,
-        };
+        let rejected = rejected_calls(client, deadline, &watched);
+        let (mut reconciliations, (rejected, error)) = join(self.reconcile(observations), rejected).await;
         for reconciliation in &mut reconciliations {
             if let Some(calls) = rejected.get(&reconciliation.target.id) {
                 reconciliation.take_rejected_calls(*calls);
             }
         }
+        self.is_watch_over |= error.is_some() && rejected.is_empty();
+        self.watch_error = self.watch_error.take().or(error);
         self.report(reconciliations);
+    }
+
+    async fn reconcile(&mut self, observations: Vec<(Target, Observation)>) -> Vec<Reconciliation> {
+        match &self.selected {
+            None => self.reconciler.reconcile(observations, &self.allowance).await,
+            Some(_) => self.reconcile_unlimited(observations).await,
+        }
     }
 
     /// Reconciles what no limit concerns, and puts changes aside.
@@ -155,13 +176,6 @@ impl<'a> Sweep<'a> {
         let mut unlimited = self.select(open(observations, &context));
         self.reconciler.finish(&mut unlimited, &context, &self.allowance).await;
         unlimited
-    }
-
-    async fn rejected_calls(&mut self, instances: &[Instance]) -> BTreeMap<InstanceId, u64> {
-        let Reconciler { client, deadline, .. } = self.reconciler;
-        let (rejected, error) = rejected_calls(client, deadline, instances).await;
-        self.watch_error = self.watch_error.take().or(error);
-        rejected
     }
 
     fn target(&self, id: &InstanceId) -> Target {

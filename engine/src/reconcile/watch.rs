@@ -15,24 +15,25 @@ use crate::deadline::Deadline;
 pub(super) async fn rejected_calls(
     client: &RegionClient,
     deadline: &Deadline,
-    instances: &[Instance],
+    watched: &[InstanceId],
 ) -> (BTreeMap<InstanceId, u64>, Option<CallError>) {
-    let ids: Vec<InstanceId> = instances
-        .iter()
-        .filter(|instance| is_watched(instance))
-        .map(|instance| instance.id.clone())
-        .collect();
     let (mut known, mut error) = (BTreeMap::new(), None);
-    if ids.is_empty() {
+    if watched.is_empty() {
         return (known, error);
     }
-    for (id, answer) in client.rejected_calls(&ids, deadline.now, deadline).await {
+    for (id, answer) in client.rejected_calls(watched, deadline.now, deadline).await {
         match answer {
             Ok(calls) => _ = known.insert(id, calls),
             Err(failed) => error = error.or(Some(failed)),
         }
     }
     (known, error)
+}
+
+/// Returns the instances that require tokens.
+pub(super) fn watched(instances: &[Instance]) -> Vec<InstanceId> {
+    let watched = instances.iter().filter(|instance| is_watched(instance));
+    watched.map(|instance| instance.id.clone()).collect()
 }
 
 fn is_watched(instance: &Instance) -> bool {

@@ -1,11 +1,17 @@
 //! The fleet of the demo, and the changes that are expected of it.
 
-use ec2_sim::Launch;
-use time::Date;
+use ec2_sim::{AccountRegion, Launch};
+use time::{Date, Duration, OffsetDateTime};
+
+/// How many days of use the policy's gate looks at.
+pub const LOOKBACK_DAYS: i64 = 14;
+
+/// How long before the demo the instances with a known use first ran.
+const AGE: Duration = Duration::days(60);
 
 /// Returns the policy of the demo, in which an exemption lasts through `until`.
 pub fn policy(until: Date) -> String {
-    POLICY.replace("UNTIL", &until.to_string())
+    POLICY.replace("UNTIL", &until.to_string()).replace("LOOKBACK", &LOOKBACK_DAYS.to_string())
 }
 
 const POLICY: &str = r#"{
@@ -13,6 +19,7 @@ const POLICY: &str = r#"{
     "HttpTokens": "required",
     "HttpPutResponseHopLimit": { "atMost": 2 }
   },
+  "usageGate": { "lookbackDays": LOOKBACK },
   "rules": [
     { "name": "vaults need no IMDS",
       "when": { "tags": { "Imds": "off" } },
@@ -39,21 +46,40 @@ pub struct Member {
     state: Option<&'static str>,
     /// The service that manages the instances, if any.
     operator: Option<&'static str>,
+    /// The calls without a token on each day of the lookback, if the instances first ran weeks ago. Such instances send no
+    /// events.
+    calls_a_day: Option<f64>,
+    /// The outcome that is expected.
+    pub outcome: &'static str,
     /// The options that must change; no others may change.
     pub changed: Pairs,
 }
 
-const PLAIN: Member =
-    Member { name: "", count: 1, options: &[], tags: &[], state: None, operator: None, changed: &[] };
+const PLAIN: Member = Member {
+    name: "",
+    count: 1,
+    options: &[],
+    tags: &[],
+    state: None,
+    operator: None,
+    calls_a_day: None,
+    outcome: "enforced",
+    changed: &[],
+};
 
 const REQUIRED: (&str, &str) = ("HttpTokens", "required");
 
 /// One member for each case that a policy distinguishes.
 pub const FLEET: &[Member] = &[
     Member { name: "IMDSv1 allowed", count: 3, changed: &[REQUIRED], ..PLAIN },
-    Member { name: "IMDSv2 required", options: &[REQUIRED], ..PLAIN },
+    Member { name: "IMDSv2 required", options: &[REQUIRED], outcome: "compliant", ..PLAIN },
     Member { name: "IMDSv1 allowed", state: Some("stopped"), changed: &[REQUIRED], ..PLAIN },
-    Member { name: "IMDS switched off", options: &[("HttpEndpoint", "disabled")], ..PLAIN },
+    Member {
+        name: "IMDS switched off",
+        options: &[("HttpEndpoint", "disabled")],
+        outcome: "compliant",
+        ..PLAIN
+    },
     Member {
         name: "tag: one hop",
         options: &[("HttpPutResponseHopLimit", "2")],
@@ -63,7 +89,7 @@ pub const FLEET: &[Member] = &[
     },
     Member { name: "tag: IMDSv1", tags: &[("imds:HttpTokens", "optional")], changed: &[REQUIRED], ..PLAIN },
     Member { name: "a vault", tags: &[("Imds", "off")], changed: &[("HttpEndpoint", "disabled")], ..PLAIN },
-    Member { name: "exempt by a rule", tags: &[("App", "payroll-7")], ..PLAIN },
+    Member { name: "exempt by a rule", tags: &[("App", "payroll-7")], outcome: "exempt", ..PLAIN },
     Member {
         name: "a container host",
         options: &[("HttpPutResponseHopLimit", "2")],
@@ -84,12 +110,31 @@ pub const FLEET: &[Member] = &[
         changed: &[REQUIRED],
         ..PLAIN
     },
-    Member { name: "managed by EKS", operator: Some("eks.amazonaws.com"), ..PLAIN },
+    Member { name: "managed by EKS", operator: Some("eks.amazonaws.com"), outcome: "out-of-scope", ..PLAIN },
+    Member { name: "ran for weeks, uses IMDSv2 only", calls_a_day: Some(0.0), changed: &[REQUIRED], ..PLAIN },
+    Member {
+        name: "ran for weeks, uses IMDSv1",
+        options: &[("HttpPutResponseHopLimit", "3")],
+        calls_a_day: Some(86.0),
+        outcome: "in-use",
+        changed: &[("HttpPutResponseHopLimit", "2")],
+        ..PLAIN
+    },
 ];
 
 impl Member {
-    /// Returns the launch parameters.
-    pub fn launch(&self) -> Launch {
+    /// Launches the instances and returns their ids. CloudWatch has the calls of those that first ran before `now`.
+    pub fn launch(&self, account_region: &AccountRegion, now: OffsetDateTime) -> Vec<String> {
+        let ids = account_region.launch(self.parameters(now));
+        if let Some(calls) = self.calls_a_day {
+            let day = |ago| now.date().saturating_sub(Duration::days(ago));
+            let sums: Vec<_> = (1..=LOOKBACK_DAYS).map(|ago| (day(ago), Some(calls))).collect();
+            account_region.set_daily_sums(&ids, "MetadataNoToken", &sums);
+        }
+        ids
+    }
+
+    fn parameters(&self, now: OffsetDateTime) -> Launch {
         let owned = |pairs: Pairs| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         Launch {
             count: self.count,
@@ -97,6 +142,8 @@ impl Member {
             tags: owned(self.tags),
             state: self.state.map(str::to_owned),
             operator: self.operator.map(str::to_owned),
+            launch_time: self.calls_a_day.map(|_| now.saturating_sub(AGE)),
+            sends_events: self.calls_a_day.is_none(),
             ..Launch::default()
         }
     }

@@ -20,17 +20,19 @@ use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
 use serde_json::{Value, json};
 use terminal_size::{Width, terminal_size_of};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::clock;
 use crate::exit::Exit;
 use crate::paragraph::{Paragraph, summary};
-use fleet::{FLEET, Member};
+use fleet::{FLEET, LOOKBACK_DAYS, Member};
 
 /// Enforce a policy on a small fleet in an embedded EC2, and show what was done and why.
 ///
-/// Starts ec2-sim inside this process, launches instances of every kind, and passes EC2's events to the Lambda
-/// function's own handler. Then it compares every instance with what the policy requires. It needs no AWS account,
-/// credentials or network, and ends by itself.
+/// Starts ec2-sim inside this process, launches instances of every kind, and passes EC2's events and a sweep to the
+/// Lambda function's own handler. Then it compares every instance with what the policy requires. It needs no AWS
+/// account, credentials or network, and ends by itself.
 ///
 /// To try an embedded EC2 that stays, run `ec2-sim`. For your own instances, see `imdsctl explain`.
 ///
@@ -47,6 +49,8 @@ const EXEMPT_DAYS: i64 = 90;
 struct DemoInstance {
     member: &'static Member,
     before: InstanceView,
+    /// What the function reported.
+    report: Option<InstanceOutcome>,
 }
 
 /// Runs the demo.
@@ -55,51 +59,60 @@ pub async fn run(out: &mut impl Write) -> Result<Exit> {
         .await
         .context("ec2-sim cannot listen on a free port of 127.0.0.1")?;
     let account_region = sim.account_region(ACCOUNT, REGION);
-    let until = clock::now().date().saturating_add(time::Duration::days(EXEMPT_DAYS));
-    let policy = fleet::policy(until);
-    let fleet = launch(&account_region);
+    let now = clock::now();
+    let policy = fleet::policy(now.date().saturating_add(time::Duration::days(EXEMPT_DAYS)));
+    let mut fleet = launch(&account_region, now);
     let events = sim.take_events();
     writeln!(
         out,
         "An embedded EC2 runs in this process. The policy:\n\n{policy}\n\n\
-         {} instances were launched. EventBridge delivers {} events to the function.\n",
+         {} instances exist. EventBridge delivers the {} events of those that were just\n\
+         launched, and a sweep, to the function.\n",
         fleet.len(),
         events.len()
     )?;
     out.flush()?;
-
-    let outcomes = RefCell::new(Vec::new());
-    let on_report = |outcome: &InstanceOutcome| outcomes.borrow_mut().push(outcome.clone());
-    let deadline = Deadline::new(clock::now(), Duration::from_secs(60));
-    let answer = handler::answer(&enforcer(&sim, &policy)?, sqs_batch(&events), deadline, &on_report).await;
-    let response = answer.response.context("the function failed")?;
-    let settled = response == json!({"batchItemFailures": []});
-
-    print_outcomes(&fleet, &outcomes.take(), out)?;
-    let wrong: Vec<String> = fleet.iter().filter_map(|instance| instance.wrong(&account_region)).collect();
-    for line in &wrong {
-        writeln!(out, "{line}")?;
-    }
-    if !settled || !wrong.is_empty() {
-        writeln!(out, "Some instances do not comply with the policy. The function returned {response}.")?;
-        return Ok(Exit::Findings);
-    }
-    writeln!(
-        out,
-        "Every instance complies with the policy, and nothing else was changed:\n{}.",
-        counts(&sim)
-    )?;
-    Ok(Exit::Compliant)
+    let response = enforce(&sim, &policy, &events, &mut fleet).await?;
+    print_outcomes(&fleet, out)?;
+    print_conclusion(&sim, &fleet, &response, out)
 }
 
-fn launch(account_region: &AccountRegion) -> Vec<DemoInstance> {
+fn launch(account_region: &AccountRegion, now: OffsetDateTime) -> Vec<DemoInstance> {
     let launched = |member: &'static Member| {
-        let ids = account_region.launch(member.launch());
-        let view =
-            move |id: String| account_region.instance(&id).map(|before| DemoInstance { member, before });
-        ids.into_iter().filter_map(view)
+        let ids = member.launch(account_region, now);
+        let instance = move |id: String| {
+            let before = account_region.instance(&id)?;
+            Some(DemoInstance { member, before, report: None })
+        };
+        ids.into_iter().filter_map(instance)
     };
     FLEET.iter().flat_map(launched).collect()
+}
+
+/// Passes the events and a sweep to the function, and assigns what it reports. Returns its response.
+async fn enforce(sim: &Ec2Sim, policy: &str, events: &[Value], fleet: &mut [DemoInstance]) -> Result<Value> {
+    let reports = RefCell::new(BTreeMap::new());
+    let on_report = |report: &InstanceOutcome| {
+        reports.borrow_mut().insert(report.instance_id.to_string(), report.clone());
+    };
+    let now = clock::now();
+    let deadline = Deadline::new(now, Duration::from_secs(60));
+    let batch = sqs_batch(events.iter().chain([&sweep(now)?]));
+    let answer = handler::answer(&enforcer(sim, policy)?, batch, deadline, &on_report).await;
+    let mut reports = reports.take();
+    for instance in fleet {
+        instance.report = reports.remove(&instance.before.id);
+    }
+    answer.response.context("the function failed")
+}
+
+/// Returns the event that the schedule of sweeps sends.
+fn sweep(now: OffsetDateTime) -> Result<Value> {
+    let time = now.format(&Rfc3339).context("the clock shows a year that RFC 3339 does not have")?;
+    Ok(json!({
+        "id": "sweep", "source": "imds-enforcer", "detail-type": "Sweep", "detail": {},
+        "account": ACCOUNT, "region": REGION, "time": time,
+    }))
 }
 
 /// Returns the function as it runs in Lambda, except for the EC2 endpoint. Reads nothing from the environment.
@@ -110,42 +123,72 @@ fn enforcer(sim: &Ec2Sim, policy: &str) -> Result<Enforcer> {
     Ok(config.into_enforcer(clients))
 }
 
-fn sqs_batch(events: &[Value]) -> Value {
+fn sqs_batch<'a>(events: impl Iterator<Item = &'a Value>) -> Value {
     let record = |(number, event): (usize, &Value)| {
         let (id, body) = (number.to_string(), event.to_string());
         json!({"messageId": id, "eventSource": "aws:sqs", "body": body})
     };
-    json!({"Records": events.iter().enumerate().map(record).collect::<Vec<_>>()})
+    json!({"Records": events.enumerate().map(record).collect::<Vec<_>>()})
 }
 
 /// Prints a paragraph for each instance, and how many have each outcome.
-fn print_outcomes(
-    fleet: &[DemoInstance],
-    reports: &[InstanceOutcome],
-    out: &mut impl Write,
-) -> io::Result<()> {
+fn print_outcomes(fleet: &[DemoInstance], out: &mut impl Write) -> io::Result<()> {
     const LEAST_WIDTH: usize = 80;
     let width = terminal_size_of(io::stdout()).map_or(0, |(Width(columns), _)| usize::from(columns));
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in fleet {
-        let report = reports.iter().find(|report| report.instance_id.as_str() == instance.before.id);
-        let word = report.map_or("not reported", |report| report.outcome.as_str());
-        *counts.entry(word).or_default() += 1;
-        let paragraph = Paragraph {
-            title: format!("{} {:?}, {}", instance.before.id, instance.member.name, instance.before.state),
-            word,
-            details: instance.before(),
+        *counts.entry(instance.outcome()).or_default() += 1;
+        instance.paragraph().print(width.max(LEAST_WIDTH), out)?;
+    }
+    writeln!(
+        out,
+        "{}\n\nin-use: IMDSv2 is required only after {LOOKBACK_DAYS} days without a call of IMDSv1.\n",
+        summary(&counts)
+    )
+}
+
+/// Prints whether every instance is as expected, and returns that.
+fn print_conclusion(
+    sim: &Ec2Sim,
+    fleet: &[DemoInstance],
+    response: &Value,
+    out: &mut impl Write,
+) -> Result<Exit> {
+    let account_region = sim.account_region(ACCOUNT, REGION);
+    let wrong: Vec<String> = fleet.iter().filter_map(|instance| instance.wrong(&account_region)).collect();
+    for line in &wrong {
+        writeln!(out, "{line}")?;
+    }
+    if !wrong.is_empty() || *response != json!({"batchItemFailures": []}) {
+        writeln!(out, "Some instances are not as expected. The function returned {response}.")?;
+        return Ok(Exit::Findings);
+    }
+    writeln!(
+        out,
+        "Every instance complies with the policy or is held back, and nothing else was\nchanged: {}.",
+        counts(sim)
+    )?;
+    Ok(Exit::Compliant)
+}
+
+impl DemoInstance {
+    fn outcome(&self) -> &'static str {
+        self.report.as_ref().map_or("not reported", |report| report.outcome.as_str())
+    }
+
+    fn paragraph(&self) -> Paragraph<'_> {
+        let report = self.report.as_ref();
+        Paragraph {
+            title: format!("{} {:?}, {}", self.before.id, self.member.name, self.before.state),
+            word: self.outcome(),
+            details: self.before(),
             before: report.and_then(|report| report.before.as_ref()),
             change: report.and_then(|report| report.change.as_ref()),
             reasons: report.map(|report| &*report.reasons).unwrap_or_default(),
             warnings: report.map(|report| &*report.warnings).unwrap_or_default(),
-        };
-        paragraph.print(width.max(LEAST_WIDTH), out)?;
+        }
     }
-    writeln!(out, "{}\n", summary(&counts))
-}
 
-impl DemoInstance {
     /// Returns the options that the policy names or that differ from the defaults, and the tags.
     fn before(&self) -> Vec<String> {
         const USUAL: [&str; 3] =
@@ -157,7 +200,8 @@ impl DemoInstance {
         [format!("before: {}", options.join(", "))].into_iter().chain(tags).collect()
     }
 
-    /// Returns what is wrong, if the options are not those expected of the member or another option changed.
+    /// Returns what is wrong, if the outcome or the options are not those expected of the member, or another option
+    /// changed.
     fn wrong(&self, account_region: &AccountRegion) -> Option<String> {
         let id = &self.before.id;
         let mut expected = self.before.options.clone();
@@ -167,6 +211,10 @@ impl DemoInstance {
         let Some(after) = account_region.instance(id) else {
             return Some(format!("{id} no longer exists"));
         };
+        let (outcome, wanted) = (self.outcome(), self.member.outcome);
+        if outcome != wanted {
+            return Some(format!("{id} is {outcome}, not {wanted}"));
+        }
         (after.options != expected).then(|| format!("{id} has {:?}, not {expected:?}", after.options))
     }
 }
@@ -175,5 +223,9 @@ fn counts(sim: &Ec2Sim) -> String {
     let calls = sim.calls();
     let count = |action| calls.iter().filter(|call| call.action == action).count();
     let (describes, changes) = (count("DescribeInstances"), count("ModifyInstanceMetadataOptions"));
-    format!("{changes} changes, {describes} descriptions, {} calls in total", calls.len())
+    let usage = count("GetMetricData");
+    format!(
+        "{changes} changes, {describes} descriptions, {usage} GetMetricData, {} calls in total",
+        calls.len()
+    )
 }

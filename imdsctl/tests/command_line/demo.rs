@@ -16,10 +16,40 @@ fn the_demo_enforces_its_policy_and_fits_80_columns() {
         ": out-of-scope\n",
         "  HttpTokens: optional -> required\n",
         "  because baseline requires HttpTokens=required\n",
-        "Every instance complies with the policy, and nothing else was changed",
+        "Every instance complies with the policy or is held back, and nothing else was\nchanged: ",
     ] {
         assert!(printed.contains(part), "{part:?} is not in {printed}");
     }
+}
+
+/// Returns the lines about the only instance whose title has `name`, from its outcome on. Wrapped lines are joined.
+fn about(printed: &str, name: &str) -> String {
+    let (_, rest) = printed.split_once(&format!("\"{name}\", running: ")).unwrap();
+    let rest = rest.replace("\n    ", " ");
+    let mut lines = rest.lines();
+    let outcome = lines.next().unwrap().to_owned();
+    lines.take_while(|line| line.starts_with("  ")).fold(outcome, |all, line| all + "\n" + line)
+}
+
+#[test]
+fn the_demo_holds_back_the_instance_that_still_uses_imdsv1_and_says_why() {
+    let printed = stdout(&imdsctl(&["demo"], ""));
+
+    let used = about(&printed, "ran for weeks, uses IMDSv1");
+    assert!(used.starts_with("in-use\n"), "{used}");
+    assert!(used.contains("\n  HttpPutResponseHopLimit: 3 -> 2\n"), "{used}");
+    assert!(!used.contains("optional -> required"), "{used}");
+    let (_, why) = used.split_once("\n  because HttpTokens=required is held back: ").unwrap();
+    let (calls, last) = why.split_once(" calls without a token in 14 days, the last on 2").unwrap();
+    assert!(calls != "0" && last.contains('-'), "{used}");
+
+    let unused = about(&printed, "ran for weeks, uses IMDSv2 only");
+    assert!(unused.starts_with("enforced\n"), "{unused}");
+    assert!(unused.contains("\n  HttpTokens: optional -> required\n"), "{unused}");
+
+    let meaning = "\nin-use: IMDSv2 is required only after 14 days without a call of IMDSv1.\n";
+    assert!(printed.contains("1 in-use") && printed.contains(meaning), "{printed}");
+    assert!(printed.contains(" descriptions, 1 GetMetricData, "), "{printed}");
 }
 
 #[test]
