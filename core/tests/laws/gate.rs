@@ -177,8 +177,9 @@ fn ends_imdsv1(instance: &Instance, decision: &Decision) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Fails if calls that are tolerated or days that are enough are counted with `>=` or `<=`, if a day before the lookback counts, if a
-    /// refusal is too little data, if the limits of a new instance are exchanged, and if a gate that is over holds.
+    /// Fails if a tolerated call or a sufficient day is counted wrongly, if a day before the lookback counts, if a refusal
+    /// counts as too little data, if the limits for a new instance are exchanged, if a gate that is over holds, and if
+    /// what is held back counts as compliant.
     #[test]
     fn the_gate_holds_back_exactly_what_it_should_whatever_the_tags(
         given in given(ANY), gate in gate(), known in known(), tags in tags(), options in options(),
@@ -199,7 +200,7 @@ proptest! {
         }
     }
 
-    /// Fails if the gate is asked before the unmet requirements are known, and if it is asked for a disabled endpoint.
+    /// Fails if the gate is asked about every instance, and if it is asked about one whose endpoint is disabled.
     #[test]
     fn the_gate_asks_only_if_the_answer_matters(
         given in given(ANY), gate in gate(), known in known(), tags in tags(), options in options(),
@@ -211,7 +212,7 @@ proptest! {
         prop_assert_eq!(needs, ends_imdsv1(&instance, &without) && gate.asks(&known), "{:?}", first);
     }
 
-    /// Fails if a decision that is held back drops the whole change.
+    /// Fails if the whole change is dropped where tokens are held back.
     #[test]
     fn the_gate_makes_nothing_looser_and_decides_nothing_but_tokens(
         given in given(ANY), gate in gate(), known in known(), tags in tags(), options in options(),
@@ -228,7 +229,7 @@ proptest! {
         }
     }
 
-    /// Fails if what is held back counts as blocked or compliant: then the next decision is another.
+    /// Fails if the whole change is dropped where tokens are held back, and if the decision does not say that they are.
     #[test]
     fn what_is_held_back_stays_so_and_everything_else_satisfies_the_policy(
         given in given(STRICT), gate in gate(), known in known(), tags in tags(), options in options(),

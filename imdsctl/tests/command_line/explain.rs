@@ -2,22 +2,27 @@
 
 use serde_json::{Value, json};
 
-use crate::{ORGANIZATION, POLICY, described, imdsctl, instance, run, stderr, stdout};
+use crate::{NEW, ORGANIZATION, POLICY, described, imdsctl, instance, run, stderr, stdout};
 
 /// Returns the list that `explain --json` prints.
-fn entries(arguments: &[&str], input: &str) -> Value {
+pub fn entries(arguments: &[&str], input: &str) -> Value {
     let output = imdsctl(&[&["explain", "--json"], arguments].concat(), input);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)))
 }
 
-/// Returns the decision and the change for one instance.
-fn explained(policy: &str, instance: Value, more: &[&str]) -> (String, Value) {
-    let now: &[&str] = if more.contains(&"--now") { &[] } else { &["--now", "2026-11-24T12:00:00Z"] };
-    let list = entries(&[&["--policy", policy], now, more].concat(), &described(&[instance]));
+/// Returns the decision and the change for one new instance.
+fn explained(policy: &str, mut instance: Value, more: &[&str]) -> (String, Value) {
+    let now = more.iter().position(|argument| *argument == "--now").map_or(NOW, |place| more[place + 1]);
+    instance["NetworkInterfaces"][0]["Attachment"]["AttachTime"] = now.into();
+    let more: Vec<&str> =
+        more.iter().copied().filter(|argument| !["--now", now].contains(argument)).collect();
+    let list = entries(&[&["--policy", policy, "--now", now], &more[..]].concat(), &described(&[instance]));
     (list[0]["decision"].as_str().unwrap().to_owned(), list[0]["change"].clone())
 }
 
-fn tag(key: &str, value: &str) -> Value {
+pub const NOW: &str = "2026-11-24T12:00:00Z";
+
+pub fn tag(key: &str, value: &str) -> Value {
     json!([{"Key": key, "Value": value}])
 }
 
@@ -87,7 +92,7 @@ fn explain_says_what_would_change_and_why() {
     let tags =
         json!([{"Key": "Name", "Value": "web\u{1b}[31m"}, {"Key": "imds:HttpTokens", "Value": "optional"}]);
     let input = described(&[instance(1, "optional", tags), instance(2, "required", json!([]))]);
-    let output = imdsctl(&["explain", "--policy", POLICY], &input);
+    let output = imdsctl(&["explain", "--now", NEW, "--policy", POLICY], &input);
     let expected = r#"i-00000000000000001 "web\u{1b}[31m": change
   HttpTokens: optional -> required
   because baseline requires HttpTokens=required
@@ -105,6 +110,7 @@ fn the_json_of_explain_has_its_published_form() {
     let expected = json!([{
         "account": "111122223333", "region": "eu-west-1",
         "instanceId": "i-00000000000000001", "name": "web",
+        "mode": "enforce",
         "decision": "change",
         "before": {
             "HttpTokens": "optional", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1,
@@ -113,7 +119,7 @@ fn the_json_of_explain_has_its_published_form() {
         "change": {"HttpTokens": "required"},
         "reasons": ["baseline requires HttpTokens=required"], "warnings": [],
     }]);
-    assert_eq!(entries(&["--policy", POLICY], &input), expected);
+    assert_eq!(entries(&["--now", NEW, "--policy", POLICY], &input), expected);
 }
 
 #[test]

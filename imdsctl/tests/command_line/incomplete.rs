@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Folder, POLICY, described, imdsctl, instance, stderr, stdout, without};
+use crate::{Folder, NEW, POLICY, described, imdsctl, instance, stderr, stdout, without};
 
 /// A policy whose tags may exempt an instance until it is 90 days old.
 const AGING: &str = r#"{"baseline": {"HttpTokens": "required"},
@@ -110,7 +110,7 @@ fn what_the_decision_does_not_need_may_be_absent() {
         ("a list of lists", POLICY, json!([[optional()], [], [optional()]]).to_string(), "change"),
     ];
     for (row, policy, input, decision) in rows {
-        let output = imdsctl(&["explain", "--json", "--policy", policy], &input);
+        let output = imdsctl(&["explain", "--json", "--now", NEW, "--policy", policy], &input);
         let list: Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{row}: {}", stderr(&output)));
         assert_eq!(list[0]["decision"], decision, "{row}");
@@ -132,11 +132,24 @@ fn the_suggested_query_keeps_exactly_what_the_policy_needs() {
             "require": {"HttpTokens": "required"}}]}"#,
     );
     let aging = policy("aging.json", AGING);
+    let tags = policy("tags.json", r#"{"baseline": {"HttpTokens": "required"}}"#);
+    let when = |condition: &str| {
+        format!(
+            r#"{{"rules": [{{"name": "a", "when": {{{condition}}}, "require": {{"HttpTokens": "required"}}}}],
+                "instanceTags": {{"authority": "none"}}}}"#
+        )
+    };
+    let images = policy("images.json", &when(r#""images": "ami-*""#));
+    let aged = policy("aged.json", &when(r#""launchedBefore": "2026-01-01""#));
     let always = "InstanceId:InstanceId,State:State,Operator:Operator,MetadataOptions:MetadataOptions";
     let (account, region): (&[&str], &[&str]) = (&["--account", "111122223333"], &["--region", "eu-west-1"]);
     let rows = [
         (tagless.as_str(), account, always.to_owned()),
-        (POLICY, &[], format!("{always},Tags:Tags")),
+        (&tags, &[], format!("{always},Tags:Tags")),
+        // The usage gate does not concern a new instance.
+        (POLICY, &[], format!("{always},Tags:Tags,NetworkInterfaces:NetworkInterfaces")),
+        (&images, &[], format!("{always},ImageId:ImageId")),
+        (&aged, &[], format!("{always},NetworkInterfaces:NetworkInterfaces")),
         (&scoped, account, format!("{always},Tags:Tags,Placement:Placement")),
         (&scoped, region, format!("{always},Tags:Tags,NetworkInterfaces:NetworkInterfaces")),
         (&aging, account, format!("{always},Tags:Tags,NetworkInterfaces:NetworkInterfaces")),
@@ -179,4 +192,40 @@ fn an_instance_first_ran_when_its_primary_interface_was_attached() {
     let output = imdsctl(&["explain", "--now", "2026-11-24T12:00:00Z", "--policy", &policy], &projected);
     assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
     assert!(stderr(&output).contains("[0] lacks NetworkInterfaces"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_usage_gate_and_conditions_need_what_the_input_lacks() {
+    let folder = Folder::new("gate");
+    let images =
+        r#"{"rules": [{"name": "a", "when": {"images": "ami-0a*"}, "require": {"HttpTokens": "required"}}]}"#;
+    let aged = images.replace(r#""images": "ami-0a*""#, r#""launchedBefore": "2026-01-01""#);
+    let (images, aged) = (folder.file("images.json", images), folder.file("aged.json", aged));
+    let ageless = without(optional(), &["NetworkInterfaces"]);
+    let of_image = |id: &str| {
+        let mut one = optional();
+        one["ImageId"] = id.into();
+        one
+    };
+    let rows = [
+        (POLICY, json!([ageless]), Err("[0] lacks NetworkInterfaces")),
+        (POLICY, json!([optional()]), Ok("needs-usage")),
+        (&images, json!([optional()]), Err("[0] lacks ImageId")),
+        (&images, json!([of_image("ami-0a234567")]), Ok("change")),
+        (&images, json!([of_image("ami-0b234567")]), Ok("compliant")),
+        (&aged, json!([ageless]), Err("[0] lacks NetworkInterfaces[].Attachment.AttachTime")),
+        (&aged, json!([optional()]), Ok("compliant")),
+    ];
+    for (policy, input, expected) in rows {
+        let arguments = ["explain", "--json", "--now", "2026-11-24T12:00:00Z", "--policy", policy];
+        let output = imdsctl(&arguments, &input.to_string());
+        match expected {
+            Ok(decision) => {
+                let list: Value =
+                    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+                assert_eq!(list[0]["decision"], decision, "{policy} on {input}");
+            }
+            Err(why) => assert!(stderr(&output).contains(why), "{policy} on {input}: {}", stderr(&output)),
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod incomplete;
 mod memory;
 mod output;
 mod policy;
+mod staged;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,9 @@ fn instance(number: u32, tokens: &str, tags: Value) -> Value {
         },
     })
 }
+
+/// When the primary network interface of [`instance`] was attached: the instance is new, and has no history.
+const NEW: &str = "2026-03-01T08:00:00Z";
 
 /// The instance without these fields; `MetadataOptions.HttpTokens` is a field of a field.
 fn without(mut instance: Value, fields: &[&str]) -> Value {

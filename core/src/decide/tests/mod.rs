@@ -1,6 +1,8 @@
 //! Tables of instances and the decisions about them.
 
+mod gate;
 mod incomplete;
+mod staged;
 mod tags;
 
 use super::*;

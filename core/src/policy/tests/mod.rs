@@ -20,7 +20,7 @@ fn a_baseline_takes_values_and_hop_limit_ranges() {
 
 #[test]
 fn a_document_without_baseline_requires_nothing() {
-    assert_eq!(Policy::parse("{}").unwrap().baseline, Requirements::new());
+    assert!(Policy::parse("{}").unwrap().baseline.is_empty());
 }
 
 #[test]
@@ -283,10 +283,6 @@ fn a_policy_has_a_summary() {
         "A tag such as imds:ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most 90 days ahead.",
     ];
     assert_eq!(policy.unwrap().summary(NOW), expected);
-    let aged = Policy::parse(r#"{"instanceTags": {"exemptions": {"maxDays": 90, "maxAgeDays": 365}}}"#);
-    let expected = "A tag such as imds:ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most 90 \
-                    days ahead and at most 365 days after the instance first ran.";
-    assert_eq!(aged.unwrap().summary(NOW).last().unwrap(), expected);
     let loosen = Policy::parse(r#"{"instanceTags": {"authority": "loosen"}}"#).unwrap().summary(NOW);
     assert_eq!(
         loosen,

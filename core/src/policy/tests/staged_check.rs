@@ -222,4 +222,8 @@ fn a_staged_policy_has_a_summary() {
             .starts_with("A sweep of an account and Region sends no more changes after 20 failed or denied"),
         "{rest:?}"
     );
+    let aged = Policy::parse(r#"{"instanceTags": {"exemptions": {"maxDays": 90, "maxAgeDays": 365}}}"#);
+    let expected = "A tag such as imds:ExemptUntil=2027-01-31 exempts its instance through that day (UTC), at most 90 \
+                    days ahead and at most 365 days after the instance first ran.";
+    assert_eq!(aged.unwrap().summary(NOW).last().unwrap(), expected);
 }
