@@ -52,6 +52,7 @@ fn instance() -> Instance {
         owner: None,
         launched: None,
         first_ran: None,
+        image: None,
         managed_by: None,
     }
 }
@@ -60,7 +61,15 @@ fn decisions(criterion: &mut Criterion) {
     let (policy, instance) = (policy(), instance());
     let account = AccountId::new("111122223333").expect("an account");
     let region = Region::new("eu-west-1").expect("a Region");
-    let facts = Facts { account: &account, region: &region, instance: &instance, tokens_enforced: None };
+    let facts = Facts {
+        account: &account,
+        region: &region,
+        instance: &instance,
+        tokens_enforced: None,
+        is_launch: false,
+        usage: None,
+        group: None,
+    };
     let mut group = criterion.benchmark_group("decide");
     group.throughput(Throughput::Elements(1));
     group.bench_function("20 rules, 20 tags", |bencher| {

@@ -1,12 +1,13 @@
 //! Any document becomes a policy, or a list of errors with their places. A policy decides on any tags without a panic,
-//! and no further change is due after its decision is applied.
+//! and no further change is due after its decision is applied. What CloudWatch answers never makes it ask again.
 #![no_main]
 
-use imds_core::decide::{Facts, Verdict, decide};
+use imds_core::decide::{Facts, GroupUse, Needed, Verdict, decide};
 use imds_core::ids::{AccountId, InstanceId, Region};
 use imds_core::instance::{Instance, InstanceState};
 use imds_core::metadata::OptionName;
 use imds_core::policy::Policy;
+use imds_core::usage::Usage;
 use libfuzzer_sys::fuzz_target;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -44,13 +45,31 @@ fuzz_target!(|bytes: &[u8]| {
         owner: None,
         launched: None,
         first_ran: None,
+        image: None,
         managed_by: None,
     };
     let account = AccountId::new("111122223333").expect("an account");
     let region = Region::new("us-east-1").expect("a Region");
+    let usage = Usage::from_points([(NOW.date(), 7.0)]);
     let decide = |instance: &Instance| {
-        let facts = Facts { account: &account, region: &region, instance, tokens_enforced: None };
-        decide(&policy, &facts, NOW)
+        let mut facts = Facts {
+            account: &account,
+            region: &region,
+            instance,
+            tokens_enforced: None,
+            is_launch: false,
+            usage: None,
+            group: None,
+        };
+        let first = decide(&policy, &facts, NOW);
+        match first.verdict {
+            Verdict::NeedsUsage(Needed::Usage { .. }) => facts.usage = Some(&usage),
+            Verdict::NeedsUsage(Needed::Group(_)) => facts.group = Some(&GroupUse::Free),
+            _ => return first,
+        }
+        let second = decide(&policy, &facts, NOW);
+        assert!(!matches!(second.verdict, Verdict::NeedsUsage(_)), "{second:?}");
+        second
     };
     let decision = decide(&instance);
     for warning in &decision.warnings {

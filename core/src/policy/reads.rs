@@ -18,7 +18,7 @@ impl Policy {
     }
 
     /// Whether the baseline or any rule has this requirement.
-    fn requires(&self, requirement: Requirement) -> bool {
+    pub(super) fn requires(&self, requirement: Requirement) -> bool {
         let rules = self.rules.iter().filter_map(|rule| match &rule.effect {
             Effect::Require(requirements) => Some(requirements),
             _ => None,

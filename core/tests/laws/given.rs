@@ -155,6 +155,7 @@ pub fn instance(options: MetadataOptions, tags: &[(String, String)]) -> Instance
         owner: None,
         launched: None,
         first_ran: None,
+        image: None,
         managed_by: None,
     }
 }

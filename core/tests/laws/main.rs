@@ -3,6 +3,7 @@
 //! The comment of each law names the defects that were introduced on purpose to check that it fails.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod gate;
 mod given;
 
 use given::{Given, given, instance, options, tags};
@@ -19,9 +20,21 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-03-17 12:00 UTC);
 
 fn decided(policy: &Policy, instance: &Instance, tokens_enforced: Option<bool>) -> Decision {
+    decided_at(policy, instance, tokens_enforced, NOW)
+}
+
+fn decided_at(
+    policy: &Policy,
+    instance: &Instance,
+    tokens_enforced: Option<bool>,
+    now: OffsetDateTime,
+) -> Decision {
     let account = AccountId::new("111122223333").expect("an account");
     let region = Region::new("us-east-1").expect("a Region");
-    decide(policy, &Facts { account: &account, region: &region, instance, tokens_enforced }, NOW)
+    let (account, region) = (&account, &region);
+    let facts =
+        Facts { account, region, instance, tokens_enforced, is_launch: false, usage: None, group: None };
+    decide(policy, &facts, now)
 }
 
 fn policy(given: &Given) -> Policy {
@@ -208,9 +221,7 @@ proptest! {
         let policy = Policy::parse(&document.to_string()).expect("a policy");
         let mut instance = instance(options, &tags);
         instance.first_ran = age.map(|age| now - Duration::days(age));
-        let (account, region) = (AccountId::new("111122223333").unwrap(), Region::new("us-east-1").unwrap());
-        let facts = Facts { account: &account, region: &region, instance: &instance, tokens_enforced: None };
-        let decision = decide(&policy, &facts, now);
+        let decision = decided_at(&policy, &instance, None, now);
         let is_young = max_age.is_none_or(|max_age| age.is_some_and(|age| age <= max_age));
         let expected = ahead >= 0 && (!by_tag || (ahead <= max_days && is_young));
         if let Verdict::Exempt { reasons } = &decision.verdict {

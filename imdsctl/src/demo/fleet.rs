@@ -46,7 +46,8 @@ pub struct Member {
     state: Option<&'static str>,
     /// The service that manages the instances, if any.
     operator: Option<&'static str>,
-    /// The calls without a token on each day of the lookback, if the instances first ran weeks ago. They send no events.
+    /// The calls without a token on each day of the lookback, if the instances first ran weeks ago. Such instances send no
+    /// events.
     calls_a_day: Option<f64>,
     /// The outcome that is expected.
     pub outcome: &'static str,

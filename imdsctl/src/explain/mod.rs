@@ -32,11 +32,13 @@ use read::{Described, Place, ReadError};
 /// has the fields which the decisions need. If a field is missing, the error
 /// names the query that keeps it.
 ///
-/// The decisions are compliant, change, exempt, out-of-scope and blocked. They
-/// are printed while the input is read. The first error ends them.
+/// The decisions are compliant, change, exempt, out-of-scope, blocked and
+/// needs-usage: the function would ask CloudWatch whether the instance uses
+/// IMDSv1, and then decide. They are printed while the input is read. The first
+/// error ends them.
 ///
 /// Exit codes: 0 all are compliant, exempt or out of scope; 1 something would
-/// change or is blocked; 2 error.
+/// change, is blocked or needs its usage; 2 error.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -52,8 +54,8 @@ pub struct Arguments {
     /// The Region of the instances; defaults to that of their Availability Zone.
     #[arg(long, value_name = "NAME", value_parser = Region::new)]
     region: Option<Region>,
-    /// Print a JSON list of {account, region, instanceId, name, decision, before, change, reasons, warnings}, with the
-    /// names and values of the function's outcomes.
+    /// Print a JSON list of {account, region, instanceId, name, mode, decision, before, change, reasons, warnings}, with
+    /// the names and values of the function's outcomes.
     #[arg(long)]
     json: bool,
     /// The file with the instances; - or no file means standard input.
@@ -131,6 +133,9 @@ impl<'a> Decider<'a> {
             region: &region.clone().unwrap_or(Region::new(NO_REGION)?),
             instance: &instance,
             tokens_enforced: None,
+            is_launch: false,
+            usage: None,
+            group: None,
         };
         let decision = decide(&self.policy, &facts, self.now);
         let missing = self.needs.missing(place, &raw, &decision);

@@ -1,6 +1,6 @@
 //! What the decisions of a policy need of the input.
 
-use imds_core::decide::{Decision, TagRejection, Verdict, Warning};
+use imds_core::decide::{Decision, Needed, TagRejection, Verdict, Warning};
 use imds_core::policy::Policy;
 
 use super::raw::RawInstance;
@@ -12,6 +12,7 @@ pub struct Needs {
     pub region: bool,
     tags: bool,
     first_ran: bool,
+    image: bool,
 }
 
 impl Needs {
@@ -22,6 +23,7 @@ impl Needs {
             region: policy.reads_regions() && !knows_region,
             tags: policy.reads_tags(),
             first_ran: policy.reads_first_ran(),
+            image: policy.reads_image(),
         }
     }
 
@@ -42,11 +44,7 @@ impl Needs {
         if !place.is_whole && self.tags && raw.tags.is_none() {
             fields.push("Tags".to_owned());
         }
-        let age_is_unknown = |warning: &Warning| {
-            matches!(warning, Warning::IgnoredTag { why: TagRejection::AgeUnknown { .. }, .. })
-        };
-        if !place.is_whole && raw.network_interfaces.is_none() && decision.warnings.iter().any(age_is_unknown)
-        {
+        if !place.is_whole && raw.network_interfaces.is_none() && depends_on_age(decision) {
             fields.push("NetworkInterfaces".to_owned());
         }
         fields
@@ -56,10 +54,21 @@ impl Needs {
     pub fn query(&self) -> String {
         let mut fields = vec!["InstanceId", "State", "Operator", "MetadataOptions"];
         fields.extend(self.tags.then_some("Tags"));
+        fields.extend(self.image.then_some("ImageId"));
         fields.extend(self.region.then_some("Placement"));
         // The interfaces have the account, and when the instance first ran.
         fields.extend((self.account || self.first_ran).then_some("NetworkInterfaces"));
         let fields: Vec<String> = fields.iter().map(|field| format!("{field}:{field}")).collect();
         format!("--query 'Reservations[].Instances[].{{{}}}'", fields.join(","))
     }
+}
+
+/// Returns whether the decision was made without the time at which the instance first ran, and depends on it. The usage
+/// gate does not ask for the use of a new instance.
+fn depends_on_age(decision: &Decision) -> bool {
+    let age_is_unknown = |warning: &Warning| {
+        matches!(warning, Warning::IgnoredTag { why: TagRejection::AgeUnknown { .. }, .. })
+    };
+    matches!(decision.verdict, Verdict::NeedsUsage(Needed::Usage { .. }))
+        || decision.warnings.iter().any(age_is_unknown)
 }

@@ -7,6 +7,7 @@ use imds_core::decide::{Decision, Verdict};
 use imds_core::ids::{AccountId, InstanceId, Region};
 use imds_core::instance::Instance;
 use imds_core::metadata::{Change, MetadataOptions};
+use imds_core::mode::Mode;
 use imds_core::outcome::Outcome;
 use imds_core::text::Quoted;
 use serde::Serialize;
@@ -31,6 +32,7 @@ struct Entry<'a> {
     region: Option<&'a Region>,
     instance_id: &'a InstanceId,
     name: Option<&'a str>,
+    mode: Mode,
     decision: &'static str,
     before: &'a MetadataOptions,
     change: MetadataOptions,
@@ -63,7 +65,7 @@ impl<'o, W: Write> Printer<'o, W> {
             explained.paragraph(self.out)?;
         }
         *self.counts.entry(word).or_default() += 1;
-        if matches!(verdict, Verdict::Change { .. } | Verdict::Blocked { .. } | Verdict::Incomplete { .. }) {
+        if is_finding(verdict) {
             self.exit = Exit::Findings;
         }
         Ok(())
@@ -80,6 +82,18 @@ impl<'o, W: Write> Printer<'o, W> {
     }
 }
 
+/// Returns whether the instance is not, or may not be, as the policy requires.
+fn is_finding(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Compliant { .. } | Verdict::Exempt { .. } | Verdict::OutOfScope { .. } => false,
+        Verdict::Change { .. }
+        | Verdict::Blocked { .. }
+        | Verdict::InUse { .. }
+        | Verdict::NeedsUsage(_)
+        | Verdict::Incomplete { .. } => true,
+    }
+}
+
 /// Returns the name of a decision: that of the function's outcome, where there is one.
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
@@ -88,6 +102,9 @@ fn word(verdict: &Verdict) -> &'static str {
         Verdict::Exempt { .. } => Outcome::Exempt.as_str(),
         Verdict::OutOfScope { .. } => Outcome::OutOfScope.as_str(),
         Verdict::Blocked { .. } => Outcome::Blocked.as_str(),
+        Verdict::InUse { .. } => Outcome::InUse.as_str(),
+        // The function asks, and then decides.
+        Verdict::NeedsUsage(_) => "needs-usage",
         Verdict::Incomplete { .. } => Outcome::NotReady.as_str(),
     }
 }
@@ -106,11 +123,23 @@ impl Explained {
     }
 
     fn reasons(&self) -> Vec<String> {
-        self.decision.verdict.reasons().iter().map(ToString::to_string).collect()
+        match &self.decision.verdict {
+            Verdict::NeedsUsage(needed) => vec![needed.to_string()],
+            verdict => verdict.reasons().iter().map(ToString::to_string).collect(),
+        }
     }
 
     fn warnings(&self) -> Vec<String> {
         self.decision.warnings.iter().map(ToString::to_string).collect()
+    }
+
+    /// That only dry runs are sent, where something could change.
+    fn details(&self) -> Vec<String> {
+        let is_dry_run = self.decision.mode == Mode::DryRun && is_finding(&self.decision.verdict);
+        is_dry_run
+            .then(|| "dry run: EC2 is only asked whether it would make the change".to_owned())
+            .into_iter()
+            .collect()
     }
 
     fn entry(&self) -> Entry<'_> {
@@ -119,6 +148,7 @@ impl Explained {
             region: self.region.as_ref(),
             instance_id: &self.instance.id,
             name: self.name(),
+            mode: self.decision.mode,
             decision: word(&self.decision.verdict),
             before: &self.instance.options,
             change: self.change().map(|change| *change.options()).unwrap_or_default(),
@@ -132,7 +162,7 @@ impl Explained {
         let paragraph = Paragraph {
             title: format!("{}{name}", self.instance.id),
             word: word(&self.decision.verdict),
-            details: Vec::new(),
+            details: self.details(),
             before: Some(&self.instance.options),
             change: self.change(),
             reasons: &self.reasons(),

@@ -29,6 +29,8 @@ pub struct RawInstance<'a> {
     #[serde(borrow)]
     pub instance_id: Option<Text<'a>>,
     #[serde(borrow)]
+    image_id: Option<Text<'a>>,
+    #[serde(borrow)]
     state: Option<Object<RawState<'a>>>,
     #[serde(borrow, default, deserialize_with = "present_list")]
     pub tags: Option<Vec<Object<RawTag<'a>>>>,
@@ -127,6 +129,7 @@ impl RawInstance<'_> {
             // No decision depends on the launch time.
             launched: None,
             first_ran: interfaces().filter_map(RawInterface::first_ran).min(),
+            image: text(&self.image_id),
             tags: tags.collect(),
             options: options.map(RawOptions::words).unwrap_or_default(),
             options_state: options.and_then(|options| text(&options.state)),

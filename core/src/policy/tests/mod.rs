@@ -1,7 +1,9 @@
 //! Valid and invalid documents.
 
 mod input;
+mod published;
 mod staged;
+mod staged_check;
 mod warnings;
 
 use super::*;
@@ -269,6 +271,7 @@ fn a_policy_has_a_summary() {
     );
     let expected = [
         "Every instance must have HttpTokens=required and HttpPutResponseHopLimit at most 2.",
+        "No usage gate: HttpTokens=required also reaches instances that still use IMDSv1, and breaks what uses it.",
         r#"Rule "pods": an instance with the tag "eks:cluster-name" must have HttpPutResponseHopLimit=2."#,
         "Rule \"payroll\": an instance whose tag \"App\" is \"payroll-*\" or \"payslip\", in account \
          \"111122223333\" and in Region \"eu-*\" is exempt through 2027-03-31 (UTC).",
@@ -289,7 +292,9 @@ fn a_policy_has_a_summary() {
         loosen,
         [
             "The baseline requires nothing.",
-            "A tag such as imds:HttpTokens=optional overrides these requirements and can also loosen them.",
+            "No usage gate: HttpTokens=required also reaches instances that still use IMDSv1, and breaks what uses it.",
+            "A tag such as imds:HttpTokens=optional overrides these requirements and can also loosen them. A tag cannot \
+             set HttpEndpoint.",
             "No tag can exempt its instance.",
         ]
     );

@@ -1,6 +1,8 @@
 //! What a valid policy probably does not mean, for `imdsctl policy check`.
 
-use time::{Duration, OffsetDateTime};
+mod staged;
+
+use time::{Date, Duration, OffsetDateTime};
 
 use super::day::{is_active, today};
 use super::json::{index, join};
@@ -9,7 +11,7 @@ use super::pattern::Pattern;
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
 use crate::text::Quoted;
 
-/// How far ahead an exemption may end without a warning: two years, of which one may be a leap year.
+/// How far ahead an exemption or a dry run may end without a warning: two years, of which one may be a leap year.
 const FAR_AHEAD: Duration = Duration::days(731);
 
 const OPTIONAL: Requirement = Requirement::Exactly(OptionValue::HttpTokens(HttpTokens::Optional));
@@ -24,11 +26,13 @@ pub struct PolicyWarning {
 }
 
 impl Policy {
-    /// What is probably not meant, in the order of the document; `now` determines which exemptions have ended.
+    /// What is probably not meant, in the order of the document; `now` determines what has ended.
     pub fn warnings(&self, now: OffsetDateTime) -> Vec<PolicyWarning> {
         let mut warnings = Warnings(Vec::new());
         let mut without = self.baseline.clone();
+        warnings.default_mode(self);
         warnings.optional("baseline", &self.baseline);
+        warnings.default_gate(self, now);
         for (number, rule) in self.rules.iter().enumerate() {
             let place = index("rules", number);
             match &rule.effect {
@@ -36,25 +40,19 @@ impl Policy {
                     let at = join(&place, "require");
                     warnings.optional(&at, requirements);
                     warnings.loosening(&at, rule, requirements, &without);
-                    warnings.overridden(&place, rule, requirements, &self.rules[number + 1..], number + 1);
                     if rule.when.is_empty() {
                         without.extend(requirements);
                     }
                 }
-                Effect::Exempt { until } if !is_active(*until, now) => {
-                    let problem = format!("the exemption ended on {until}: remove the rule");
-                    warnings.add(&join(&place, "exempt.until"), problem);
-                }
                 Effect::Exempt { until } => {
-                    if *until - today(now) > FAR_AHEAD {
-                        let problem =
-                            "is more than two years ahead: choose an earlier day, and extend it when needed";
-                        warnings.add(&join(&place, "exempt.until"), problem);
+                    if warnings.end(&join(&place, "exempt.until"), "exemption", *until, now) {
+                        warnings.exempting(&join(&place, "when.tags"), &rule.when);
                     }
-                    warnings.exempting(&join(&place, "when.tags"), &rule.when);
                 }
-                Effect::Mode { .. } | Effect::UsageGate(_) => {}
+                Effect::Mode { mode, until } => warnings.mode(self, number, *mode, *until, now),
+                Effect::UsageGate(gate) => warnings.rule_gate(self, number, gate.as_ref(), now),
             }
+            warnings.overridden(&place, rule, &self.rules[number + 1..], number + 1);
         }
         self.warnings_of_the_whole(&mut warnings);
         warnings.0
@@ -67,9 +65,14 @@ impl Policy {
                 "the policy requires nothing: add a baseline, such as {\"HttpTokens\": \"required\"}";
             warnings.add("baseline", problem);
         }
-        if self.tags.authority == Authority::Loosen {
+        if self.tags.authority == Authority::Loosen && self.tags.options.contains(&OptionName::HttpTokens) {
             let problem = format!("lets a tag require HttpTokens=optional, which {NEEDS_LOOSENING}");
             warnings.add("instanceTags.authority", problem);
+        }
+        if self.tags.options.contains(&OptionName::HttpEndpoint) {
+            let problem =
+                "anyone who may tag an instance can switch its IMDS off: remove HttpEndpoint, and use a rule";
+            warnings.add("instanceTags.options", problem);
         }
     }
 }
@@ -82,6 +85,17 @@ struct Warnings(Vec<PolicyWarning>);
 impl Warnings {
     fn add(&mut self, place: &str, problem: impl Into<String>) {
         self.0.push(PolicyWarning { place: place.to_owned(), problem: problem.into() });
+    }
+
+    /// Warns of the end of an exemption or a dry run. Returns whether it is still active.
+    fn end(&mut self, place: &str, what: &str, until: Date, now: OffsetDateTime) -> bool {
+        let is_active = is_active(until, now);
+        if !is_active {
+            self.add(place, format!("the {what} ended on {until}: remove the rule"));
+        } else if until - today(now) > FAR_AHEAD {
+            self.add(place, "is more than two years ahead: choose an earlier day, and extend it when needed");
+        }
+        is_active
     }
 
     fn optional(&mut self, place: &str, requirements: &Requirements) {
@@ -110,10 +124,12 @@ impl Warnings {
             let matches_all = |pattern: &Pattern| {
                 let text = pattern.as_str();
                 text.chars().all(|c| matches!(c, '*' | '?')) && (text.contains('*') || text == "????????????")
+                    || matches!(text, "i-*" | "ami-*")
             };
             patterns.as_ref().is_none_or(|patterns| patterns.iter().any(matches_all))
         };
-        if when.tags.is_empty() && is_all(&when.accounts) && is_all(&when.regions) {
+        let conditions = [&when.accounts, &when.regions, &when.instance_ids, &when.images];
+        if when.tags.is_empty() && conditions.into_iter().all(is_all) && when.launched_before.is_none() {
             self.add(place, "the rule exempts every instance: name the accounts or Regions that it is for");
         }
         if let Some(key) = key_that_anyone_sets(when) {
@@ -122,24 +138,26 @@ impl Warnings {
         }
     }
 
-    /// A rule whose every option a rule in `later` sets, for at least the same instances.
-    fn overridden(
-        &mut self,
-        place: &str,
-        rule: &Rule,
-        requirements: &Requirements,
-        later: &[Rule],
-        first: usize,
-    ) {
-        let overrides = |other: &Rule, name| match &other.effect {
-            Effect::Require(all) => {
-                all.contains_key(name) && (other.when.is_empty() || other.when == rule.when)
-            }
-            _ => false,
+    /// A rule whose whole effect rules in `later` override, for at least the same instances.
+    fn overridden(&mut self, place: &str, rule: &Rule, later: &[Rule], first: usize) {
+        let for_the_same = |other: &Rule| other.when.is_empty() || other.when == rule.when;
+        let by = |overrides: &dyn Fn(&Effect) -> bool| {
+            let by = later.iter().position(|other| overrides(&other.effect) && for_the_same(other));
+            by.map(|number| index("rules", first + number))
         };
-        let by =
-            |name| later.iter().position(|other| overrides(other, name)).map(|n| index("rules", first + n));
-        let Some(mut by) = requirements.keys().map(by).collect::<Option<Vec<String>>>() else { return };
+        let by: Option<Vec<String>> = match &rule.effect {
+            Effect::Require(options) => {
+                let sets = |name| move |other: &Effect| matches!(other, Effect::Require(all) if all.contains_key(name));
+                options.keys().map(|name| by(&sets(name))).collect()
+            }
+            Effect::Exempt { .. } => None,
+            // A dry run that ends does not override for good.
+            Effect::Mode { .. } => {
+                by(&|other| matches!(other, Effect::Mode { until: None, .. })).map(|one| vec![one])
+            }
+            Effect::UsageGate(_) => by(&|other| matches!(other, Effect::UsageGate(_))).map(|one| vec![one]),
+        };
+        let Some(mut by) = by else { return };
         by.sort();
         by.dedup();
         self.add(place, format!("never has an effect, because {} overrides it: remove one", by.join(" or ")));
