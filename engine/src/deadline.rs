@@ -48,6 +48,12 @@ impl Deadline {
         Instant::now() + pause < self.last_start
     }
 
+    /// Returns the limits of work that may take at most `most`.
+    pub fn within(&self, most: Duration) -> Self {
+        let end = Instant::now() + most;
+        Self { last_start: self.last_start.min(end), end: self.end.min(end), ..*self }
+    }
+
     /// Awaits `work` until `end`.
     ///
     /// # Errors
@@ -71,8 +77,7 @@ impl Deadline {
         call: Call,
         work: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let sooner = Self { end: self.end.min(Instant::now() + most), ..*self };
-        sooner.bound(call, work).await
+        self.within(most).bound(call, work).await
     }
 }
 

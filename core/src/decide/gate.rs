@@ -1,6 +1,6 @@
 //! The usage gate: whether `HttpTokens=required` is held back from an instance that may still use IMDSv1.
 
-use time::{Duration, OffsetDateTime};
+use time::{Date, Duration, OffsetDateTime};
 
 use super::decision::{Facts, Needed};
 use super::group::Group;
@@ -12,7 +12,7 @@ use crate::usage::{Usage, Use};
 const NEW_FOR: Duration = Duration::minutes(60);
 
 /// The same if a record of its launch names it, which may be delivered late.
-const LAUNCHED_FOR: Duration = Duration::hours(6);
+pub const LAUNCHED_FOR: Duration = Duration::hours(6);
 
 /// What the gate says about an instance.
 #[derive(Debug)]
@@ -26,13 +26,24 @@ pub(super) enum Gate {
 }
 
 /// What `gate` says about the instance in `facts`, and its use if that was looked at. Without a gate, or after its last day,
-/// nothing is held back.
-pub(super) fn ask(gate: Option<&UsageGate>, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate, Option<Use>) {
-    match gate.filter(|gate| gate.is_active(now)) {
-        None => (Gate::Open, None),
-        Some(gate) if is_new(facts, now) => (ask_group(gate, facts), None),
-        Some(gate) => ask_usage(gate, facts, now),
+/// nothing is held back. `asked_days` is the lookback that is asked for: the longest of the policy, as another gate may
+/// apply when the instance is decided on again.
+pub(super) fn ask(
+    gate: Option<&UsageGate>,
+    asked_days: u16,
+    facts: &Facts<'_>,
+    now: OffsetDateTime,
+) -> (Gate, Option<Use>) {
+    match (gate.filter(|gate| gate.is_active(now)), facts.usage) {
+        (None, _) => (Gate::Open, None),
+        (Some(gate), _) if is_new(facts, now) => (ask_group(gate, facts), None),
+        (Some(_), None) => (Gate::Needs(Needed::Usage { since: days_before(now, asked_days) }), None),
+        (Some(gate), Some(usage)) => judge(gate, usage, facts, now),
     }
+}
+
+fn days_before(now: OffsetDateTime, days: u16) -> Date {
+    today(now).saturating_sub(Duration::days(days.into()))
 }
 
 /// Whether the instance is too new to have a history. One whose age is unknown is not.
@@ -55,15 +66,14 @@ fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {
     }
 }
 
-fn ask_usage(gate: &UsageGate, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate, Option<Use>) {
-    let lookback = today(now).saturating_sub(Duration::days(gate.lookback_days.into()));
+fn judge(gate: &UsageGate, usage: &Usage, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate, Option<Use>) {
+    let lookback = days_before(now, gate.lookback_days);
     let since = facts.instance.first_ran.map_or(lookback, |first_ran| lookback.max(today(first_ran)));
-    let found = match facts.usage {
-        None => return (Gate::Needs(Needed::Usage { since }), None),
-        Some(Usage::Refused(why)) => {
+    let found = match usage {
+        Usage::Refused(why) => {
             return (Gate::Closed(HeldBack::UsageRefused { why: why.clone() }), None);
         }
-        Some(Usage::Days(days)) => Use::of(days, since, gate.lookback_days),
+        Usage::Days(days) => Use::of(days, since, gate.lookback_days),
     };
     let is_unknown = found.observed_days < gate.min_days;
     let gate = if found.calls > gate.tolerated_calls {

@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use crate::instance::Instance;
 use crate::policy::Policy;
 pub use decision::{Decision, Facts, Needed, Verdict};
+pub use gate::LAUNCHED_FOR;
 pub use group::{Group, GroupKind};
 pub use held_back::{GroupUse, HeldBack};
 use plan::{Planned, missing, plan};
@@ -54,7 +55,7 @@ pub fn decide(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Decisi
     if !exempt.is_empty() {
         return decision(Verdict::Exempt { reasons: exempt }, warnings);
     }
-    let gate = || gate::ask(usage_gate.as_ref(), facts, now);
+    let gate = || gate::ask(usage_gate.as_ref(), policy.longest_lookback_days(), facts, now);
     let Planned { verdict, is_held_back, usage } = plan(&requirements, facts, gate, &mut warnings);
     Decision { verdict, mode, is_held_back, usage, warnings }
 }

@@ -68,9 +68,19 @@ impl Effect {
 }
 
 impl Policy {
+    /// Whether instances are changed, unless a rule says otherwise.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// What limits the changes of one sweep.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// The longest lookback of any usage gate, in days. Which one applies can change with the instance's tags.
+    pub(crate) fn longest_lookback_days(&self) -> u16 {
+        self.gates().map(|gate| gate.lookback_days).max().unwrap_or_default()
     }
 
     /// How many usage gates still hold instances back, and end in less than 14 days.

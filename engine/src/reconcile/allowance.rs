@@ -3,7 +3,6 @@
 use std::cell::Cell;
 
 use imds_core::mode::Mode;
-use imds_core::outcome::Outcome;
 use imds_core::policy::Limits;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -38,6 +37,11 @@ impl Allowance {
         Self { dry_runs: Some(Cell::new(DRY_RUNS)), failures: limits.failures_per_sweep.map(failures) }
     }
 
+    /// Returns whether it is that of a sweep, whose limits hold for what is changed.
+    pub(super) fn is_of_sweep(&self) -> bool {
+        self.dry_runs.is_some()
+    }
+
     /// Returns whether a further dry run may be sent, and counts it.
     pub(super) fn takes_dry_run(&self) -> bool {
         let Some(left) = &self.dry_runs else { return true };
@@ -57,12 +61,12 @@ impl Allowance {
         }
     }
 
-    /// Takes the outcome of a change, if it has one already.
-    pub(super) fn settle(&self, permit: Option<SemaphorePermit<'_>>, outcome: Option<Outcome>) {
+    /// Takes whether a change failed.
+    pub(super) fn settle(&self, permit: Option<SemaphorePermit<'_>>, is_failed: bool) {
         let (Some(Failures { most, so_far, permits }), Some(permit)) = (&self.failures, permit) else {
             return;
         };
-        if matches!(outcome, Some(Outcome::Denied | Outcome::Failed { .. })) {
+        if is_failed {
             permit.forget();
             so_far.set(so_far.get() + 1);
             if so_far.get() >= *most {
@@ -91,11 +95,11 @@ mod tests {
         // Two are in flight, and either may fail.
         let third = tokio::time::timeout(std::time::Duration::ZERO, allowance.admit(Mode::Enforce)).await;
         assert!(third.is_err(), "it waits");
-        allowance.settle(first, Some(Outcome::Enforced));
+        allowance.settle(first, false);
         let third = allowance.admit(Mode::Enforce).await.expect("the permit of a change that did not fail");
-        allowance.settle(second, Some(Outcome::Denied));
+        allowance.settle(second, true);
         assert_eq!(allowance.stopped(), None);
-        allowance.settle(third, Some(Outcome::Failed { retry: true }));
+        allowance.settle(third, true);
         assert_eq!(allowance.stopped(), Some(TooManyFailures(2)));
         assert_eq!(allowance.admit(Mode::Enforce).await.err(), Some(TooManyFailures(2)));
         assert!(allowance.admit(Mode::DryRun).await.is_ok(), "a dry run changes nothing");
@@ -108,7 +112,7 @@ mod tests {
             assert!(events.takes_dry_run());
             assert_eq!(sweep.takes_dry_run(), number < 50, "{number}");
             let permit = events.admit(Mode::Enforce).await.expect("no limit");
-            events.settle(permit, Some(Outcome::Denied));
+            events.settle(permit, true);
         }
         assert_eq!(events.stopped(), None);
     }

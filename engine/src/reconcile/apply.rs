@@ -37,6 +37,8 @@ pub(super) struct Applier<'a> {
     pub(super) deadline: &'a Deadline,
     pub(super) context: &'a DecisionContext<'a>,
     pub(super) allowance: &'a Allowance,
+    /// When the instances were described.
+    pub(super) described_at: Instant,
 }
 
 impl Applier<'_> {
@@ -54,13 +56,14 @@ impl Applier<'_> {
         // sweeps may overlap. Each process has its own order, so that one finds compliant what the other has changed.
         let order = RandomState::new();
         due.sort_by_cached_key(|one| order.hash_one(&one.target.id));
-        let mut is_first = true;
+        // Further answers, such as CloudWatch's, may have taken long.
+        let mut is_recent = self.described_at.elapsed() < FRESH_FOR;
         while !due.is_empty() {
             self.defer_if_stopped(&mut due);
             // A wave has as many changes as the rate limit allows while their observations are recent enough.
             let mut wave: Vec<&mut Reconciliation> =
                 due.drain(..due.len().min(self.client.rate_limiter.within(FRESH_FOR))).collect();
-            if !std::mem::take(&mut is_first) {
+            if !std::mem::take(&mut is_recent) {
                 wait_until(self.deadline.last_start.min(self.client.rate_limiter.next())).await;
                 self.decide_again(&mut wave).await;
             }
@@ -91,7 +94,13 @@ impl Applier<'_> {
         let mut described = describe(self.client, self.deadline, &ids).await;
         for reconciliation in reconciliations {
             let observation = described.take(&reconciliation.target.id).unwrap_or(Observation::NotShown);
+            let before = reconciliation.mode;
             reconciliation.reopen(observation, self.context);
+            // The limits of the sweep did not choose it.
+            let is_unlimited = (before, reconciliation.mode) == (Mode::DryRun, Mode::Enforce);
+            if is_unlimited && self.allowance.is_of_sweep() && reconciliation.state.due().is_some() {
+                reconciliation.defer(MODE_CHANGED.to_owned());
+            }
         }
     }
 
@@ -101,7 +110,7 @@ impl Applier<'_> {
         match self.allowance.admit(reconciliation.mode).await {
             Ok(permit) => {
                 self.send_all(reconciliation, until).await;
-                self.allowance.settle(permit, reconciliation.ended());
+                self.allowance.settle(permit, reconciliation.is_failed());
             }
             Err(stopped) => reconciliation.defer(after(stopped)),
         }
@@ -155,6 +164,9 @@ impl Applier<'_> {
         }
     }
 }
+
+const MODE_CHANGED: &str =
+    "the mode of the instance changed from dry-run to enforce during the sweep: the next sweep goes on";
 
 /// Why a change is left to the next sweep.
 fn after(TooManyFailures(most): TooManyFailures) -> String {

@@ -9,7 +9,6 @@ use imds_core::instance::Instance;
 use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue};
 use imds_core::mode::Mode;
 use imds_core::policy::Policy;
-use imds_core::trigger::TriggerKind;
 use imds_core::usage::Usage;
 use time::{Date, OffsetDateTime};
 
@@ -42,7 +41,26 @@ pub(super) struct Questions {
     pub(super) groups: BTreeSet<Group>,
 }
 
+/// What the decision on an instance depends on besides the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DependsOn {
+    Nothing,
+    Defaults,
+    Usage,
+    Group,
+}
+
 impl Questions {
+    /// Returns what kind of answer is needed.
+    pub(super) fn kind(&self) -> DependsOn {
+        match self {
+            Self { tokens_enforced: true, .. } => DependsOn::Defaults,
+            Self { since: Some(_), .. } => DependsOn::Usage,
+            Self { groups, .. } if !groups.is_empty() => DependsOn::Group,
+            _ => DependsOn::Nothing,
+        }
+    }
+
     /// Adds the questions about another instance.
     pub(super) fn add(&mut self, more: Self) {
         self.tokens_enforced |= more.tokens_enforced;
@@ -64,7 +82,13 @@ impl<'a> DecisionContext<'a> {
         Self { policy, account_region, now, mode, tokens_enforced: None, usage, groups }
     }
 
-    pub(super) fn decide(&self, kind: TriggerKind, instance: &Instance) -> Decision {
+    /// The mode of an instance that is not decided on.
+    pub(super) fn default_mode(&self) -> Mode {
+        self.mode.max(self.policy.mode())
+    }
+
+    /// Decides on an instance. `is_launch`: a record of its launch names it.
+    pub(super) fn decide(&self, is_launch: bool, instance: &Instance) -> Decision {
         let AccountRegion { account, region } = self.account_region;
         let known = self.usage.get(&instance.id).and_then(|usage| usage.as_ref().ok());
         let group = Group::of(instance).and_then(|group| self.groups.get(&group)?.as_ref().ok());
@@ -74,7 +98,7 @@ impl<'a> DecisionContext<'a> {
             region,
             instance,
             tokens_enforced: self.tokens_enforced.as_ref().and_then(|known| known.clone().ok()),
-            is_launch: kind == TriggerKind::Launch,
+            is_launch,
             usage: known,
             group,
         };
@@ -93,7 +117,7 @@ impl<'a> DecisionContext<'a> {
         let mut questions = Questions::default();
         for (target, observation) in observations {
             let Observation::Shown(instance) = observation else { continue };
-            match self.decide(target.kind, instance).verdict {
+            match self.decide(target.is_launch, instance).verdict {
                 Verdict::Change { change, .. } => {
                     questions.tokens_enforced |= makes_tokens_optional(&change);
                 }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imds_core::call_error::{Call, CallError};
-use imds_core::decide::{Decision, Group, GroupUse, HeldBack, Needed, Reason, Verdict};
+use imds_core::decide::{Decision, Group, GroupUse, HeldBack, LAUNCHED_FOR, Needed, Reason, Verdict};
 use imds_core::instance::Instance;
 use imds_core::metadata::{HttpTokens, OptionName, OptionValue};
 use imds_core::selector::InstanceSelector;
 use imds_core::trigger::TriggerKind;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::decide::DecisionContext;
 use super::target::{Observation, Target};
+use super::usage::UsageReader;
 use crate::aws::client::RegionClient;
 use crate::deadline::Deadline;
 
@@ -37,17 +38,19 @@ impl Groups {
         &self,
         group: &Group,
         context: DecisionContext<'_>,
+        usage: &UsageReader,
         client: &RegionClient,
         deadline: &Deadline,
     ) -> Result<GroupUse, CallError> {
         let answer = Arc::clone(self.0.lock().await.entry(group.clone()).or_default());
-        answer.get_or_init(|| look_at(group, context, client, deadline)).await.clone()
+        answer.get_or_init(|| look_at(group, context, usage, client, deadline)).await.clone()
     }
 }
 
 async fn look_at(
     group: &Group,
     mut context: DecisionContext<'_>,
+    usage: &UsageReader,
     client: &RegionClient,
     deadline: &Deadline,
 ) -> Result<GroupUse, CallError> {
@@ -56,37 +59,44 @@ async fn look_at(
     let observations: Vec<(Target, Observation)> = oldest(listed.instances).map(observed).collect();
     let questions = context.questions(&observations);
     if let Some(since) = questions.since {
-        let (ids, now) = (&questions.usage_of, context.now);
-        context.usage = client.calls_without_token(ids, since, now, deadline).await;
+        context.usage = usage.calls_without_token(&questions.usage_of, since).await;
     }
     let mut error = None;
     for (_, observation) in observations {
         let Observation::Shown(instance) = observation else { continue };
-        let decision = context.decide(KIND, &instance);
-        if let Some(why) = held_back(&decision) {
-            return Ok(GroupUse::HeldBack { instance: instance.id, why });
-        }
-        // An instance that is as new itself says nothing about the group.
-        if let Verdict::NeedsUsage(needed @ Needed::Usage { .. }) = &decision.verdict {
-            error = error.or_else(|| context.usage_error(&instance.id, needed).cloned());
+        let decision = context.decide(false, &instance);
+        match (held_back(&decision), &decision.verdict) {
+            // It has too little data because it is new itself.
+            (Some(HeldBack::TooLittleData { .. }), _) if is_new(&instance, context.now) => {}
+            (Some(why), _) => return Ok(GroupUse::HeldBack { instance: instance.id, why }),
+            (None, Verdict::NeedsUsage(needed @ Needed::Usage { .. })) => {
+                error = error.or_else(|| context.usage_error(&instance.id, needed).cloned());
+            }
+            (None, Verdict::Incomplete { .. }) => {
+                let why = format!("it did not report what the decision on {} depends on", instance.id);
+                error = error.or_else(|| Some(CallError::without_response(Call::DescribeInstances, why)));
+            }
+            _ => {}
         }
     }
     error.map_or(Ok(GroupUse::Free), Err)
 }
 
-/// An instance is as new as one that a record of its launch names, whatever names it.
-const KIND: TriggerKind = TriggerKind::Launch;
-
-fn observed(instance: Instance) -> (Target, Observation) {
-    (Target::new(instance.id.clone(), KIND, Duration::ZERO), Observation::Shown(instance))
+/// Returns whether the instance may itself be one of a launch whose record is delivered late.
+fn is_new(instance: &Instance, now: OffsetDateTime) -> bool {
+    instance.first_ran.is_some_and(|first_ran| now - first_ran <= LAUNCHED_FOR)
 }
 
-/// Returns the oldest live instances with optional tokens. One whose age is unknown counts as older.
+fn observed(instance: Instance) -> (Target, Observation) {
+    (Target::new(instance.id.clone(), TriggerKind::Sweep, Duration::ZERO), Observation::Shown(instance))
+}
+
+/// Returns the oldest live instances whose tokens are not known to be required. One whose age is unknown counts as older.
 fn oldest(mut instances: Vec<Instance>) -> impl Iterator<Item = Instance> {
-    const OPTIONAL: OptionValue = OptionValue::HttpTokens(HttpTokens::Optional);
+    const REQUIRED: OptionValue = OptionValue::HttpTokens(HttpTokens::Required);
     instances.retain(|instance| {
-        instance.options.get(OptionName::HttpTokens) == Some(OPTIONAL)
-            && instance.state.is_some_and(|state| !state.is_final())
+        instance.options.get(OptionName::HttpTokens) != Some(REQUIRED)
+            && instance.state.is_none_or(|state| !state.is_final())
     });
     instances.sort_by(|one, other| (one.first_ran, &one.id).cmp(&(other.first_ran, &other.id)));
     instances.into_iter().take(LOOKED_AT)

@@ -15,8 +15,8 @@ mod selection;
 mod state;
 mod sweep;
 mod target;
+mod usage;
 mod verify;
-mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -39,6 +39,7 @@ use reconciler::Reconciler;
 use resolve::Resolver;
 use sweep::{Asked, Sweep};
 pub use target::{Delivery, Retry};
+use usage::UsageReader;
 
 /// The maximum number of accounts and Regions processed concurrently: as many as a batch is likely to name. Most of the
 /// time goes to waiting for each one's rate limit.
@@ -111,8 +112,10 @@ impl Enforcer {
     ) -> Enforced {
         let Self { mode, policy, verify_within, clients } = self;
         let (mode, verify_within) = (*mode, *verify_within);
-        let (client, groups) = (clients.get(account_region).await, Groups::default());
-        let reconciler = Reconciler { mode, policy, verify_within, account_region, client, deadline, groups };
+        let client = clients.get(account_region).await;
+        let (groups, usage) = (Groups::default(), UsageReader::new(client.clone(), deadline));
+        let reconciler =
+            Reconciler { mode, policy, verify_within, account_region, client, deadline, groups, usage };
         let (sweeps, named): (Vec<_>, Vec<_>) =
             batch.iter().partition(|(_, delivery)| delivery.trigger.instances == InstanceSelector::All);
         let mut enforced = Enforced::default();
@@ -136,8 +139,9 @@ async fn enforce_named(
     {
         let observed =
             stream::unfold(&mut resolver, async |resolver| Some((resolver.next().await?, resolver)));
-        let reconciled = observed
-            .map(async |observations| reconciler.reconcile(observations, &Allowance::default()).await);
+        let reconciled = observed.map(async |observations| {
+            reconciler.reconcile(observations, &Allowance::default(), |all| all).await
+        });
         let mut reconciled = pin!(reconciled.buffer_unordered(OBSERVATIONS_AT_ONCE));
         while let Some(reconciliations) = reconciled.next().await {
             for reconciliation in reconciliations {
@@ -165,11 +169,12 @@ async fn sweep(
     handled: &BTreeSet<InstanceId>,
     on_report: &dyn Fn(InstanceOutcome),
 ) {
-    let any = |is_so: fn(&Delivery) -> bool| deliveries.iter().any(|(_, delivery)| is_so(delivery));
+    let first = deliveries.iter().find(|(_, delivery)| !delivery.redelivered).or(deliveries.first());
     let asked = Asked {
-        redelivered: any(|delivery| delivery.redelivered),
-        watch: any(|delivery| delivery.trigger.watch),
-        event_id: deliveries.first().map_or("", |(_, delivery)| &delivery.trigger.event_id),
+        redelivered: deliveries.iter().any(|(_, delivery)| delivery.redelivered),
+        is_retried: deliveries.iter().all(|(_, delivery)| delivery.redelivered),
+        watch: deliveries.iter().any(|(_, delivery)| delivery.trigger.watch),
+        event_id: first.map_or("", |(_, delivery)| &delivery.trigger.event_id),
         handled,
     };
     let mut sweep = Sweep::new(reconciler, asked, on_report);

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use imds_core::call_error::Call;
 use imds_core::ids::AccountRegion;
 use imds_core::mode::Mode;
 use imds_core::policy::Policy;
+use tokio::time::Instant;
 
 use super::allowance::Allowance;
 use super::apply::Applier;
-use super::decide::{DecisionContext, Questions};
+use super::decide::{DecisionContext, DependsOn, Questions};
 use super::group::Groups;
 use super::reconciliation::Reconciliation;
 use super::target::{Observation, Target};
+use super::usage::UsageReader;
 use super::verify::verify;
 use crate::aws::client::RegionClient;
 use crate::deadline::Deadline;
@@ -22,9 +25,8 @@ use crate::deadline::Deadline;
 /// How long to wait for the account's defaults, which are not needed: EC2 refuses what they forbid.
 const DEFAULTS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The maximum number of sets of instances that are reconciled at once, each of which depends on other answers. Some may
-/// wait for CloudWatch while the others go on.
-const PARTS_AT_ONCE: usize = 64;
+/// The maximum number of groups that are asked about at once.
+const GROUPS_AT_ONCE: usize = 64;
 
 /// An account and Region during one invocation.
 pub(super) struct Reconciler<'a> {
@@ -35,47 +37,39 @@ pub(super) struct Reconciler<'a> {
     pub(super) client: RegionClient,
     pub(super) deadline: Deadline,
     pub(super) groups: Groups,
+    pub(super) usage: UsageReader,
 }
 
 impl<'a> Reconciler<'a> {
-    /// Decides on the observed instances, then applies and verifies the changes. An instance that depends on further
-    /// answers, such as those of CloudWatch, delays only those that depend on the same answers.
+    /// Decides on the observed instances, then applies and verifies the changes, except those that `put_aside` takes away.
+    /// An instance that depends on further answers, such as those of CloudWatch, delays only those that depend on the same
+    /// kind of answer.
     pub(super) async fn reconcile(
         &self,
         observations: Vec<(Target, Observation)>,
         allowance: &Allowance,
+        put_aside: impl Fn(Vec<Reconciliation>) -> Vec<Reconciliation>,
     ) -> Vec<Reconciliation> {
-        let context = self.empty_context();
-        let mut parts: BTreeMap<_, (Questions, Vec<(Target, Observation)>)> = BTreeMap::new();
+        let (described_at, context) = (Instant::now(), self.empty_context());
+        let mut parts: BTreeMap<DependsOn, (Questions, Vec<(Target, Observation)>)> = BTreeMap::new();
         for observed in observations {
             let asked = context.questions([&observed]);
-            // The use of all instances is one question, from whichever day.
-            let part = (asked.tokens_enforced, asked.since.is_some(), asked.groups.clone());
-            let (questions, observations) = parts.entry(part).or_default();
+            let (questions, observations) = parts.entry(asked.kind()).or_default();
             questions.add(asked);
             observations.push(observed);
         }
-        let reconciled = stream::iter(parts.into_values())
-            .map(|(questions, part)| self.reconcile_part(questions, part, allowance))
-            .buffer_unordered(PARTS_AT_ONCE);
-        reconciled.concat().await
-    }
-
-    async fn reconcile_part(
-        &self,
-        questions: Questions,
-        observations: Vec<(Target, Observation)>,
-        allowance: &Allowance,
-    ) -> Vec<Reconciliation> {
-        let context = self.answered(questions).await;
-        let mut reconciliations = open(observations, &context);
-        self.finish(&mut reconciliations, &context, allowance).await;
-        reconciliations
-    }
-
-    /// Asks what the decisions on the observed instances depend on.
-    pub(super) async fn context(&self, observations: &[(Target, Observation)]) -> DecisionContext<'a> {
-        self.answered(self.empty_context().questions(observations)).await
+        let put_aside = &put_aside;
+        let reconciled = parts.into_values().map(async |(questions, part)| {
+            let context = self.answered(questions).await;
+            let open = |(target, observation)| Reconciliation::open(target, observation, &context);
+            let mut reconciliations = put_aside(part.into_iter().map(open).collect());
+            let (client, deadline) = (&self.client, &self.deadline);
+            let applier = Applier { client, deadline, context: &context, allowance, described_at };
+            applier.apply(&mut reconciliations).await;
+            verify(client, self.verify_within, deadline, &mut reconciliations).await;
+            reconciliations
+        });
+        join_all(reconciled).await.into_iter().flatten().collect()
     }
 
     async fn answered(&self, questions: Questions) -> DecisionContext<'a> {
@@ -88,42 +82,21 @@ impl<'a> Reconciler<'a> {
             context.tokens_enforced = Some(asked.await);
         }
         if let Some(since) = questions.since {
-            context.usage =
-                client.calls_without_token(&questions.usage_of, since, deadline.now, deadline).await;
+            context.usage = self.usage.calls_without_token(&questions.usage_of, since).await;
         }
         let groups = stream::iter(questions.groups)
             .map(async |group| {
-                let answer = self.groups.ask(&group, self.empty_context(), client, deadline).await;
+                let answer =
+                    self.groups.ask(&group, self.empty_context(), &self.usage, client, deadline).await;
                 (group, answer)
             })
-            .buffer_unordered(PARTS_AT_ONCE);
+            .buffer_unordered(GROUPS_AT_ONCE);
         context.groups = groups.collect().await;
         context
     }
 
+    /// Returns a context in which nothing was asked.
     fn empty_context(&self) -> DecisionContext<'a> {
         DecisionContext::new(self.policy, self.account_region, self.deadline.now, self.mode)
     }
-
-    /// Applies and verifies the changes that are due.
-    pub(super) async fn finish(
-        &self,
-        reconciliations: &mut [Reconciliation],
-        context: &DecisionContext<'_>,
-        allowance: &Allowance,
-    ) {
-        let Self { client, deadline, .. } = self;
-        let applier = Applier { client, deadline, context, allowance };
-        applier.apply(reconciliations).await;
-        verify(client, self.verify_within, deadline, reconciliations).await;
-    }
-}
-
-/// Decides on the observed instances.
-pub(super) fn open(
-    observations: Vec<(Target, Observation)>,
-    context: &DecisionContext<'_>,
-) -> Vec<Reconciliation> {
-    let open = |(target, observation)| Reconciliation::open(target, observation, context);
-    observations.into_iter().map(open).collect()
 }

@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use imds_core::call_error::{Call, CallError};
 use imds_core::ids::InstanceId;
 use imds_core::selector::InstanceSelector;
+use imds_core::trigger::TriggerKind;
 
 use super::describe::{DESCRIBES_AT_ONCE, describe};
 use super::selection::Selection;
@@ -115,6 +116,7 @@ impl<'a> Resolver<'a> {
             .or_insert_with(|| Target::new(id.clone(), delivery.trigger.kind, age));
         target.kind = target.kind.min(delivery.trigger.kind);
         target.age = target.age.min(age);
+        target.is_launch |= is_launch(delivery);
         target.redelivered |= delivery.redelivered;
         target.is_retried |= delivery.redelivered && is_alone;
         target.deliveries.insert(index);
@@ -173,4 +175,11 @@ impl<'a> Resolver<'a> {
         let failed = described.failed.into_iter();
         self.observed.extend(failed.map(|(id, error)| (id, Observation::Failed(error))));
     }
+}
+
+/// Returns whether the event is the record of a launch and has the IDs or the client token of its instances.
+fn is_launch(delivery: &Delivery) -> bool {
+    let names =
+        matches!(delivery.trigger.instances, InstanceSelector::Ids(_) | InstanceSelector::ClientToken { .. });
+    delivery.trigger.kind == TriggerKind::Launch && names
 }

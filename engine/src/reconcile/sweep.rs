@@ -1,13 +1,16 @@
 //! The sweep: every instance of an account and Region, page by page.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join;
 use imds_core::call_error::{Call, CallError};
 use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::instance::Instance;
+use imds_core::metadata::{HttpTokens, OptionName, OptionValue};
 use imds_core::mode::Mode;
 use imds_core::outcome::InstanceOutcome;
+use imds_core::policy::Limits;
 use imds_core::selector::InstanceSelector;
 use imds_core::trigger::TriggerKind;
 use time::Duration;
@@ -15,12 +18,15 @@ use tokio::time::Instant;
 
 use super::allowance::{Allowance, TooManyFailures};
 use super::describe::describe;
-use super::reconciler::{Reconciler, open};
+use super::reconciler::Reconciler;
 use super::reconciliation::Reconciliation;
 use super::selected::Selected;
 use super::target::{Observation, Retry, Target};
-use super::watch::{rejected_calls, watched};
 use crate::deadline::Deadline;
+
+/// The maximum number of changes of a sweep with limits, more than the rate limit allows in an invocation: each is kept
+/// in memory until the listing ends.
+const CHANGES: usize = 10_000;
 
 /// The maximum number of selected instances that are changed together: those of a page.
 const SELECTED_AT_ONCE: usize = 1000;
@@ -36,8 +42,10 @@ pub(super) struct Stopped {
 /// What the deliveries of a sweep ask for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
-    /// Whether one of them is a redelivery.
+    /// Whether one of them is a redelivery, so that an earlier one may have made changes that are not verified.
     pub(super) redelivered: bool,
+    /// Whether all of them are, so that an earlier one may have made all changes that the limits allow.
+    pub(super) is_retried: bool,
     /// Whether to ask which calls without a token were refused.
     pub(super) watch: bool,
     /// The ID of the event.
@@ -53,15 +61,15 @@ pub(super) struct Sweep<'a> {
     on_report: &'a dyn Fn(InstanceOutcome),
     allowance: Allowance,
     /// The changes that are made at the end, if the policy limits them.
-    selected: Option<Selected<'a>>,
+    selected: Option<RefCell<Selected<'a>>>,
+    /// The calls without a token that were refused, of the instances that are not reported yet.
+    rejected_calls: BTreeMap<InstanceId, u64>,
     /// How many changes EC2 accepted.
     changes: usize,
     /// IDs of a form that is not known, which nobody can act on.
     pub(super) unknown_ids: Vec<String>,
     /// Why calls that were refused are not known.
     pub(super) watch_error: Option<CallError>,
-    /// Whether CloudWatch answered nothing about a page, so that it is not asked about the others: each may take a minute.
-    is_watch_over: bool,
 }
 
 impl<'a> Sweep<'a> {
@@ -71,10 +79,10 @@ impl<'a> Sweep<'a> {
         on_report: &'a dyn Fn(InstanceOutcome),
     ) -> Self {
         let limits = reconciler.policy.limits();
-        // An earlier delivery may have made all changes that the limits allow.
-        let is_over = asked.redelivered && limits != Default::default();
-        let most = if is_over { Some(0) } else { limits.changes_per_sweep };
-        let selected = most.map(|most| Selected::new(asked.event_id, most));
+        let most =
+            if asked.is_retried { 0 } else { limits.changes_per_sweep.unwrap_or(CHANGES).min(CHANGES) };
+        let selected =
+            (limits != Limits::default()).then(|| RefCell::new(Selected::new(asked.event_id, most)));
         let allowance = Allowance::of_sweep(limits);
         Self {
             reconciler,
@@ -85,7 +93,7 @@ impl<'a> Sweep<'a> {
             changes: 0,
             unknown_ids: Vec::new(),
             watch_error: None,
-            is_watch_over: false,
+            rejected_calls: BTreeMap::new(),
         }
     }
 
@@ -138,44 +146,29 @@ impl<'a> Sweep<'a> {
     fn listing_ends(&self) -> Instant {
         let (now, last_start) = (Instant::now(), self.reconciler.deadline.last_start);
         match &self.selected {
-            Some(_) => now + last_start.saturating_duration_since(now) / 2,
-            None => last_start,
+            Some(_) if !self.asked.is_retried => now + last_start.saturating_duration_since(now) / 2,
+            _ => last_start,
         }
     }
 
     /// Takes a page of instances. The changes do not wait for the answers about refused calls.
-    async fn take(&mut self, instances: Vec<Instance>) {
-        let Reconciler { client, deadline, .. } = self.reconciler;
-        let is_watched = self.asked.watch && !self.is_watch_over;
-        let watched = if is_watched { watched(&instances) } else { Vec::new() };
-        let is_new = |instance: &Instance| !self.asked.handled.contains(&instance.id);
+    async fn take(&mut self, mut instances: Vec<Instance>) {
+        instances.retain(|instance| !self.asked.handled.contains(&instance.id));
+        let watched = if self.asked.watch { watched(&instances) } else { Vec::new() };
         let observed = |instance: Instance| (self.target(&instance.id), Observation::Shown(instance));
-        let observations = instances.into_iter().filter(is_new).map(observed).collect();
-        let rejected = rejected_calls(client, deadline, &watched);
-        let (mut reconciliations, (rejected, error)) = join(self.reconcile(observations), rejected).await;
-        for reconciliation in &mut reconciliations {
-            if let Some(calls) = rejected.get(&reconciliation.target.id) {
-                reconciliation.take_rejected_calls(*calls);
+        let observations = instances.into_iter().map(observed).collect();
+        let put_aside = |reconciliations| self.put_aside(reconciliations);
+        let reconciled = self.reconciler.reconcile(observations, &self.allowance, put_aside);
+        let (reconciliations, rejected) =
+            join(reconciled, self.reconciler.usage.rejected_calls(&watched)).await;
+        for (id, answer) in rejected {
+            match answer {
+                Ok(0) => {}
+                Ok(calls) => _ = self.rejected_calls.insert(id, calls),
+                Err(error) => _ = self.watch_error.get_or_insert(error),
             }
         }
-        self.is_watch_over |= error.is_some() && rejected.is_empty();
-        self.watch_error = self.watch_error.take().or(error);
         self.report(reconciliations);
-    }
-
-    async fn reconcile(&mut self, observations: Vec<(Target, Observation)>) -> Vec<Reconciliation> {
-        match &self.selected {
-            None => self.reconciler.reconcile(observations, &self.allowance).await,
-            Some(_) => self.reconcile_unlimited(observations).await,
-        }
-    }
-
-    /// Reconciles what no limit concerns, and puts changes aside.
-    async fn reconcile_unlimited(&mut self, observations: Vec<(Target, Observation)>) -> Vec<Reconciliation> {
-        let context = self.reconciler.context(&observations).await;
-        let mut unlimited = self.select(open(observations, &context));
-        self.reconciler.finish(&mut unlimited, &context, &self.allowance).await;
-        unlimited
     }
 
     fn target(&self, id: &InstanceId) -> Target {
@@ -183,35 +176,55 @@ impl<'a> Sweep<'a> {
         Target { redelivered: self.asked.redelivered, ..target }
     }
 
-    /// Puts changes aside. Returns the instances that can be finished now.
-    fn select(&mut self, reconciliations: Vec<Reconciliation>) -> Vec<Reconciliation> {
-        let Some(selected) = &mut self.selected else { return reconciliations };
+    /// Puts changes aside if the policy has limits. Returns the instances that can be finished now.
+    fn put_aside(&self, reconciliations: Vec<Reconciliation>) -> Vec<Reconciliation> {
+        let Some(selected) = &self.selected else { return reconciliations };
         let is_limited = |one: &Reconciliation| one.mode == Mode::Enforce && one.state.due().is_some();
         let (limited, mut others): (Vec<_>, Vec<_>) = reconciliations.into_iter().partition(is_limited);
-        let why = why_deferred(self.asked.redelivered, self.reconciler.policy.limits().changes_per_sweep);
+        let mut selected = selected.borrow_mut();
         for mut deferred in limited.into_iter().filter_map(|one| selected.offer(one)) {
-            deferred.defer(why.clone());
+            deferred.defer(self.why_deferred());
             others.push(deferred);
         }
         others
+    }
+
+    fn why_deferred(&self) -> String {
+        let most = self.reconciler.policy.limits().changes_per_sweep.filter(|most| *most <= CHANGES);
+        match most {
+            _ if self.asked.is_retried => {
+                "a retried sweep with limits changes nothing more: the next sweep goes on".to_owned()
+            }
+            Some(most) => {
+                format!(
+                    "the sweep changes at most {most} instances (limits.changesPerSweep): the next sweep goes on"
+                )
+            }
+            None => {
+                format!("a sweep with limits changes at most {CHANGES} instances: the next sweep goes on")
+            }
+        }
     }
 
     /// Makes the selected changes. The instances are described again, as others may have changed them during the listing.
     async fn change_selected(&mut self) {
         let Some(selected) = self.selected.take() else { return };
         let Reconciler { client, deadline, .. } = self.reconciler;
-        let ids: Vec<InstanceId> = selected.into_instances().map(|one| one.target.id).collect();
+        let ids: Vec<InstanceId> = selected.into_inner().into_instances().map(|one| one.target.id).collect();
         for ids in ids.chunks(SELECTED_AT_ONCE) {
             let mut described = describe(client, deadline, ids).await;
             let mut observation = |id| described.take(id).unwrap_or(Observation::NotShown);
             let observations = ids.iter().map(|id| (self.target(id), observation(id))).collect();
-            let reconciliations = self.reconciler.reconcile(observations, &self.allowance).await;
+            let reconciliations = self.reconciler.reconcile(observations, &self.allowance, |all| all).await;
             self.report(reconciliations);
         }
     }
 
     fn report(&mut self, reconciliations: Vec<Reconciliation>) {
-        for reconciliation in reconciliations {
+        for mut reconciliation in reconciliations {
+            if let Some(calls) = self.rejected_calls.remove(&reconciliation.target.id) {
+                reconciliation.take_rejected_calls(calls);
+            }
             self.changes += usize::from(reconciliation.is_changed());
             (self.on_report)(reconciliation.into_outcome(self.reconciler.account_region));
         }
@@ -219,21 +232,20 @@ impl<'a> Sweep<'a> {
 
     /// Retries at once if this delivery made a change and the policy has no limits; otherwise with backoff.
     fn out_of_time(&self) -> Stopped {
-        let is_limited = self.reconciler.policy.limits() != Default::default();
+        let is_limited = self.reconciler.policy.limits() != Limits::default();
         let retry = if self.changes > 0 && !is_limited { Retry::AtOnce } else { Retry::AfterBackoff };
         Stopped { why: "the sweep ran out of time and will be retried".to_owned(), retry }
     }
 }
 
-fn why_deferred(redelivered: bool, most: Option<usize>) -> String {
-    match most {
-        Some(most) if !redelivered => {
-            format!(
-                "the sweep changes at most {most} instances (limits.changesPerSweep): the next sweep goes on"
-            )
-        }
-        _ => "a retried sweep with limits changes nothing more: the next sweep goes on".to_owned(),
-    }
+/// Returns the instances that require tokens, so that calls without a token are refused.
+fn watched(instances: &[Instance]) -> Vec<InstanceId> {
+    const REQUIRED: OptionValue = OptionValue::HttpTokens(HttpTokens::Required);
+    let is_watched = |instance: &&Instance| {
+        instance.options.get(OptionName::HttpTokens) == Some(REQUIRED)
+            && instance.state.is_none_or(|state| !state.is_final())
+    };
+    instances.iter().filter(is_watched).map(|instance| instance.id.clone()).collect()
 }
 
 fn not_listed(error: CallError) -> Stopped {

@@ -47,6 +47,8 @@ pub(super) struct Target {
     pub(super) id: InstanceId,
     /// The kind with the highest precedence among the deliveries.
     pub(super) kind: TriggerKind,
+    /// Whether a record of its launch names it. One that only has the time of a launch names what was started then, too.
+    pub(super) is_launch: bool,
     /// The deliveries of the batch that name it, by index.
     pub(super) deliveries: BTreeSet<usize>,
     /// The time since its most recent event.
@@ -68,6 +70,7 @@ impl Target {
         Self {
             id,
             kind,
+            is_launch: false,
             deliveries: BTreeSet::new(),
             age,
             redelivered: false,

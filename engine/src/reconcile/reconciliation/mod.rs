@@ -52,11 +52,16 @@ impl Reconciliation {
             Observation::Shown(instance) => Self::decided(target, instance, context),
             Observation::NotShown => {
                 let outcome = unknown_instance(target.age, target.redelivered);
-                Self::undecided(target, outcome, "EC2 does not show the instance".to_owned(), context.mode)
+                Self::undecided(
+                    target,
+                    outcome,
+                    "EC2 does not show the instance".to_owned(),
+                    context.default_mode(),
+                )
             }
             Observation::Failed(error) => {
                 let outcome = error.outcome(target.age, target.redelivered);
-                Self::undecided(target, outcome, error.to_string(), context.mode)
+                Self::undecided(target, outcome, error.to_string(), context.default_mode())
             }
         }
     }
@@ -108,21 +113,23 @@ impl Reconciliation {
         let undecided = match context.usage_error(&instance.id, needed) {
             Some(error) => {
                 let outcome = error.outcome(target.age, target.redelivered);
-                Self::undecided(target, outcome, error.to_string(), context.mode)
+                Self::undecided(target, outcome, error.to_string(), context.default_mode())
             }
             // The instance changed after its use was asked, so that the answer did not seem to matter.
             None => {
                 let reason = "the instance changed before its use of IMDSv1 was known".to_owned();
-                Self::undecided(target, Outcome::NotReady, reason, context.mode)
+                Self::undecided(target, Outcome::NotReady, reason, context.default_mode())
             }
         };
         Self { instance: Some(instance), ..undecided }
     }
 
     fn decided(target: Target, instance: Instance, context: &DecisionContext<'_>) -> Self {
-        let decision = context.decide(target.kind, &instance);
+        let decision = context.decide(target.is_launch, &instance);
         if let Verdict::NeedsUsage(needed) = &decision.verdict {
-            return Self::usage_unknown(target, instance, needed, context);
+            let mut unknown = Self::usage_unknown(target, instance, needed, context);
+            unknown.mode = decision.mode;
+            return unknown;
         }
         let state = State::decided(&decision.verdict, &instance, target.redelivered);
         let reasons = decision.verdict.reasons();
@@ -181,9 +188,13 @@ impl Reconciliation {
         self.metric_fields.rejected_calls = calls;
     }
 
-    /// Returns the outcome, if the instance has ended.
-    pub(super) fn ended(&self) -> Option<Outcome> {
-        matches!(self.state, State::Ended(_)).then(|| self.outcome())
+    /// Returns whether the change failed or was denied, at least in part.
+    pub(super) fn is_failed(&self) -> bool {
+        matches!(
+            self.state,
+            State::Ended(Outcome::Denied | Outcome::Failed { .. })
+                | State::Verifying(Outcome::Denied | Outcome::Failed { .. })
+        )
     }
 
     /// Returns the outcome. If the usage gate holds tokens back, it is that, unless something else did not end well.
