@@ -44,7 +44,8 @@ async fn the_report_has_the_published_form() {
         "mode": "enforce",
         "counts": {"enforced": 1},
         "outcomes": [{
-            "account": ACCOUNT, "region": REGION, "instanceId": ids[0], "trigger": "launch", "outcome": "enforced",
+            "account": ACCOUNT, "region": REGION, "instanceId": ids[0], "trigger": "launch", "mode": "enforce",
+            "outcome": "enforced",
             "before": {
                 "HttpTokens": "optional", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1,
                 "HttpProtocolIpv6": "disabled", "InstanceMetadataTags": "disabled",

@@ -37,13 +37,15 @@ pub(super) fn ask(
     match (gate.filter(|gate| gate.is_active(now)), facts.usage) {
         (None, _) => (Gate::Open, None),
         (Some(gate), _) if is_new(facts, now) => (ask_group(gate, facts), None),
-        (Some(_), None) => (Gate::Needs(Needed::Usage { since: days_before(now, asked_days) }), None),
+        (Some(_), None) => (Gate::Needs(Needed::Usage { since: first_day(facts, asked_days, now) }), None),
         (Some(gate), Some(usage)) => judge(gate, usage, facts, now),
     }
 }
 
-fn days_before(now: OffsetDateTime, days: u16) -> Date {
-    today(now).saturating_sub(Duration::days(days.into()))
+/// The first day of a lookback of `days`, or on which the instance ran.
+fn first_day(facts: &Facts<'_>, days: u16, now: OffsetDateTime) -> Date {
+    let lookback = today(now).saturating_sub(Duration::days(days.into()));
+    facts.instance.first_ran.map_or(lookback, |first_ran| lookback.max(today(first_ran)))
 }
 
 /// Whether the instance is too new to have a history. One whose age is unknown is not.
@@ -67,8 +69,7 @@ fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {
 }
 
 fn judge(gate: &UsageGate, usage: &Usage, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate, Option<Use>) {
-    let lookback = days_before(now, gate.lookback_days);
-    let since = facts.instance.first_ran.map_or(lookback, |first_ran| lookback.max(today(first_ran)));
+    let since = first_day(facts, gate.lookback_days, now);
     let found = match usage {
         Usage::Refused(why) => {
             return (Gate::Closed(HeldBack::UsageRefused { why: why.clone() }), None);
