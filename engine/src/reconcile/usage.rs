@@ -12,8 +12,8 @@ use time::Date;
 use crate::aws::client::RegionClient;
 use crate::deadline::Deadline;
 
-/// How long to wait for CloudWatch in all, retries included: it answers within a second.
-const WITHIN: Duration = Duration::from_secs(15);
+/// How long to wait for CloudWatch in all: all retries of a throttle included.
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// If CloudWatch answers about none of at least as many instances, it is not asked again in this invocation.
 const DOWN_AFTER: usize = 10;
