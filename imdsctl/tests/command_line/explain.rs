@@ -37,7 +37,8 @@ fn the_examples_decide_as_their_names_say() {
     let rows = [
         (hosts, json!([]), here, "change", &tokens),
         (hosts, tag("eks:cluster-name", "shop"), here, "change", &two_hops),
-        (hosts, tag("aws:autoscaling:groupName", "kops-7"), here, "change", &two_hops),
+        // A launch follows its group.
+        (hosts, tag("aws:autoscaling:groupName", "kops-7"), here, "needs-usage", &json!({})),
         (ORGANIZATION, json!([]), here, "change", &tokens),
         (ORGANIZATION, tag("App", "payroll-7"), here, "exempt", &json!({})),
         (ORGANIZATION, tag("App", "payroll-7"), &["--region", "us-east-1"], "change", &tokens),
@@ -85,6 +86,14 @@ fn the_examples_decide_as_their_names_say() {
             "{row}"
         );
     }
+}
+
+#[test]
+fn the_gate_does_not_concern_the_hop_limit() {
+    let node = instance(1, "required", tag("aws:autoscaling:groupName", "kops-7"));
+    let two_hops = json!({"HttpPutResponseHopLimit": 2});
+    let hosts = "policy/examples/container-hosts.json";
+    assert_eq!(explained(hosts, node, &[]), ("change".to_owned(), two_hops));
 }
 
 #[test]
