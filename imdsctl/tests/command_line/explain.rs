@@ -47,20 +47,6 @@ fn the_examples_decide_as_their_names_say() {
         (ORGANIZATION, tag("App", "payroll-7"), &["--now", "2027-04-01T00:00:00Z"], "change", &tokens),
         (ORGANIZATION, tag("imds:ExemptUntil", "2027-01-31"), here, "exempt", &json!({})),
         (ORGANIZATION, tag("imds:ExemptUntil", "2027-03-31"), here, "change", &tokens),
-        (
-            ORGANIZATION,
-            tag("imds:ExemptUntil", "2027-03-31"),
-            &["--now", "2027-03-01T23:59:59Z"],
-            "exempt",
-            &json!({}),
-        ),
-        (
-            ORGANIZATION,
-            tag("imds:ExemptUntil", "2027-03-31"),
-            &["--now", "2027-03-02T00:00:00Z"],
-            "change",
-            &tokens,
-        ),
         (vaults, tag("Imds", "off"), here, "change", &json!({"HttpEndpoint": "disabled"})),
         (vaults, tag("imds:HttpEndpoint", "disabled"), here, "change", &tokens),
         (
@@ -85,6 +71,15 @@ fn the_examples_decide_as_their_names_say() {
             (decision.to_owned(), change.clone()),
             "{row}"
         );
+    }
+}
+
+#[test]
+fn an_exemption_by_a_tag_ends_a_year_after_the_first_run() {
+    for (now, decision) in [("2027-03-01T23:59:59Z", "exempt"), ("2027-03-02T00:00:00Z", "needs-usage")] {
+        let input = described(&[instance(1, "optional", tag("imds:ExemptUntil", "2027-03-31"))]);
+        let list = entries(&["--now", now, "--policy", ORGANIZATION], &input);
+        assert_eq!(list[0]["decision"], decision, "{now}");
     }
 }
 
