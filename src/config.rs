@@ -212,7 +212,8 @@ mod tests {
         let inline = read(&[("IMDS_POLICY", r#"{"baseline": {"HttpEndpoint": "disabled"}}"#)]).unwrap();
         assert_ne!(inline.policy, Policy::default());
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/policy/policy.json");
-        assert_eq!(read(&[("IMDS_POLICY_FILE", file)]).unwrap().policy, Policy::default());
+        let shipped = Policy::parse(r#"{"baseline": {"HttpTokens": "required"}, "usageGate": {}}"#).unwrap();
+        assert_eq!(read(&[("IMDS_POLICY_FILE", file)]).unwrap().policy, shipped);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use imds_engine::aws::clients::RegionClients;
 use imds_engine::aws::rate_limit::RateLimit;
 use imds_engine::aws::settings::for_simulator;
 
-use crate::old_endpoint::renaming;
+use crate::renaming_proxy::renaming;
 use crate::support::*;
 use crate::*;
 

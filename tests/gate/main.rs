@@ -11,7 +11,7 @@ mod follow;
 mod held;
 mod limits;
 mod modes;
-mod old_endpoint;
+mod renaming_proxy;
 mod siblings;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,8 +6,8 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::input::{self, Dimension};
+use super::operation::{self, Outcome};
 use crate::error::ApiError;
 use crate::fault::FaultKind;
 use crate::instance::Key;
@@ -113,7 +113,7 @@ struct Window {
 type Page = (Vec<Found>, Option<Position>);
 
 fn page(world: &mut World, request: &Request, key: &Key) -> Result<Page, ApiError> {
-    let input: Input = super::read(request)?;
+    let input: Input = operation::read(request)?;
     if input.start_time >= input.end_time {
         return Err(ApiError::validation("The parameter StartTime must be less than the parameter EndTime."));
     }

@@ -2,19 +2,17 @@
 
 mod get;
 pub mod input;
+mod operation;
 mod put;
 
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::instance::Key;
 use crate::request::Request;
 use crate::world::World;
-
-/// The result of an operation, and the name of the fault that affected it.
-pub type Outcome = (Result<Value, ApiError>, Option<&'static str>);
+pub use operation::Outcome;
 
 /// Runs the operation of a call.
 pub fn answer(world: &mut World, request: &Request, key: &Key, now: Now) -> Outcome {
@@ -26,9 +24,4 @@ pub fn answer(world: &mut World, request: &Request, key: &Key, now: Now) -> Outc
             (Err(ApiError::new(404, "UnknownOperationException", message)), None)
         }
     }
-}
-
-/// The input of an operation.
-fn read<T: DeserializeOwned>(request: &Request) -> Result<T, ApiError> {
-    T::deserialize(&request.input).map_err(|error| ApiError::validation(error.to_string()))
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::input::{self, Dimension};
+use super::operation;
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::instance::Key;
@@ -43,7 +44,7 @@ struct Statistics {
 
 /// Adds the values of all metrics or of none. It accepts any namespace and any time.
 pub fn put(world: &mut World, request: &Request, key: &Key, now: Now) -> Result<(), ApiError> {
-    let Input { namespace, metric_data } = super::read(request)?;
+    let Input { namespace, metric_data } = operation::read(request)?;
     if metric_data.is_empty() {
         return Err(ApiError::missing("MetricData"));
     }

@@ -42,6 +42,16 @@ pub(super) struct Questions {
     pub(super) groups: BTreeSet<Group>,
 }
 
+impl Questions {
+    /// Adds the questions about another instance.
+    pub(super) fn add(&mut self, more: Self) {
+        self.tokens_enforced |= more.tokens_enforced;
+        self.usage_of.extend(more.usage_of);
+        self.since = self.since.into_iter().chain(more.since).min();
+        self.groups.extend(more.groups);
+    }
+}
+
 impl<'a> DecisionContext<'a> {
     /// Creates a context in which nothing was asked yet.
     pub(super) fn new(

@@ -28,10 +28,10 @@ pub(super) async fn isolated(
         if ended.borrow().contains(&outcome.instance_id) {
             return;
         }
-        if !outcome.outcome.is_retryable() {
-            ended.borrow_mut().insert(outcome.instance_id.clone());
-        }
+        let has_ended = (!outcome.outcome.is_retryable()).then(|| outcome.instance_id.clone());
         on_report(outcome);
+        // After the report, which may panic, too.
+        ended.borrow_mut().extend(has_ended);
     };
     let again: Vec<(usize, Delivery)> = match caught(enforce(batch, &report)).await {
         Ok(enforced) => return enforced,

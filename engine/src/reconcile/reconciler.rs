@@ -46,24 +46,28 @@ impl<'a> Reconciler<'a> {
         allowance: &Allowance,
     ) -> Vec<Reconciliation> {
         let context = self.empty_context();
-        let mut parts: BTreeMap<_, Vec<(Target, Observation)>> = BTreeMap::new();
+        let mut parts: BTreeMap<_, (Questions, Vec<(Target, Observation)>)> = BTreeMap::new();
         for observed in observations {
-            let Questions { tokens_enforced, since, groups, .. } = context.questions([&observed]);
+            let asked = context.questions([&observed]);
             // The use of all instances is one question, from whichever day.
-            parts.entry((tokens_enforced, since.is_some(), groups)).or_default().push(observed);
+            let part = (asked.tokens_enforced, asked.since.is_some(), asked.groups.clone());
+            let (questions, observations) = parts.entry(part).or_default();
+            questions.add(asked);
+            observations.push(observed);
         }
         let reconciled = stream::iter(parts.into_values())
-            .map(|part| self.reconcile_part(part, allowance))
+            .map(|(questions, part)| self.reconcile_part(questions, part, allowance))
             .buffer_unordered(PARTS_AT_ONCE);
         reconciled.concat().await
     }
 
     async fn reconcile_part(
         &self,
+        questions: Questions,
         observations: Vec<(Target, Observation)>,
         allowance: &Allowance,
     ) -> Vec<Reconciliation> {
-        let context = self.context(&observations).await;
+        let context = self.answered(questions).await;
         let mut reconciliations = open(observations, &context);
         self.finish(&mut reconciliations, &context, allowance).await;
         reconciliations
@@ -71,9 +75,12 @@ impl<'a> Reconciler<'a> {
 
     /// Asks what the decisions on the observed instances depend on.
     pub(super) async fn context(&self, observations: &[(Target, Observation)]) -> DecisionContext<'a> {
+        self.answered(self.empty_context().questions(observations)).await
+    }
+
+    async fn answered(&self, questions: Questions) -> DecisionContext<'a> {
         let Self { client, deadline, .. } = self;
         let mut context = self.empty_context();
-        let questions = context.questions(observations);
         if questions.tokens_enforced {
             let enforced = client.tokens_enforced();
             let asked = deadline.bound_within(DEFAULTS_WITHIN, Call::GetInstanceMetadataDefaults, enforced);

@@ -9,17 +9,15 @@ use std::time::Duration;
 
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 use futures_util::{StreamExt, stream};
-use imds_core::call_error::{Call, CallError, CallErrorKind};
+use imds_core::call_error::{CallError, CallErrorKind};
 use imds_core::ids::InstanceId;
 use imds_core::usage::{Usage, calls};
 use time::{Date, OffsetDateTime, Time};
 use tokio::time::sleep;
 
-use self::pages::{Pages, Point, QueryResult};
+use self::pages::{CALL, Pages, Point, QueryResult};
 use super::client::RegionClient;
 use crate::deadline::Deadline;
-
-const CALL: Call = Call::GetMetricData;
 
 /// The maximum number of queries in a call: CloudWatch's limit.
 const QUERIES_PER_CALL: usize = 500;

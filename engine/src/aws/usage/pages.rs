@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
 use aws_sdk_cloudwatch::types::{MessageData, MetricDataResult, StatusCode};
-use imds_core::call_error::CallError;
+use imds_core::call_error::{Call, CallError};
 use time::OffsetDateTime;
 
-use super::CALL;
+/// The call that the pages are of.
+pub(super) const CALL: Call = Call::GetMetricData;
 
 /// The start of a period, and the sum of the metric in it.
 pub(super) type Point = (OffsetDateTime, f64);
