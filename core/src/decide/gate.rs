@@ -14,6 +14,9 @@ const NEW_FOR: Duration = Duration::minutes(60);
 /// The same if a record of its launch names it, which may be delivered late.
 const LAUNCHED_FOR: Duration = Duration::hours(6);
 
+/// How far ahead of `now` an instance may have first run: clocks differ, and a sweep decides later than it began.
+const AHEAD: Duration = Duration::minutes(60);
+
 /// What the gate says about an instance.
 #[derive(Debug)]
 pub(super) enum Gate {
@@ -35,10 +38,15 @@ pub(super) fn ask(gate: Option<&UsageGate>, facts: &Facts<'_>, now: OffsetDateTi
     }
 }
 
+/// When the instance first ran. A time that is too far ahead is wrong, so that it is not known.
+fn first_ran(facts: &Facts<'_>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    facts.instance.first_ran.filter(|first_ran| *first_ran - now <= AHEAD)
+}
+
 /// Whether the instance is too new to have a history. One whose age is unknown is not.
 fn is_new(facts: &Facts<'_>, now: OffsetDateTime) -> bool {
     let limit = if facts.is_launch { LAUNCHED_FOR } else { NEW_FOR };
-    facts.instance.first_ran.is_some_and(|first_ran| now - first_ran <= limit)
+    first_ran(facts, now).is_some_and(|first_ran| now - first_ran <= limit)
 }
 
 fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {
@@ -57,7 +65,7 @@ fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {
 
 fn ask_usage(gate: &UsageGate, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate, Option<Use>) {
     let lookback = today(now).saturating_sub(Duration::days(gate.lookback_days.into()));
-    let since = facts.instance.first_ran.map_or(lookback, |first_ran| lookback.max(today(first_ran)));
+    let since = first_ran(facts, now).map_or(lookback, |first_ran| lookback.max(today(first_ran)));
     let found = match facts.usage {
         None => return (Gate::Needs(Needed::Usage { since }), None),
         Some(Usage::Refused(why)) => {
