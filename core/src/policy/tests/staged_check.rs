@@ -265,8 +265,8 @@ fn a_staged_policy_has_a_summary() {
         "A tag such as imds:HttpEndpoint=disabled overrides these requirements and can also loosen them.",
         "Tags can set only HttpEndpoint and HttpPutResponseHopLimit.",
         "No tag can exempt its instance.",
-        "A sweep of an account and Region changes at most 200 instances and sends no more changes after 1 failed or \
-         denied instance; the next sweep goes on. Events are not limited.",
+        "A sweep of an account and Region changes at most 200 instances and sends no more changes after 1 change that \
+         fails or is denied; the next sweep goes on. Events are not limited.",
     ];
     assert_eq!(policy.unwrap().summary(NOW), expected);
     let rest = Policy::parse(
@@ -281,8 +281,9 @@ fn a_staged_policy_has_a_summary() {
     );
     assert_eq!(rest[4], "No tag can set an option of its instance.");
     assert!(
-        rest[6]
-            .starts_with("A sweep of an account and Region sends no more changes after 20 failed or denied"),
+        rest[6].starts_with(
+            "A sweep of an account and Region sends no more changes after 20 changes that fail or are denied;"
+        ),
         "{rest:?}"
     );
     let aged = Policy::parse(r#"{"instanceTags": {"exemptions": {"maxDays": 90, "maxAgeDays": 365}}}"#);
