@@ -103,7 +103,7 @@ impl Policy {
 pub struct Limits {
     /// The maximum number of instances that are changed.
     pub changes_per_sweep: Option<usize>,
-    /// After this many instances are `failed` or `denied`, no more changes are sent.
+    /// After this many changes that fail or are denied, no more changes are sent.
     pub failures_per_sweep: Option<usize>,
 }
 

@@ -161,7 +161,7 @@ object! {
     Limits {
         /// The maximum number of instances that are changed. The next sweep goes on.
         "changesPerSweep" changes_per_sweep: Instances,
-        /// The number of instances that fail or are denied, after which no more changes are sent.
+        /// The number of changes that fail or are denied, after which no more changes are sent.
         "failuresPerSweep" failures_per_sweep: Instances,
     }
 }

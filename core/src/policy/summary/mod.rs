@@ -53,19 +53,23 @@ fn rule(rule: &Rule, now: OffsetDateTime) -> String {
 }
 
 fn limits(limits: Limits) -> Option<String> {
-    let changes = limits.changes_per_sweep.map(|most| format!("changes at most {}", instances(most, "")));
-    let failures = limits
-        .failures_per_sweep
-        .map(|most| format!("sends no more changes after {}", instances(most, "failed or denied ")));
-    let parts: Vec<String> = changes.into_iter().chain(failures).collect();
+    let changes = limits.changes_per_sweep.map(|most| format!("changes at most {}", instances(most)));
+    let failed =
+        limits.failures_per_sweep.map(|most| format!("sends no more changes after {}", failures(most)));
+    let parts: Vec<String> = changes.into_iter().chain(failed).collect();
     let limits = list(parts, "and");
     (!limits.is_empty()).then(|| {
         format!("A sweep of an account and Region {limits}; the next sweep goes on. Events are not limited.")
     })
 }
 
-fn instances(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "instance" } else { "instances" })
+fn instances(number: usize) -> String {
+    format!("{number} {}", if number == 1 { "instance" } else { "instances" })
+}
+
+fn failures(number: usize) -> String {
+    let what = if number == 1 { "change that fails or is denied" } else { "changes that fail or are denied" };
+    format!("{number} {what}")
 }
 
 fn requirements(requirements: &Requirements) -> String {

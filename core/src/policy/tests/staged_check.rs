@@ -191,6 +191,34 @@ fn of_two_that_are_equal_only_the_later_is_to_be_removed() {
 }
 
 #[test]
+fn a_day_that_is_still_to_come_is_no_condition() {
+    let exempt = r#""exempt": {"until": "2026-04-01"}"#;
+    let (none, other) = (r#""usageGate": false"#, r#""usageGate": {"minDays": 8}"#);
+    let exempts = "rules[0].when.tags: the rule exempts every instance";
+    let opens = "rules[0].usageGate: the rule opens the usage gate for every instance";
+    let rows = [
+        (r#""launchedBefore": "2026-03-17""#, exempt, None),
+        (r#""launchedBefore": "2026-03-18""#, exempt, Some(exempts)),
+        (r#""launchedBefore": "9999-12-31", "accounts": "*""#, exempt, Some(exempts)),
+        (r#""launchedBefore": "9999-12-31", "accounts": "111122223333""#, exempt, None),
+        (r#""launchedBefore": "2026-03-17""#, none, None),
+        (r#""launchedBefore": "2026-03-18""#, none, Some(opens)),
+        (r#""launchedBefore": "9999-12-31", "regions": "eu-*""#, none, None),
+        (r#""launchedBefore": "9999-12-31", "tags": {"aws:autoscaling:groupName": "x"}"#, none, None),
+        (r#""regions": "*""#, none, Some(opens)),
+        (r#""launchedBefore": "9999-12-31""#, other, None),
+        ("", none, Some("usageGate: never has an effect, because rules[0] overrides it")),
+    ];
+    for (when, effect, expected) in rows {
+        let document = format!(
+            r#"{{"baseline": {{"HttpTokens": "required"}}, "usageGate": {{}},
+                "rules": [{{"name": "a", "when": {{{when}}}, {effect}}}]}}"#
+        );
+        assert_eq!(warnings(&document), expected.as_slice(), "{document}");
+    }
+}
+
+#[test]
 fn a_staged_policy_has_a_summary() {
     let policy = Policy::parse(
         r#"{
@@ -237,8 +265,8 @@ fn a_staged_policy_has_a_summary() {
         "A tag such as imds:HttpEndpoint=disabled overrides these requirements and can also loosen them.",
         "Tags can set only HttpEndpoint and HttpPutResponseHopLimit.",
         "No tag can exempt its instance.",
-        "A sweep of an account and Region changes at most 200 instances and sends no more changes after 1 failed or \
-         denied instance; the next sweep goes on. Events are not limited.",
+        "A sweep of an account and Region changes at most 200 instances and sends no more changes after 1 change that \
+         fails or is denied; the next sweep goes on. Events are not limited.",
     ];
     assert_eq!(policy.unwrap().summary(NOW), expected);
     let rest = Policy::parse(
@@ -253,8 +281,9 @@ fn a_staged_policy_has_a_summary() {
     );
     assert_eq!(rest[4], "No tag can set an option of its instance.");
     assert!(
-        rest[6]
-            .starts_with("A sweep of an account and Region sends no more changes after 20 failed or denied"),
+        rest[6].starts_with(
+            "A sweep of an account and Region sends no more changes after 20 changes that fail or are denied;"
+        ),
         "{rest:?}"
     );
     let aged = Policy::parse(r#"{"instanceTags": {"exemptions": {"maxDays": 90, "maxAgeDays": 365}}}"#);

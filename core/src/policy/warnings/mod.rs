@@ -48,7 +48,7 @@ impl Policy {
                 }
                 Effect::Exempt { until } => {
                     if warnings.end(&join(&place, "exempt.until"), "exemption", *until, now) {
-                        warnings.exempting(&join(&place, "when.tags"), &rule.when);
+                        warnings.exempting(&join(&place, "when.tags"), &rule.when, now);
                     }
                 }
                 Effect::Mode { mode, until } => warnings.mode(self, number, *mode, *until, now),
@@ -121,18 +121,9 @@ impl Warnings {
         }
     }
 
-    fn exempting(&mut self, place: &str, when: &Conditions) {
-        let is_all = |patterns: &Option<Vec<Pattern>>| {
-            let matches_all = |pattern: &Pattern| {
-                let text = pattern.as_str();
-                text.chars().all(|c| matches!(c, '*' | '?')) && (text.contains('*') || text == "????????????")
-                    || matches!(text, "i-*" | "ami-*")
-            };
-            patterns.as_ref().is_none_or(|patterns| patterns.iter().any(matches_all))
-        };
-        let conditions = [&when.accounts, &when.regions, &when.instance_ids, &when.images];
-        if when.tags.is_empty() && conditions.into_iter().all(is_all) && when.launched_before.is_none() {
-            self.add(place, "the rule exempts every instance: name the accounts or Regions that it is for");
+    fn exempting(&mut self, place: &str, when: &Conditions, now: OffsetDateTime) {
+        if hold_for_all(when, now) {
+            self.add(place, format!("the rule exempts every instance: {NARROW}"));
         }
         if let Some(key) = key_that_anyone_sets(when) {
             let problem = format!("anyone who may set the tag {} exempts the instance: {SAFER}", Quoted(key));
@@ -172,6 +163,25 @@ impl Warnings {
 
 /// What to do about a condition on a tag that anyone can set.
 const SAFER: &str = "add a condition on accounts that you trust or on a tag that begins with aws:, or restrict who may set it";
+
+/// What to do about conditions that hold for every instance.
+const NARROW: &str = "name the accounts or Regions that it is for";
+
+/// Whether the conditions hold for every instance: an instance that exists has first run before a day after today.
+fn hold_for_all(when: &Conditions, now: OffsetDateTime) -> bool {
+    let is_all = |patterns: &Option<Vec<Pattern>>| {
+        let matches_all = |pattern: &Pattern| {
+            let text = pattern.as_str();
+            text.chars().all(|c| matches!(c, '*' | '?')) && (text.contains('*') || text == "????????????")
+                || matches!(text, "i-*" | "ami-*")
+        };
+        patterns.as_ref().is_none_or(|patterns| patterns.iter().any(matches_all))
+    };
+    let patterns = [&when.accounts, &when.regions, &when.instance_ids, &when.images];
+    when.tags.is_empty()
+        && patterns.into_iter().all(is_all)
+        && when.launched_before.is_none_or(|day| day > today(now))
+}
 
 /// A tag that suffices for the tag conditions and that AWS lets anyone set who may tag the instance. Keys that begin
 /// with `aws:` are set by AWS alone.

@@ -3,7 +3,7 @@
 use time::{Date, Duration, OffsetDateTime};
 
 use super::without::{changes_nothing, gates_before};
-use super::{SAFER, Warnings, key_that_anyone_sets};
+use super::{NARROW, SAFER, Warnings, hold_for_all, key_that_anyone_sets};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
 use crate::mode::Mode;
 use crate::policy::day::{is_active, today};
@@ -96,6 +96,8 @@ impl Warnings {
         }
         if changes_nothing(policy, number) {
             self.add(&place, SAME);
+        } else if gate.is_none() && !rule.when.is_empty() && hold_for_all(&rule.when, now) {
+            self.add(&at, format!("the rule opens the usage gate for every instance: {NARROW}"));
         } else if let Some(key) = key_that_anyone_sets(&rule.when)
             && gates_before(policy, number).any(|other| other.is_some_and(|other| is_weaker(gate, &other)))
         {
