@@ -68,7 +68,8 @@ fn only_a_result_whose_last_status_is_complete_has_points() {
     let forbidden =
         with(result(0, "Forbidden", &one), |result| result.messages = Some(vec![message("not you")]));
     let (failed, new) = (result(0, "InternalError", &one), result(0, "SomethingNew", &one));
-    let rows: [(&str, Vec<Vec<MetricDataResult>>, (&str, &str)); 17] = [
+    type Row<'r> = (&'r str, Vec<Vec<MetricDataResult>>, (&'r str, &'r str));
+    let rows: [Row<'_>; 17] = [
         ("one page", vec![vec![complete(&one)]], ("complete", "1")),
         ("no data", vec![vec![complete(&[])]], ("complete", "0")),
         ("two pages", vec![vec![partial(&one)], vec![complete(&other)]], ("complete", "2")),
