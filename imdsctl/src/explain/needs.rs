@@ -44,8 +44,8 @@ impl Needs {
         if !place.is_whole && self.tags && raw.tags.is_none() {
             fields.push("Tags".to_owned());
         }
-        if !place.is_whole && raw.network_interfaces.is_none() && depends_on_age(decision) {
-            fields.push("NetworkInterfaces".to_owned());
+        if !place.is_whole && depends_on_age(decision) {
+            fields.extend(raw.lacks_for_first_ran().map(str::to_owned));
         }
         fields
     }

@@ -115,6 +115,16 @@ impl RawInstance<'_> {
         self.placement.as_ref().and_then(|placement| region_of(text(&placement.0.availability_zone)?))
     }
 
+    /// Returns the field without which it is not known when the instance first ran. An instance that has interfaces, but
+    /// no primary one, lacks none.
+    pub fn lacks_for_first_ran(&self) -> Option<&'static str> {
+        let Some(interfaces) = &self.network_interfaces else { return Some("NetworkInterfaces") };
+        if interfaces.iter().any(|interface| interface.0.first_ran().is_some()) {
+            return None;
+        }
+        interfaces.iter().find_map(|interface| interface.0.lacks_for_first_ran())
+    }
+
     /// Returns the instance; `owner` is that of its reservation.
     pub fn instance(&self, owner: Option<&str>) -> Result<Instance, InvalidId> {
         let options = self.metadata_options.as_ref().map(|options| &options.0);
@@ -157,6 +167,17 @@ impl RawOptions<'_> {
 }
 
 impl RawInterface<'_> {
+    fn lacks_for_first_ran(&self) -> Option<&'static str> {
+        let Some(Object(attachment)) = &self.attachment else {
+            return Some("NetworkInterfaces[].Attachment");
+        };
+        match attachment.device_index {
+            None => Some("NetworkInterfaces[].Attachment.DeviceIndex"),
+            Some(0) if attachment.attach_time.is_none() => Some("NetworkInterfaces[].Attachment.AttachTime"),
+            Some(_) => None,
+        }
+    }
+
     /// Returns when the instance first ran, if this is its primary network interface, which is never detached.
     fn first_ran(&self) -> Option<OffsetDateTime> {
         let attachment = self.attachment.as_ref().map(|attachment| &attachment.0)?;

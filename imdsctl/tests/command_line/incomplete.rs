@@ -207,9 +207,33 @@ fn the_usage_gate_and_conditions_need_what_the_input_lacks() {
         one["ImageId"] = id.into();
         one
     };
+    let attached = |interfaces: Value| {
+        let mut one = optional();
+        one["NetworkInterfaces"] = interfaces;
+        json!([one])
+    };
+    let second = json!({"Attachment": {"DeviceIndex": 1}});
     let rows = [
         (POLICY, json!([ageless]), Err("[0] lacks NetworkInterfaces")),
         (POLICY, json!([optional()]), Ok("needs-usage")),
+        // A projection may have dropped a part of the interfaces. An instance without interfaces has none.
+        (
+            POLICY,
+            attached(json!([{"OwnerId": "111122223333"}])),
+            Err("[0] lacks NetworkInterfaces[].Attachment"),
+        ),
+        (
+            POLICY,
+            attached(json!([{"Attachment": {"AttachTime": "2026-11-24T11:30:00Z"}}])),
+            Err("[0] lacks NetworkInterfaces[].Attachment.DeviceIndex"),
+        ),
+        (
+            POLICY,
+            attached(json!([second, {"Attachment": {"DeviceIndex": 0}}])),
+            Err("[0] lacks NetworkInterfaces[].Attachment.AttachTime"),
+        ),
+        (POLICY, attached(json!([second])), Ok("needs-usage")),
+        (POLICY, attached(json!([])), Ok("needs-usage")),
         (&images, json!([optional()]), Err("[0] lacks ImageId")),
         (&images, json!([of_image("ami-0a234567")]), Ok("change")),
         (&images, json!([of_image("ami-0b234567")]), Ok("compliant")),
