@@ -14,6 +14,9 @@ const NEW_FOR: Duration = Duration::minutes(60);
 /// The same if a record of its launch names it, which may be delivered late.
 pub const LAUNCHED_FOR: Duration = Duration::hours(6);
 
+/// How far ahead of `now` an instance may have first run: clocks differ, and a sweep decides later than it began.
+const AHEAD: Duration = Duration::minutes(60);
+
 /// What the gate says about an instance.
 #[derive(Debug)]
 pub(super) enum Gate {
@@ -42,16 +45,21 @@ pub(super) fn ask(
     }
 }
 
+/// When the instance first ran. A time that is too far ahead is wrong, so that it is not known.
+fn first_ran(facts: &Facts<'_>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    facts.instance.first_ran.filter(|first_ran| *first_ran - now <= AHEAD)
+}
+
 /// The first day of a lookback of `days`, or on which the instance ran.
 fn first_day(facts: &Facts<'_>, days: u16, now: OffsetDateTime) -> Date {
     let lookback = today(now).saturating_sub(Duration::days(days.into()));
-    facts.instance.first_ran.map_or(lookback, |first_ran| lookback.max(today(first_ran)))
+    first_ran(facts, now).map_or(lookback, |first_ran| lookback.max(today(first_ran)))
 }
 
 /// Whether the instance is too new to have a history. One whose age is unknown is not.
 fn is_new(facts: &Facts<'_>, now: OffsetDateTime) -> bool {
     let limit = if facts.is_launch { LAUNCHED_FOR } else { NEW_FOR };
-    facts.instance.first_ran.is_some_and(|first_ran| now - first_ran <= limit)
+    first_ran(facts, now).is_some_and(|first_ran| now - first_ran <= limit)
 }
 
 fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {

@@ -6,7 +6,8 @@ use crate::metadata::{OptionValue, Requirement, Switch, metadata_can_carry};
 
 impl Policy {
     /// Whether a change of the tag with this key can change a decision. The tags that name an instance's group do not
-    /// count: AWS sets them at launch, and the gate reads them only then.
+    /// count: AWS sets them at launch, or later when an instance is attached to a group, and the gate reads them only
+    /// of an instance that first ran a short time ago.
     pub fn reads_tag(&self, key: &str) -> bool {
         let shows_tags = Requirement::Exactly(OptionValue::InstanceMetadataTags(Switch::Enabled));
         let is_loose = self.tags.authority == Authority::Loosen;

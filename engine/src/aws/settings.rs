@@ -55,6 +55,7 @@ pub(super) fn retries() -> RetryConfig {
 }
 
 /// EC2 describes 200 instances in about a second and modifies one in less; an attempt times out after ten times that.
+/// Calls to CloudWatch have the same limits.
 pub(super) fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_secs(10))

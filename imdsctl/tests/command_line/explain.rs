@@ -37,7 +37,8 @@ fn the_examples_decide_as_their_names_say() {
     let rows = [
         (hosts, json!([]), here, "change", &tokens),
         (hosts, tag("eks:cluster-name", "shop"), here, "change", &two_hops),
-        (hosts, tag("aws:autoscaling:groupName", "kops-7"), here, "change", &two_hops),
+        // A launch follows its group.
+        (hosts, tag("aws:autoscaling:groupName", "kops-7"), here, "needs-usage", &json!({})),
         (ORGANIZATION, json!([]), here, "change", &tokens),
         (ORGANIZATION, tag("App", "payroll-7"), here, "exempt", &json!({})),
         (ORGANIZATION, tag("App", "payroll-7"), &["--region", "us-east-1"], "change", &tokens),
@@ -46,20 +47,6 @@ fn the_examples_decide_as_their_names_say() {
         (ORGANIZATION, tag("App", "payroll-7"), &["--now", "2027-04-01T00:00:00Z"], "change", &tokens),
         (ORGANIZATION, tag("imds:ExemptUntil", "2027-01-31"), here, "exempt", &json!({})),
         (ORGANIZATION, tag("imds:ExemptUntil", "2027-03-31"), here, "change", &tokens),
-        (
-            ORGANIZATION,
-            tag("imds:ExemptUntil", "2027-03-31"),
-            &["--now", "2027-03-01T23:59:59Z"],
-            "exempt",
-            &json!({}),
-        ),
-        (
-            ORGANIZATION,
-            tag("imds:ExemptUntil", "2027-03-31"),
-            &["--now", "2027-03-02T00:00:00Z"],
-            "change",
-            &tokens,
-        ),
         (vaults, tag("Imds", "off"), here, "change", &json!({"HttpEndpoint": "disabled"})),
         (vaults, tag("imds:HttpEndpoint", "disabled"), here, "change", &tokens),
         (
@@ -85,6 +72,23 @@ fn the_examples_decide_as_their_names_say() {
             "{row}"
         );
     }
+}
+
+#[test]
+fn an_exemption_by_a_tag_ends_a_year_after_the_first_run() {
+    for (now, decision) in [("2027-03-01T23:59:59Z", "exempt"), ("2027-03-02T00:00:00Z", "needs-usage")] {
+        let input = described(&[instance(1, "optional", tag("imds:ExemptUntil", "2027-03-31"))]);
+        let list = entries(&["--now", now, "--policy", ORGANIZATION], &input);
+        assert_eq!(list[0]["decision"], decision, "{now}");
+    }
+}
+
+#[test]
+fn the_gate_does_not_concern_the_hop_limit() {
+    let node = instance(1, "required", tag("aws:autoscaling:groupName", "kops-7"));
+    let two_hops = json!({"HttpPutResponseHopLimit": 2});
+    let hosts = "policy/examples/container-hosts.json";
+    assert_eq!(explained(hosts, node, &[]), ("change".to_owned(), two_hops));
 }
 
 #[test]

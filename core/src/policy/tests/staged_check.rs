@@ -156,6 +156,41 @@ fn gates_and_modes_that_are_probably_not_meant_have_a_warning() {
 }
 
 #[test]
+fn of_two_that_are_equal_only_the_later_is_to_be_removed() {
+    let (gate, other) = (r#""usageGate": {}"#, r#""usageGate": {"minDays": 8}"#);
+    let (enforce, dry_run) = (r#""mode": "enforce""#, r#""mode": "dry-run""#);
+    let same = |number: u8| {
+        format!("rules[{number}]: never has an effect, because the same applies without the rule")
+    };
+    let overrides = |place: &str, number: u8| {
+        format!("{place}: never has an effect, because rules[{number}] overrides it")
+    };
+    let rows: [(&str, &[&str], Vec<String>); 8] = [
+        (gate, &[gate], vec![same(0)]),
+        (gate, &[gate, gate], vec![same(0), same(1)]),
+        (gate, &[gate, other], vec![overrides("usageGate", 1), same(0), overrides("rules[0]", 1)]),
+        (gate, &[other], vec![overrides("usageGate", 0)]),
+        (gate, &[other, other], vec![overrides("usageGate", 0), same(1)]),
+        (dry_run, &[dry_run], vec![same(0)]),
+        (dry_run, &[enforce, enforce], vec![overrides("mode", 0), same(1)]),
+        (enforce, &[enforce], vec![same(0)]),
+    ];
+    for (default, effects, expected) in rows {
+        let rules: Vec<String> = effects
+            .iter()
+            .enumerate()
+            .map(|(name, effect)| format!(r#"{{"name": "{name}", {effect}}}"#))
+            .collect();
+        let gate = if default == gate { String::new() } else { format!("{gate}, ") };
+        let document = format!(
+            r#"{{{gate}{default}, "baseline": {{"HttpTokens": "required"}}, "rules": [{}]}}"#,
+            rules.join(", ")
+        );
+        assert_eq!(warnings(&document), expected, "{document}");
+    }
+}
+
+#[test]
 fn a_staged_policy_has_a_summary() {
     let policy = Policy::parse(
         r#"{

@@ -1,9 +1,11 @@
 //! What a valid policy probably does not mean, for `imdsctl policy check`.
 
 mod staged;
+mod without;
 
 use time::{Date, Duration, OffsetDateTime};
 
+use self::without::changes_nothing;
 use super::day::{is_active, today};
 use super::json::{index, join};
 use super::model::{Authority, Conditions, Effect, Policy, Requirements, Rule};
@@ -52,7 +54,7 @@ impl Policy {
                 Effect::Mode { mode, until } => warnings.mode(self, number, *mode, *until, now),
                 Effect::UsageGate(gate) => warnings.rule_gate(self, number, gate.as_ref(), now),
             }
-            warnings.overridden(&place, rule, &self.rules[number + 1..], number + 1);
+            warnings.overridden(&place, self, number);
         }
         self.warnings_of_the_whole(&mut warnings);
         warnings.0
@@ -138,12 +140,16 @@ impl Warnings {
         }
     }
 
-    /// A rule whose whole effect rules in `later` override, for at least the same instances.
-    fn overridden(&mut self, place: &str, rule: &Rule, later: &[Rule], first: usize) {
+    /// A rule whose whole effect later rules override, for at least the same instances.
+    fn overridden(&mut self, place: &str, policy: &Policy, number: usize) {
+        let rule = &policy.rules[number];
         let for_the_same = |other: &Rule| other.when.is_empty() || other.when == rule.when;
         let by = |overrides: &dyn Fn(&Effect) -> bool| {
-            let by = later.iter().position(|other| overrides(&other.effect) && for_the_same(other));
-            by.map(|number| index("rules", first + number))
+            let mut later = (number + 1..policy.rules.len()).map(|number| (number, &policy.rules[number]));
+            let by = later.find(|(number, other)| {
+                overrides(&other.effect) && for_the_same(other) && !changes_nothing(policy, *number)
+            });
+            by.map(|(number, _)| index("rules", number))
         };
         let by: Option<Vec<String>> = match &rule.effect {
             Effect::Require(options) => {

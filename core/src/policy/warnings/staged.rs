@@ -2,6 +2,7 @@
 
 use time::{Date, Duration, OffsetDateTime};
 
+use super::without::{changes_nothing, gates_before};
 use super::{SAFER, Warnings, key_that_anyone_sets};
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
 use crate::mode::Mode;
@@ -47,10 +48,13 @@ impl Warnings {
         }
     }
 
-    /// A default that a rule without conditions overrides.
+    /// A default that a rule without conditions overrides. A rule that changes nothing has its own warning.
     fn never_default(&mut self, policy: &Policy, place: &str, overrides: impl Fn(&Effect) -> bool) {
-        let by = policy.rules.iter().position(|rule| rule.when.is_empty() && overrides(&rule.effect));
-        if let Some(by) = by {
+        let mut rules = policy.rules.iter().enumerate();
+        let by = rules.find(|(number, rule)| {
+            rule.when.is_empty() && overrides(&rule.effect) && !changes_nothing(policy, *number)
+        });
+        if let Some((by, _)) = by {
             let by = index("rules", by);
             self.add(place, format!("never has an effect, because {by} overrides it: remove one"));
         }
@@ -90,11 +94,10 @@ impl Warnings {
         if let Some(gate) = gate {
             self.gate(&at, gate, now);
         }
-        let mut without = gates_before(policy, number);
-        if without.clone().all(|other| other.as_ref() == gate) {
+        if changes_nothing(policy, number) {
             self.add(&place, SAME);
         } else if let Some(key) = key_that_anyone_sets(&rule.when)
-            && without.any(|other| other.is_some_and(|other| is_weaker(gate, &other)))
+            && gates_before(policy, number).any(|other| other.is_some_and(|other| is_weaker(gate, &other)))
         {
             let problem = format!(
                 "holds back less than without the rule, and anyone who may set the tag {} can cause an outage by it: \
@@ -118,7 +121,7 @@ impl Warnings {
         if is_over {
             return;
         }
-        if modes_before(policy, number).all(|other| other == mode) {
+        if changes_nothing(policy, number) {
             self.add(&place, SAME);
         } else if let Some(key) = key_that_anyone_sets(&rule.when) {
             let key = Quoted(key);
@@ -131,35 +134,6 @@ impl Warnings {
             self.add(&join(&place, "when.tags"), problem);
         }
     }
-}
-
-/// The gates that can apply to an instance without the rule of that number: those of the policy and of earlier rules.
-fn gates_before(policy: &Policy, number: usize) -> impl Iterator<Item = Option<UsageGate>> + Clone {
-    let of_rule = |rule: &Rule| match rule.effect {
-        Effect::UsageGate(gate) => Some(gate),
-        _ => None,
-    };
-    let (first, rules) = since_override(policy, number, |rule| of_rule(rule).is_some());
-    first.then_some(policy.usage_gate).into_iter().chain(rules.iter().filter_map(of_rule))
-}
-
-/// The modes that can apply to an instance without the rule of that number: those of the policy and of earlier rules.
-fn modes_before(policy: &Policy, number: usize) -> impl Iterator<Item = Mode> {
-    let of_rule = |rule: &Rule| match rule.effect {
-        Effect::Mode { mode, .. } => Some(mode),
-        _ => None,
-    };
-    let lasts = |rule: &Rule| matches!(rule.effect, Effect::Mode { until: None, .. });
-    let (first, rules) = since_override(policy, number, lasts);
-    first.then_some(policy.mode).into_iter().chain(rules.iter().filter_map(of_rule))
-}
-
-/// The rules before that number from the last one on that overrides everything before it, and whether there is none, so
-/// that the default can still apply.
-fn since_override(policy: &Policy, number: usize, overrides: impl Fn(&Rule) -> bool) -> (bool, &[Rule]) {
-    let earlier = &policy.rules[..number];
-    let last = earlier.iter().rposition(|rule| rule.when.is_empty() && overrides(rule));
-    (last.is_none(), &earlier[last.unwrap_or(0)..])
 }
 
 /// Whether some instance is held back by `without`, but not by `gate`.
