@@ -1,5 +1,6 @@
 //! CloudWatch is slow, hangs or fails.
 
+use std::collections::BTreeSet;
 use std::time::{Duration as Wait, Instant};
 
 use ec2_sim::{Fault, FaultKind};
@@ -62,6 +63,8 @@ async fn a_sweep_does_not_wait_for_a_cloudwatch_that_hangs_on_every_page() {
     assert!(elapsed < Wait::from_secs(45), "three pages: {elapsed:?}");
     assert_eq!(answer.report.counts, [("failed", 2100)].into());
     assert_eq!((answer.swept.len(), scene.calls(MODIFY).len()), (1, 0));
+    let asked: BTreeSet<String> = asked_about(&scene).into_iter().flatten().collect();
+    assert_eq!(asked.len(), 1000, "the first page alone");
 }
 
 #[tokio::test]

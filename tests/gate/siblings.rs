@@ -64,6 +64,7 @@ async fn instances_that_do_not_use_imdsv1_now_do_not_count() {
         let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
         let sibling = scene.launch(launch);
         in_use(&scene, &sibling);
+        used(&scene, &sibling, &[(0, 40.0)]);
         assert_eq!(is_held(&scene).await, expected, "{name}");
         let asked = if expected { vec![sibling] } else { vec![] };
         assert_eq!(asked_about(&scene), asked, "{name}");

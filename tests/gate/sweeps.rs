@@ -63,7 +63,7 @@ async fn refused_calls_of_an_instance_that_is_put_aside_are_a_warning() {
 
 #[tokio::test]
 async fn an_incomplete_result_does_not_end_the_watch_of_later_pages() {
-    let scene = scene_with(&limited("{}"), &[]).await;
+    let scene = scene_with(r#"{"baseline": {"HttpTokens": "required"}}"#, &[]).await;
     let ids = scene.launch(enforced(1005));
     let told = [&ids[1], &ids[1004]];
     told.iter().for_each(|id| rejected(&scene, id, &[(5, 9.0)]));
