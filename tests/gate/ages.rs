@@ -8,10 +8,10 @@ use crate::renaming_proxy::renaming;
 use crate::support::*;
 use crate::*;
 
-/// A scene whose EC2 does not report when a network interface was attached.
-pub async fn without_attach_time(policy: &str) -> Scene {
+/// A scene whose EC2 has `to` in place of `from` in its responses.
+pub async fn renamed(policy: &str, from: &'static str, to: &'static str) -> Scene {
     let mut scene = Scene::new(&[("IMDS_POLICY", policy)]).await;
-    let endpoint = renaming(&scene.sim.endpoint(), "attachTime>", "attachTImE>").await;
+    let endpoint = renaming(&scene.sim.endpoint(), from, to).await;
     let limit = RateLimit { ceiling: 1000.0, burst: 1000 };
     let clients = RegionClients::new(for_simulator(&endpoint, ACCOUNT, REGION), limit, None);
     clients.invoked_as(&format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:tests"));
@@ -19,6 +19,11 @@ pub async fn without_attach_time(policy: &str) -> Scene {
         imds_enforcer::config::Config::from_lookup(|name| (name == "IMDS_POLICY").then(|| policy.to_owned()));
     scene.enforcer = config.unwrap().into_enforcer(clients);
     scene
+}
+
+/// A scene whose EC2 does not report when a network interface was attached.
+pub async fn without_attach_time(policy: &str) -> Scene {
+    renamed(policy, "attachTime>", "attachTImE>").await
 }
 
 #[tokio::test]
@@ -48,6 +53,22 @@ async fn gated_is_what_first_ran_more_than_60_minutes_ago_or_6_hours_after_a_lau
         let asked = usize::from(expected == "in-use");
         assert_eq!(asked_about(&scene).len(), asked, "{} after {age}", event["detail-type"]);
     }
+}
+
+#[tokio::test]
+async fn a_launch_known_only_by_its_time_does_not_make_an_instance_new() {
+    let scene = Scene::new(&[("IMDS_POLICY", GATED)]).await;
+    // It was started again at the time of the launch.
+    let restarted = scene.launch(Launch { launch_time: Some(now()), ..ran_for(1, Duration::hours(5)) });
+    in_use(&scene, &restarted);
+    let new = scene.launch(imdsv1(1));
+    let event = api_call(json!({
+        "eventName": "RunInstances", "eventTime": launch_event(&[])["time"].clone(),
+        "requestParameters": {"omitted": true}, "responseElements": {"omitted": true},
+    }));
+    let answer = scene.answer(records(&[event])).await;
+    assert_eq!((became(&answer, &restarted[0]), became(&answer, &new[0])), ("in-use", "enforced"));
+    assert_eq!(tokens_sent(&scene), new);
 }
 
 #[tokio::test]

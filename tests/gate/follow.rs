@@ -188,7 +188,7 @@ async fn a_group_that_cannot_be_described_is_not_enforced() {
 }
 
 /// Invokes the function, and returns the outcomes with the time after which each was reported.
-async fn timed(scene: &Scene, payload: Value, allowed: Wait) -> Vec<(InstanceOutcome, Wait)> {
+pub async fn timed(scene: &Scene, payload: Value, allowed: Wait) -> Vec<(InstanceOutcome, Wait)> {
     let (started, ended) = (std::time::Instant::now(), std::cell::RefCell::new(Vec::new()));
     let report = |outcome: &InstanceOutcome| ended.borrow_mut().push((outcome.clone(), started.elapsed()));
     let deadline = imds_engine::deadline::Deadline::new(now(), allowed);
@@ -209,7 +209,12 @@ async fn a_launch_does_not_wait_for_a_cloudwatch_that_hangs_for_another_instance
     }
     // The name of the group that hangs comes first.
     let events = [state_event(&before[0]), launch_event(&outside), launch_event(&db), launch_event(&web)];
-    let ended = timed(&scene, records(&events), Wait::from_secs(8)).await;
+    let (ended, meanwhile) = tokio::join!(timed(&scene, records(&events), Wait::from_secs(60)), async {
+        tokio::time::sleep(Wait::from_secs(5)).await;
+        tokens_sent(&scene)
+    });
+    assert_eq!(meanwhile, outside, "a launch without a group is changed at once");
+    assert!(ended.iter().all(|(_, after)| *after < Wait::from_secs(35)), "{ended:?}");
     let of = |id: &str| ended.iter().find(|(outcome, _)| outcome.instance_id.as_str() == id).unwrap();
     for (id, expected) in
         [(&before[0], "failed"), (&outside[0], "enforced"), (&db[0], "failed"), (&web[0], "enforced")]

@@ -28,7 +28,7 @@ pub fn limited(limits: &str) -> String {
     format!(r#"{{"baseline": {{"HttpTokens": "required"}}, "limits": {limits}}}"#)
 }
 
-fn of_outcome(answer: &Answer, name: &str) -> BTreeSet<String> {
+pub fn of_outcome(answer: &Answer, name: &str) -> BTreeSet<String> {
     let outcomes = answer.report.outcomes.iter();
     let of = outcomes.filter(|outcome| outcome.outcome.as_str() == name);
     of.map(|outcome| outcome.instance_id.to_string()).collect()

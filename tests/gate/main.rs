@@ -11,10 +11,12 @@ mod follow;
 mod held;
 mod limits;
 mod modes;
+mod outages;
 mod renaming_proxy;
 mod siblings;
 #[path = "../support/mod.rs"]
 mod support;
+mod sweeps;
 mod triggers;
 mod watch;
 

@@ -1,5 +1,6 @@
 //! Which older instances of a group count.
 
+use crate::ages::renamed;
 use crate::follow::{GROUP, launched, with_sibling};
 use crate::support::*;
 use crate::*;
@@ -56,12 +57,14 @@ async fn instances_that_do_not_use_imdsv1_now_do_not_count() {
             group(Launch { operator: Some("eks.amazonaws.com".to_owned()), ..old(1) }),
             false,
         ),
-        ("as new as the launch", group(ran_for(1, Duration::hours(3))), false),
+        ("a few hours old", group(ran_for(1, Duration::hours(3))), true),
+        ("as new as the launch", group(ran_for(1, Duration::minutes(30))), false),
     ];
     for (name, launch, expected) in rows {
         let scene = Scene::new(&[("IMDS_POLICY", POLICY)]).await;
         let sibling = scene.launch(launch);
         in_use(&scene, &sibling);
+        used(&scene, &sibling, &[(0, 40.0)]);
         assert_eq!(is_held(&scene).await, expected, "{name}");
         let asked = if expected { vec![sibling] } else { vec![] };
         assert_eq!(asked_about(&scene), asked, "{name}");
@@ -77,6 +80,17 @@ async fn a_group_about_which_too_little_is_known_holds_its_launches() {
     let answer = scene.answer(launch_event(&new)).await;
     let why = with_sibling("Auto Scaling group", "web", &siblings[0], "observed on 2 of 7 days");
     assert_eq!(outcome(&answer, &new[0]).reasons, [why]);
+}
+
+#[tokio::test]
+async fn a_sibling_that_may_be_of_the_same_launch_holds_nothing_back_without_calls() {
+    for (age, expected) in [(Duration::hours(5), false), (Duration::hours(7), true)] {
+        let scene = Scene::new(&[("IMDS_POLICY", GATED)]).await;
+        let sibling = scene.launch(tagged(ran_for(1, age), GROUP, "web"));
+        used(&scene, &sibling, &[(0, 0.0)]);
+        assert_eq!(is_held(&scene).await, expected, "too little is known of one that first ran {age} ago");
+        assert_eq!(asked_about(&scene), [sibling], "{age}");
+    }
 }
 
 #[tokio::test]
@@ -96,6 +110,18 @@ async fn a_launch_that_is_held_back_is_asked_about_itself_when_it_is_older() {
     let answer = scene.answer(state_event(&younger[0])).await;
     assert_eq!(became(&answer, &younger[0]), "enforced", "it has a history of its own");
     assert_eq!(actions(&scene), [DESCRIBE, METRICS, MODIFY, DESCRIBE]);
+}
+
+#[tokio::test]
+async fn a_sibling_without_a_reported_state_leaves_the_launch_to_a_retry() {
+    let scene = renamed(GATED, "<name>stopped</name>", "<name></name>       ").await;
+    let sibling = scene.launch(tagged(Launch { state: Some("stopped".to_owned()), ..old(1) }, GROUP, "web"));
+    unused(&scene, &sibling);
+    let new = launched(&scene, 1, GROUP, "web");
+    let answer = scene.answer(records(&[launch_event(&new)])).await;
+    assert_eq!((became(&answer, &new[0]), failures(&answer)), ("failed", vec!["m0".to_owned()]));
+    assert!(outcome(&answer, &new[0]).reasons[0].contains(&sibling[0]), "{}", reported(&answer, &new[0]));
+    assert_eq!(tokens_sent(&scene), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -12,25 +12,25 @@ const REJECTED: &str = "MetadataNoTokenRejected";
 const HOPS: &str = r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}}"#;
 
 /// The event of a sweep with the watch.
-fn watch_event() -> Value {
+pub fn watch_event() -> Value {
     let mut event = sweep_event();
     event["detail"] = json!({"watch": true});
     event
 }
 
 /// Instances that require tokens and first ran 90 days ago.
-fn enforced(count: usize) -> Launch {
+pub fn enforced(count: usize) -> Launch {
     Launch { options: with_options(&[("HttpTokens", "required")]).options, ..old(count) }
 }
 
 /// Lets an instance have refused calls, by how many minutes ago.
-fn rejected(scene: &Scene, id: &str, calls: &[(i64, f64)]) {
+pub fn rejected(scene: &Scene, id: &str, calls: &[(i64, f64)]) {
     for (ago, calls) in calls {
         scene.account_region.set_sum(id, REJECTED, now() - Duration::minutes(*ago), Some(*calls));
     }
 }
 
-fn text(calls: u64) -> String {
+pub fn text(calls: u64) -> String {
     format!(
         "{calls} calls without a token were refused in 24 hours: something on the instance still uses IMDSv1"
     )
