@@ -14,6 +14,7 @@ const DRY_RUNS: usize = 50;
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
     dry_runs: Option<Cell<usize>>,
+    is_limited: bool,
     failures: Option<Failures>,
 }
 
@@ -34,12 +35,17 @@ impl Allowance {
     /// The allowance of one delivery of a sweep.
     pub(super) fn of_sweep(limits: Limits) -> Self {
         let failures = |most: usize| Failures { most, so_far: Cell::new(0), permits: Semaphore::new(most) };
-        Self { dry_runs: Some(Cell::new(DRY_RUNS)), failures: limits.failures_per_sweep.map(failures) }
+        let is_limited = limits != Limits::default();
+        Self {
+            dry_runs: Some(Cell::new(DRY_RUNS)),
+            is_limited,
+            failures: limits.failures_per_sweep.map(failures),
+        }
     }
 
-    /// Returns whether it is that of a sweep, whose limits hold for what is changed.
-    pub(super) fn is_of_sweep(&self) -> bool {
-        self.dry_runs.is_some()
+    /// Returns whether it is that of a sweep with limits, which choose the instances that are changed.
+    pub(super) fn is_limited(&self) -> bool {
+        self.is_limited
     }
 
     /// Returns whether a further dry run may be sent, and counts it.

@@ -98,7 +98,7 @@ impl Applier<'_> {
             reconciliation.reopen(observation, self.context);
             // The limits of the sweep did not choose it.
             let is_unlimited = (before, reconciliation.mode) == (Mode::DryRun, Mode::Enforce);
-            if is_unlimited && self.allowance.is_of_sweep() && reconciliation.state.due().is_some() {
+            if is_unlimited && self.allowance.is_limited() && reconciliation.state.due().is_some() {
                 reconciliation.defer(MODE_CHANGED.to_owned());
             }
         }
@@ -107,6 +107,10 @@ impl Applier<'_> {
     /// Sends the due change, unless too many failed. It stays due if the rate limit allows it only after `until` and a later
     /// wave can send it.
     async fn send(&self, reconciliation: &mut Reconciliation, until: Instant) {
+        // Described again, it may have nothing due any more.
+        if reconciliation.state.due().is_none() {
+            return;
+        }
         match self.allowance.admit(reconciliation.mode).await {
             Ok(permit) => {
                 self.send_all(reconciliation, until).await;

@@ -84,7 +84,7 @@ async fn look_at(
 
 /// Returns whether the instance may itself be one of a launch whose record is delivered late.
 fn is_new(instance: &Instance, now: OffsetDateTime) -> bool {
-    instance.first_ran.is_some_and(|first_ran| now - first_ran <= LAUNCHED_FOR)
+    instance.first_ran.is_some_and(|first_ran| (Duration::ZERO..=LAUNCHED_FOR).contains(&(now - first_ran)))
 }
 
 fn observed(instance: Instance) -> (Target, Observation) {

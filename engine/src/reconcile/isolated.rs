@@ -15,7 +15,8 @@ use super::target::Delivery;
 pub(super) type Batch<'b> = [(usize, &'b Delivery)];
 
 /// Calls `enforce` with the deliveries of one account and Region. After a panic, they are processed again by halves, so that
-/// only the one that meets the defect is retried. They count as redelivered then, as changes may be unverified.
+/// only the one that meets the defect is retried. They count as redelivered then, as changes may be unverified, so that a
+/// sweep with limits changes nothing more.
 pub(super) async fn isolated(
     account_region: &AccountRegion,
     batch: &Batch<'_>,

@@ -24,7 +24,7 @@ use super::selected::Selected;
 use super::target::{Observation, Retry, Target};
 use crate::deadline::Deadline;
 
-/// The maximum number of changes of a sweep with limits, more than the rate limit allows in an invocation: each is kept
+/// The maximum number of changes of a sweep with limits, more than the default rate allows in an invocation: each is kept
 /// in memory until the listing ends.
 const CHANGES: usize = 10_000;
 

@@ -1,7 +1,9 @@
 //! One instance during one invocation: its observation, its state, and the content of its report.
 
+mod sentences;
+
 use imds_core::call_error::{CallError, unknown_instance};
-use imds_core::decide::{Decision, Needed, Reason, Verdict};
+use imds_core::decide::{Needed, Reason, Verdict};
 use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
 use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement};
@@ -11,9 +13,10 @@ use imds_core::trigger::TriggerKind;
 use imds_core::usage::Use;
 use time::OffsetDateTime;
 
-use super::decide::{DecisionContext, makes_tokens_optional};
+use super::decide::DecisionContext;
 use super::state::{Answer, Record, State};
 use super::target::{Observation, Target};
+use sentences::{not_said, warnings};
 
 /// How long after the event options that are still not applied are reported to the operator.
 const PENDING_TOO_LONG: time::Duration = time::Duration::minutes(15);
@@ -71,6 +74,9 @@ impl Reconciliation {
     pub(super) fn reopen(&mut self, observation: Observation, context: &DecisionContext<'_>) {
         let reopened = Self::open(self.target.clone(), observation, context);
         let before = std::mem::replace(self, reopened);
+        if self.instance.is_none() {
+            self.mode = before.mode;
+        }
         let change = before.record.change.filter(|_| before.target.may_be_changed);
         let is_made =
             |change: &Change| self.instance.as_ref().is_some_and(|now| now.options.contains(change));
@@ -277,23 +283,6 @@ impl Reconciliation {
             metric_fields: self.metric_fields,
         }
     }
-}
-
-/// Returns the reason why nothing was decided, if EC2 did not report what the decision needs.
-fn not_said(decision: &Decision) -> Option<String> {
-    let Verdict::Incomplete { missing } = &decision.verdict else { return None };
-    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    Some(format!("EC2 did not report {}", names.join(", ")))
-}
-
-fn warnings(decision: &Decision, context: &DecisionContext<'_>) -> Vec<String> {
-    let unknown = match (&decision.verdict, &context.tokens_enforced) {
-        (Verdict::Change { change, .. }, Some(Err(error))) if makes_tokens_optional(change) => {
-            Some(format!("cannot determine whether the account enforces tokens: {error}"))
-        }
-        _ => None,
-    };
-    decision.warnings.iter().map(ToString::to_string).chain(unknown).collect()
 }
 
 #[cfg(test)]
