@@ -28,7 +28,7 @@ EXPECTED = {
     "tag-change-unread": "the policy reads none of the changed tags",
 }
 # These name no instances: they apply to all instances.
-SWEEPS = ["events-scheduled", "imds-enforcer-sweep"]
+SWEEPS = ["events-scheduled", "imds-enforcer-sweep", "imds-enforcer-sweep-watch"]
 MODIFY, DESCRIBE = "ModifyInstanceMetadataOptions", "DescribeInstances"
 
 
