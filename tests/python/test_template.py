@@ -297,8 +297,8 @@ def test_the_dashboard_shows_the_migration():
     assert (counted["inUse"], counted["exempt"], counted["blocked"]) == ({"InUse"}, {"Exempt"}, {"Blocked"})
     assert sum(map(len, counted.values())) == len(total), "none twice"
     assert set().union(*counted.values()) == total
-    # Everything that a sweep reports of an instance, except of one that is gone or not ours. A sweep whose role cannot be
-    # assumed lists no instances, so that none is unreachable.
+    # Everything that a sweep reports of an instance, except of one that is gone or not ours. A sweep whose role cannot
+    # be assumed lists no instances, so that none is unreachable.
     assert total == OUTCOMES - {"OutOfScope", "Gone", "Unreachable"}
     shown = {row["label"] for row in rows if row.get("visible", True)}
     assert len(shown) == len(counted)
