@@ -60,9 +60,7 @@ async fn there_are_never_more_failures_than_the_limit() {
 async fn fewer_failures_than_the_limit_stop_nothing() {
     let scene = scene_with(&limited(r#"{"failuresPerSweep": 3}"#), &[]).await;
     let ids = scene.launch(old(40));
-    for id in &ids[..2] {
-        scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).of(id));
-    }
+    deny(&scene, &ids[..2]);
     let answer = scene.answer(sweep_event()).await;
     assert_eq!(answer.report.counts, [("denied", 2), ("enforced", 38)].into());
     assert_eq!((answer.report.unresolved.len(), answer.stopped.len()), (0, 0));

@@ -100,9 +100,7 @@ async fn another_event_changes_other_instances() {
 async fn instances_that_fail_do_not_starve_the_others() {
     let scene = scene_with(&limited(r#"{"changesPerSweep": 3}"#), &[]).await;
     let ids = scene.launch(old(12));
-    for id in &ids[..6] {
-        scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).of(id));
-    }
+    deny(&scene, &ids[..6]);
     for number in 0..40 {
         scene.answer(sweep_of(&format!("sweep {number}"))).await;
     }
@@ -134,9 +132,7 @@ async fn a_redelivered_sweep_changes_nothing_more() {
 async fn events_are_not_limited() {
     let scene = scene_with(&limited(r#"{"changesPerSweep": 1, "failuresPerSweep": 1}"#), &[]).await;
     let ids = scene.launch(imdsv1(30));
-    for id in &ids[..3] {
-        scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).of(id));
-    }
+    deny(&scene, &ids[..3]);
     let answer = scene.answer(launch_event(&ids)).await;
     assert_eq!(answer.report.counts, [("denied", 3), ("enforced", 27)].into());
     // An instance that an event names does not count for a sweep in the same batch.

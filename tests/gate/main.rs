@@ -20,7 +20,7 @@ mod sweeps;
 mod triggers;
 mod watch;
 
-use ec2_sim::Launch;
+use ec2_sim::{Fault, FaultKind, Launch};
 use imds_core::outcome::InstanceOutcome;
 use imds_enforcer::handler::Answer;
 use serde_json::{Value, json};
@@ -73,6 +73,13 @@ fn unused(scene: &Scene, ids: &[String]) {
 fn in_use(scene: &Scene, ids: &[String]) {
     unused(scene, ids);
     used(scene, ids, &[(1, 40.0)]);
+}
+
+/// Denies every change of these instances.
+fn deny(scene: &Scene, ids: &[String]) {
+    for id in ids {
+        scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).of(id));
+    }
 }
 
 /// Why an instance of [`in_use`] is held back.

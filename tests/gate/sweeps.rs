@@ -100,9 +100,7 @@ async fn failures_on_one_page_do_not_starve_the_next_page() {
     let denied = scene.launch(old(40));
     scene.launch(Launch { count: 960, ..with_options(REQUIRED) });
     let allowed = scene.launch(old(20));
-    for id in &denied {
-        scene.sim.inject(Fault::new(FaultKind::Deny).on(MODIFY).of(id));
-    }
+    deny(&scene, &denied);
     let left = |scene: &Scene| allowed.iter().filter(|id| http_tokens(scene, id) == "optional").count();
     let mut sweeps = 0;
     while left(&scene) > 0 && sweeps < 60 {
