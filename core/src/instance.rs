@@ -36,6 +36,13 @@ pub struct Instance {
     pub managed_by: Option<String>,
 }
 
+impl Instance {
+    /// Whether it is terminated or being terminated. `false` if EC2 does not report its state.
+    pub fn is_ending(&self) -> bool {
+        self.state.is_some_and(InstanceState::is_final)
+    }
+}
+
 /// An instance with the EC2 API's own values, independent of the client.
 #[derive(Debug, Clone, Default)]
 pub struct Words<'a> {

@@ -1,4 +1,5 @@
-//! Foreign text in messages: tags, names in policies and events, operators.
+//! Text in messages: foreign text, such as tags, names in policies and events, and operators, and nouns that follow
+//! a number.
 //!
 //! Whoever sets a tag must not be able to send terminal sequences, to reorder or hide text, or to flood a log.
 
@@ -46,6 +47,11 @@ fn escape(text: &str, f: &mut fmt::Formatter<'_>) -> Result<&'static str, fmt::E
 /// Returns whether the character is invisible or changes how the text around it is displayed.
 pub fn is_hidden(c: char) -> bool {
     !matches!(c, '\'' | '"' | '\\') && c.escape_debug().len() > 1
+}
+
+/// The form of a noun that follows `number`.
+pub fn plural<'a, N: PartialEq + From<u8>>(number: N, one: &'a str, many: &'a str) -> &'a str {
+    if number == N::from(1) { one } else { many }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use imds_core::metadata::{Change, MetadataOptions};
+use imds_core::text::plural;
 
 /// The color of the word `warning`.
 pub const WARNING: Style = AnsiColor::Yellow.on_default();
@@ -69,7 +70,7 @@ pub fn summary(counts: &BTreeMap<&str, usize>) -> String {
     let total: usize = counts.values().sum();
     let each: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
     let each = if each.is_empty() { "none".to_owned() } else { each.join(", ") };
-    format!("{total} {}: {each}", if total == 1 { "instance" } else { "instances" })
+    format!("{total} {}: {each}", plural(total, "instance", "instances"))
 }
 
 /// Wraps a text that is indented by two characters, and indents its further lines by four.

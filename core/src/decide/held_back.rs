@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::group::Group;
 use crate::ids::InstanceId;
+use crate::text::plural;
 use crate::usage::Use;
 
 /// Why the usage gate holds `HttpTokens=required` back.
@@ -63,8 +64,8 @@ impl fmt::Display for HeldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Calls(found) => {
-                let calls = if found.calls == 1 { "call" } else { "calls" };
-                let days = if found.days == 1 { "day" } else { "days" };
+                let calls = plural(found.calls, "call", "calls");
+                let days = plural(found.days, "day", "days");
                 write!(f, "{} {calls} without a token in {} {days}", Thousands(found.calls), found.days)?;
                 found.last_day.map_or(Ok(()), |day| write!(f, ", the last on {day}"))
             }

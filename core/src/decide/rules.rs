@@ -9,7 +9,7 @@ use super::reason::{Reason, Warning};
 use super::sourced::{Origin, SourcedRequirement, SourcedRequirements};
 use crate::instance::Missing;
 use crate::mode::Mode;
-use crate::policy::{Effect, Policy, Requirements, UsageGate, is_active};
+use crate::policy::{Effect, Policy, Requirements, UsageGate};
 
 /// The result of the baseline and the rules for one instance.
 pub(super) struct Ruled {
@@ -50,11 +50,13 @@ impl Ruled {
         let name = || name.to_owned();
         match *effect {
             Effect::Require(ref requirements) => self.require(requirements, &Origin::Rule(name())),
-            Effect::Exempt { until } if is_active(until, now) => {
+            Effect::Exempt { until } if effect.is_over(now) => {
+                self.warnings.push(Warning::ExpiredRule { name: name(), until });
+            }
+            Effect::Exempt { until } => {
                 self.exempt.push(Reason::Exempt { origin: Origin::Rule(name()), until });
             }
-            Effect::Exempt { until } => self.warnings.push(Warning::ExpiredRule { name: name(), until }),
-            Effect::Mode { until: Some(until), .. } if !is_active(until, now) => {
+            Effect::Mode { until: Some(until), .. } if effect.is_over(now) => {
                 self.warnings.push(Warning::ExpiredDryRun { name: name(), until });
             }
             Effect::Mode { mode, .. } => self.mode = mode,

@@ -120,7 +120,7 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
-    /// Whether they hold for every instance, as there are none.
+    /// Whether there are no conditions, so that every instance matches.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -157,9 +157,9 @@ impl Conditions {
     }
 }
 
-/// A tag among the conditions that others than AWS can set. Keys that begin with `aws:` are set by AWS alone.
-pub(crate) fn key_beyond_aws(when: &Conditions) -> Option<&String> {
-    when.tags.keys().find(|key| !key.starts_with("aws:"))
+/// Whether AWS alone sets tags with this key.
+pub(super) fn is_set_by_aws(key: &str) -> bool {
+    key.starts_with("aws:")
 }
 
 /// What a tag under the prefix may change.

@@ -109,27 +109,18 @@ impl<'a> DecisionContext<'a> {
         decision
     }
 
-    /// Returns what must be asked before the observed instances can be decided on.
-    pub(super) fn questions<'o>(
-        &self,
-        observations: impl IntoIterator<Item = &'o (Target, Observation)>,
-    ) -> Questions {
+    /// Returns what must be asked before the observed instance can be decided on.
+    pub(super) fn questions(&self, (target, observation): &(Target, Observation)) -> Questions {
         let mut questions = Questions::default();
-        for (target, observation) in observations {
-            let Observation::Shown(instance) = observation else { continue };
-            match self.decide(target.is_launch, instance).verdict {
-                Verdict::Change { change, .. } => {
-                    questions.tokens_enforced |= makes_tokens_optional(&change);
-                }
-                Verdict::NeedsUsage(Needed::Usage { since }) => {
-                    questions.usage_of.push(instance.id.clone());
-                    questions.since = Some(questions.since.map_or(since, |earliest| earliest.min(since)));
-                }
-                Verdict::NeedsUsage(Needed::Group(group)) => {
-                    questions.groups.insert(group);
-                }
-                _ => {}
+        let Observation::Shown(instance) = observation else { return questions };
+        match self.decide(target.is_launch, instance).verdict {
+            Verdict::Change { change, .. } => questions.tokens_enforced = makes_tokens_optional(&change),
+            Verdict::NeedsUsage(Needed::Usage { since }) => {
+                questions.usage_of.push(instance.id.clone());
+                questions.since = Some(since);
             }
+            Verdict::NeedsUsage(Needed::Group(group)) => _ = questions.groups.insert(group),
+            _ => {}
         }
         questions
     }

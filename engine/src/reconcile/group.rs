@@ -6,13 +6,12 @@ use std::sync::Arc;
 use imds_core::call_error::{Call, CallError};
 use imds_core::decide::{Decision, Group, GroupUse, HeldBack, LAUNCHED_FOR, Needed, Reason, Verdict};
 use imds_core::instance::Instance;
-use imds_core::metadata::{HttpTokens, OptionName, OptionValue};
 use imds_core::selector::InstanceSelector;
 use imds_core::trigger::TriggerKind;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::decide::DecisionContext;
+use super::decide::{DecisionContext, Questions};
 use super::target::{Observation, Target};
 use super::usage::UsageReader;
 use crate::aws::client::RegionClient;
@@ -57,7 +56,8 @@ async fn look_at(
     let selector = InstanceSelector::Tagged { key: group.kind.tag_key(), value: group.id.clone() };
     let listed = deadline.bound(Call::DescribeInstances, client.describe(&selector)).await?;
     let observations: Vec<(Target, Observation)> = oldest(listed.instances).map(observed).collect();
-    let questions = context.questions(&observations);
+    let mut questions = Questions::default();
+    observations.iter().for_each(|observed| questions.add(context.questions(observed)));
     if let Some(since) = questions.since {
         context.usage = usage.calls_without_token(&questions.usage_of, since).await;
     }
@@ -93,11 +93,7 @@ fn observed(instance: Instance) -> (Target, Observation) {
 
 /// Returns the oldest live instances whose tokens are not known to be required. One whose age is unknown counts as older.
 fn oldest(mut instances: Vec<Instance>) -> impl Iterator<Item = Instance> {
-    const REQUIRED: OptionValue = OptionValue::HttpTokens(HttpTokens::Required);
-    instances.retain(|instance| {
-        instance.options.get(OptionName::HttpTokens) != Some(REQUIRED)
-            && instance.state.is_none_or(|state| !state.is_final())
-    });
+    instances.retain(|instance| !instance.options.require_tokens() && !instance.is_ending());
     instances.sort_by(|one, other| (one.first_ran, &one.id).cmp(&(other.first_ran, &other.id)));
     instances.into_iter().take(LOOKED_AT)
 }

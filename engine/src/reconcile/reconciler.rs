@@ -53,7 +53,7 @@ impl<'a> Reconciler<'a> {
         let (described_at, context) = (Instant::now(), self.empty_context());
         let mut parts: BTreeMap<DependsOn, (Questions, Vec<(Target, Observation)>)> = BTreeMap::new();
         for observed in observations {
-            let asked = context.questions([&observed]);
+            let asked = context.questions(&observed);
             let (questions, observations) = parts.entry(asked.kind()).or_default();
             questions.add(asked);
             observations.push(observed);

@@ -32,9 +32,9 @@ impl<'a> Selected<'a> {
         self.by_hash.pop_last().map(|(_, reconciliation)| reconciliation)
     }
 
-    /// Returns the selected instances.
-    pub(super) fn into_instances(self) -> impl Iterator<Item = Reconciliation> {
-        self.by_hash.into_values()
+    /// Returns the IDs of the selected instances.
+    pub(super) fn into_ids(self) -> impl Iterator<Item = InstanceId> {
+        self.by_hash.into_keys().map(|(_, id)| id)
     }
 }
 

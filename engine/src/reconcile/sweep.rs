@@ -7,10 +7,8 @@ use futures_util::future::join;
 use imds_core::call_error::{Call, CallError};
 use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::instance::Instance;
-use imds_core::metadata::{HttpTokens, OptionName, OptionValue};
 use imds_core::mode::Mode;
 use imds_core::outcome::InstanceOutcome;
-use imds_core::policy::Limits;
 use imds_core::selector::InstanceSelector;
 use imds_core::trigger::TriggerKind;
 use time::Duration;
@@ -79,11 +77,10 @@ impl<'a> Sweep<'a> {
         on_report: &'a dyn Fn(InstanceOutcome),
     ) -> Self {
         let limits = reconciler.policy.limits();
+        let allowance = Allowance::of_sweep(limits);
         let most =
             if asked.is_retried { 0 } else { limits.changes_per_sweep.unwrap_or(CHANGES).min(CHANGES) };
-        let selected =
-            (limits != Limits::default()).then(|| RefCell::new(Selected::new(asked.event_id, most)));
-        let allowance = Allowance::of_sweep(limits);
+        let selected = allowance.is_limited().then(|| RefCell::new(Selected::new(asked.event_id, most)));
         Self {
             reconciler,
             asked,
@@ -210,7 +207,7 @@ impl<'a> Sweep<'a> {
     async fn change_selected(&mut self) {
         let Some(selected) = self.selected.take() else { return };
         let Reconciler { client, deadline, .. } = self.reconciler;
-        let ids: Vec<InstanceId> = selected.into_inner().into_instances().map(|one| one.target.id).collect();
+        let ids: Vec<InstanceId> = selected.into_inner().into_ids().collect();
         for ids in ids.chunks(SELECTED_AT_ONCE) {
             let mut described = describe(client, deadline, ids).await;
             let mut observation = |id| described.take(id).unwrap_or(Observation::NotShown);
@@ -232,19 +229,18 @@ impl<'a> Sweep<'a> {
 
     /// Retries at once if this delivery made a change and the policy has no limits; otherwise with backoff.
     fn out_of_time(&self) -> Stopped {
-        let is_limited = self.reconciler.policy.limits() != Limits::default();
-        let retry = if self.changes > 0 && !is_limited { Retry::AtOnce } else { Retry::AfterBackoff };
+        let retry = if self.changes > 0 && !self.allowance.is_limited() {
+            Retry::AtOnce
+        } else {
+            Retry::AfterBackoff
+        };
         Stopped { why: "the sweep ran out of time and will be retried".to_owned(), retry }
     }
 }
 
 /// Returns the instances that require tokens, so that calls without a token are refused.
 fn watched(instances: &[Instance]) -> Vec<InstanceId> {
-    const REQUIRED: OptionValue = OptionValue::HttpTokens(HttpTokens::Required);
-    let is_watched = |instance: &&Instance| {
-        instance.options.get(OptionName::HttpTokens) == Some(REQUIRED)
-            && instance.state.is_none_or(|state| !state.is_final())
-    };
+    let is_watched = |instance: &&Instance| instance.options.require_tokens() && !instance.is_ending();
     instances.iter().filter(is_watched).map(|instance| instance.id.clone()).collect()
 }
 

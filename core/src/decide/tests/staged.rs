@@ -75,7 +75,7 @@ fn the_new_conditions_match_what_ec2_reports() {
         let decision = decide_with(&rule(when, off), &instance, None);
         assert_eq!(summary(&decision).0, expected, "{when}: {image:?}, {first_ran:?}");
     }
-    // An effect that is over needs nothing, and neither does an instance that is exempt anyway.
+    // Missing facts do not matter for an effect that has ended, or for an instance that is exempt.
     let over = rule(r#""images": "ami-1*""#, r#""exempt": {"until": "2026-03-16"}"#);
     assert_eq!(summary(&decide_with(&over, &instance(&[]), None)).0, other);
     let exempt = r#"{"rules": [{"name": "a", "when": {"images": "ami-1*"}, "require": {"HttpTokens": "required"}},

@@ -6,7 +6,7 @@ use super::Check;
 use crate::mode::Mode;
 use crate::policy::document::{self, Exempt, Options, Part, RuleGate};
 use crate::policy::json::{index, join};
-use crate::policy::model::{Conditions, Effect, Rule, key_beyond_aws};
+use crate::policy::model::{Conditions, Effect, Rule, is_set_by_aws};
 use crate::text::Quoted;
 
 impl Check {
@@ -108,7 +108,7 @@ impl Check {
                 self.fail(&until_at, "can only be used with \"mode\": \"dry-run\": remove it");
             }
             Mode::DryRun if is_open_ended => {
-                if let Some(key) = key_beyond_aws(when) {
+                if let Some(key) = when.tags.keys().find(|key| !is_set_by_aws(key)) {
                     let key = Quoted(key);
                     let problem = format!(
                         "is missing: whoever sets the tag {key} exempts the instance by it; add the last day of the \

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 
 use crate::policy::model::Policy;
 use crate::policy::usage_gate::{Launches, OnUnknown, UsageGate};
+use crate::text::plural;
 
 /// What the gate does not concern.
 const NOT_GATED: &str = "The usage gate concerns only the change of HttpTokens from optional to required while the \
@@ -66,5 +67,5 @@ fn held_back(gate: &UsageGate, now: OffsetDateTime) -> String {
 }
 
 fn days(number: u16) -> String {
-    format!("{number} {}", if number == 1 { "day" } else { "days" })
+    format!("{number} {}", plural(number, "day", "days"))
 }

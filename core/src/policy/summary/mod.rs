@@ -11,7 +11,7 @@ use super::model::{
 use super::pattern::Pattern;
 use crate::metadata::OptionName;
 use crate::mode::Mode;
-use crate::text::{Escaped, Quoted};
+use crate::text::{Escaped, Quoted, plural};
 
 impl Policy {
     /// What the policy does, in the order in which it applies; `now` determines what has expired.
@@ -53,6 +53,8 @@ fn rule(rule: &Rule, now: OffsetDateTime) -> String {
 }
 
 fn limits(limits: Limits) -> Option<String> {
+    let instances = |most| count(most, "instance", "instances");
+    let failures = |most| count(most, "change that fails or is denied", "changes that fail or are denied");
     let changes = limits.changes_per_sweep.map(|most| format!("changes at most {}", instances(most)));
     let failed =
         limits.failures_per_sweep.map(|most| format!("sends no more changes after {}", failures(most)));
@@ -63,13 +65,8 @@ fn limits(limits: Limits) -> Option<String> {
     })
 }
 
-fn instances(number: usize) -> String {
-    format!("{number} {}", if number == 1 { "instance" } else { "instances" })
-}
-
-fn failures(number: usize) -> String {
-    let what = if number == 1 { "change that fails or is denied" } else { "changes that fail or are denied" };
-    format!("{number} {what}")
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", plural(number, one, many))
 }
 
 fn requirements(requirements: &Requirements) -> String {

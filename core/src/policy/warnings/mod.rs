@@ -8,7 +8,7 @@ use time::{Date, Duration, OffsetDateTime};
 use self::without::changes_nothing;
 use super::day::{is_active, today};
 use super::json::{index, join};
-use super::model::{Authority, Conditions, Effect, Policy, Requirements, Rule};
+use super::model::{Authority, Conditions, Effect, Policy, Requirements, Rule, is_set_by_aws};
 use super::pattern::Pattern;
 use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
 use crate::text::Quoted;
@@ -164,7 +164,7 @@ impl Warnings {
 /// What to do about a condition on a tag that anyone can set.
 const SAFER: &str = "add a condition on accounts that you trust or on a tag that begins with aws:, or restrict who may set it";
 
-/// What to do about conditions that hold for every instance.
+/// How to fix conditions that match every instance.
 const NARROW: &str = "name the accounts or Regions that it is for";
 
 /// Whether the conditions hold for every instance: an instance that exists has first run before a day after today.
@@ -183,11 +183,9 @@ fn hold_for_all(when: &Conditions, now: OffsetDateTime) -> bool {
         && when.launched_before.is_none_or(|day| day > today(now))
 }
 
-/// A tag that suffices for the tag conditions and that AWS lets anyone set who may tag the instance. Keys that begin
-/// with `aws:` are set by AWS alone.
+/// The first tag of the conditions, if anyone who may tag the instance can set all of them.
 fn key_that_anyone_sets(when: &Conditions) -> Option<&String> {
-    let is_safe = |key: &String| key.starts_with("aws:");
-    if when.tags.keys().any(is_safe) { None } else { when.tags.keys().next() }
+    when.tags.keys().next().filter(|_| !when.tags.keys().any(|key| is_set_by_aws(key)))
 }
 
 /// Whether the requirement gives some instance a looser value than `without` it, or than its present value if nothing

@@ -6,9 +6,10 @@ use imds_core::call_error::{CallError, unknown_instance};
 use imds_core::decide::{Needed, Reason, Verdict};
 use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
-use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue, Requirement};
+use imds_core::metadata::{Change, HttpTokens, OptionValue, Requirement};
 use imds_core::mode::Mode;
 use imds_core::outcome::{InstanceOutcome, MetricFields, Outcome};
+use imds_core::text::plural;
 use imds_core::trigger::TriggerKind;
 use imds_core::usage::Use;
 use time::OffsetDateTime;
@@ -114,28 +115,21 @@ impl Reconciliation {
         target: Target,
         instance: Instance,
         needed: &Needed,
+        mode: Mode,
         context: &DecisionContext<'_>,
     ) -> Self {
-        let undecided = match context.usage_error(&instance.id, needed) {
-            Some(error) => {
-                let outcome = error.outcome(target.age, target.redelivered);
-                Self::undecided(target, outcome, error.to_string(), context.default_mode())
-            }
+        let (outcome, reason) = match context.usage_error(&instance.id, needed) {
+            Some(error) => (error.outcome(target.age, target.redelivered), error.to_string()),
             // The instance changed after its use was asked, so that the answer did not seem to matter.
-            None => {
-                let reason = "the instance changed before its use of IMDSv1 was known".to_owned();
-                Self::undecided(target, Outcome::NotReady, reason, context.default_mode())
-            }
+            None => (Outcome::NotReady, "the instance changed before its use of IMDSv1 was known".to_owned()),
         };
-        Self { instance: Some(instance), ..undecided }
+        Self { instance: Some(instance), ..Self::undecided(target, outcome, reason, mode) }
     }
 
     fn decided(target: Target, instance: Instance, context: &DecisionContext<'_>) -> Self {
         let decision = context.decide(target.is_launch, &instance);
         if let Verdict::NeedsUsage(needed) = &decision.verdict {
-            let mut unknown = Self::usage_unknown(target, instance, needed, context);
-            unknown.mode = decision.mode;
-            return unknown;
+            return Self::usage_unknown(target, instance, needed, decision.mode, context);
         }
         let state = State::decided(&decision.verdict, &instance, target.redelivered);
         let reasons = decision.verdict.reasons();
@@ -186,7 +180,7 @@ impl Reconciliation {
     /// Records the calls without a token that were refused in the 24 hours before.
     pub(super) fn take_rejected_calls(&mut self, calls: u64) {
         if calls > 0 {
-            let noun = if calls == 1 { "call without a token was" } else { "calls without a token were" };
+            let noun = plural(calls, "call without a token was", "calls without a token were");
             self.record.warnings.push(format!(
                 "{calls} {noun} refused in 24 hours: something on the instance still uses IMDSv1"
             ));
@@ -243,7 +237,7 @@ impl Reconciliation {
     fn measure(&mut self, at: OffsetDateTime) {
         let is_of_launch = matches!(self.target.kind, TriggerKind::Launch | TriggerKind::StateChange);
         let is_enforced = match self.record.change {
-            Some(change) => change.options().get(OptionName::HttpTokens) == Some(REQUIRED),
+            Some(change) => change.options().require_tokens(),
             // An earlier delivery made the change, and left this one to see it applied.
             None => self.target.is_retried && self.requires_tokens,
         };

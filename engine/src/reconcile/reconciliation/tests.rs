@@ -2,6 +2,7 @@ use super::*;
 
 use imds_core::ids::{AccountId, InstanceId, Region};
 use imds_core::instance::Words;
+use imds_core::metadata::OptionName;
 use imds_core::policy::Policy;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
