@@ -98,8 +98,9 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
         metrics.add_calls(&account_region, counts);
     }
     metrics.add_unreadable(answer.unreadable);
-    let gates_ending = enforcer.policy().gates_ending(start);
-    answer.swept.into_iter().for_each(|account_region| metrics.add_sweep(account_region, gates_ending));
+    for account_region in answer.swept {
+        metrics.add_sweep(account_region, enforcer.policy().gates_ending(start));
+    }
     answer.stopped.into_iter().for_each(|account_region| metrics.add_stopped(account_region));
     for warning in &answer.warnings {
         let _ = log().warning(warning);

@@ -49,6 +49,11 @@ pub fn is_hidden(c: char) -> bool {
     !matches!(c, '\'' | '"' | '\\') && c.escape_debug().len() > 1
 }
 
+/// A number with the noun that follows it: `1 day`, `3 days`.
+pub fn counted<N: PartialEq + From<u8> + Copy + fmt::Display>(number: N, one: &str, many: &str) -> String {
+    format!("{number} {}", plural(number, one, many))
+}
+
 /// The form of a noun that follows `number`.
 pub fn plural<'a, N: PartialEq + From<u8>>(number: N, one: &'a str, many: &'a str) -> &'a str {
     if number == N::from(1) { one } else { many }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use imds_core::metadata::{Change, MetadataOptions};
-use imds_core::text::plural;
+use imds_core::text::counted;
 
 /// The color of the word `warning`.
 pub const WARNING: Style = AnsiColor::Yellow.on_default();
@@ -70,7 +70,7 @@ pub fn summary(counts: &BTreeMap<&str, usize>) -> String {
     let total: usize = counts.values().sum();
     let each: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
     let each = if each.is_empty() { "none".to_owned() } else { each.join(", ") };
-    format!("{total} {}: {each}", plural(total, "instance", "instances"))
+    format!("{}: {each}", counted(total, "instance", "instances"))
 }
 
 /// Wraps a text that is indented by two characters, and indents its further lines by four.

@@ -5,7 +5,7 @@ use std::fmt;
 use time::Date;
 
 use super::group::Group;
-use super::held_back::GroupUse;
+use super::held_back::{GroupUse, HeldBack};
 use super::reason::{Reason, Warning};
 use crate::ids::{AccountId, Region};
 use crate::instance::{Instance, Missing};
@@ -39,8 +39,6 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Whether a change is made, or only a dry run is sent.
     pub mode: Mode,
-    /// Whether the usage gate holds `HttpTokens=required` back. Other options may change nevertheless.
-    pub is_held_back: bool,
     /// Its use of IMDSv1, if the usage gate looked at it.
     pub usage: Option<Use>,
     /// What was left out of the change, or ignored.
@@ -119,6 +117,14 @@ impl fmt::Display for Needed {
 }
 
 impl Verdict {
+    /// Why the usage gate holds `HttpTokens=required` back, if it does. Other options may change nevertheless.
+    pub fn held_back(&self) -> Option<&HeldBack> {
+        self.reasons().iter().find_map(|reason| match reason {
+            Reason::HeldBack(why) => Some(why),
+            _ => None,
+        })
+    }
+
     /// The reasons for the verdict; none if nothing is decided.
     pub fn reasons(&self) -> &[Reason] {
         match self {

@@ -5,6 +5,7 @@ use time::{Date, Duration, OffsetDateTime};
 use super::decision::{Facts, Needed};
 use super::group::Group;
 use super::held_back::{GroupUse, HeldBack};
+use crate::instance::Instance;
 use crate::policy::{Launches, OnUnknown, UsageGate, today};
 use crate::usage::{Usage, Use};
 
@@ -12,7 +13,7 @@ use crate::usage::{Usage, Use};
 const NEW_FOR: Duration = Duration::minutes(60);
 
 /// The same if a record of its launch names it, which may be delivered late.
-pub const LAUNCHED_FOR: Duration = Duration::hours(6);
+const LAUNCHED_FOR: Duration = Duration::hours(6);
 
 /// How far ahead of `now` an instance may have first run: clocks differ, and a sweep decides later than it began.
 const AHEAD: Duration = Duration::minutes(60);
@@ -39,27 +40,30 @@ pub(super) fn ask(
 ) -> (Gate, Option<Use>) {
     match (gate.filter(|gate| gate.is_active(now)), facts.usage) {
         (None, _) => (Gate::Open, None),
-        (Some(gate), _) if is_new(facts, now) => (ask_group(gate, facts), None),
-        (Some(_), None) => (Gate::Needs(Needed::Usage { since: first_day(facts, asked_days, now) }), None),
+        (Some(gate), _) if is_new(facts.instance, facts.is_launch, now) => (ask_group(gate, facts), None),
+        (Some(_), None) => {
+            (Gate::Needs(Needed::Usage { since: first_day(facts.instance, asked_days, now) }), None)
+        }
         (Some(gate), Some(usage)) => judge(gate, usage, facts, now),
     }
 }
 
 /// When the instance first ran. A time that is too far ahead is wrong, so that it is not known.
-fn first_ran(facts: &Facts<'_>, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    facts.instance.first_ran.filter(|first_ran| *first_ran - now <= AHEAD)
+fn first_ran(instance: &Instance, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    instance.first_ran.filter(|first_ran| *first_ran - now <= AHEAD)
 }
 
 /// The first day of a lookback of `days`, or on which the instance ran.
-fn first_day(facts: &Facts<'_>, days: u16, now: OffsetDateTime) -> Date {
+fn first_day(instance: &Instance, days: u16, now: OffsetDateTime) -> Date {
     let lookback = today(now).saturating_sub(Duration::days(days.into()));
-    first_ran(facts, now).map_or(lookback, |first_ran| lookback.max(today(first_ran)))
+    first_ran(instance, now).map_or(lookback, |first_ran| lookback.max(today(first_ran)))
 }
 
-/// Whether the instance is too new to have a history. One whose age is unknown is not.
-fn is_new(facts: &Facts<'_>, now: OffsetDateTime) -> bool {
-    let limit = if facts.is_launch { LAUNCHED_FOR } else { NEW_FOR };
-    first_ran(facts, now).is_some_and(|first_ran| now - first_ran <= limit)
+/// Whether the instance is too new to have a history. One whose age is unknown is not. `is_launch`: a record of its launch
+/// names it, or may name it.
+pub fn is_new(instance: &Instance, is_launch: bool, now: OffsetDateTime) -> bool {
+    let limit = if is_launch { LAUNCHED_FOR } else { NEW_FOR };
+    first_ran(instance, now).is_some_and(|first_ran| now - first_ran <= limit)
 }
 
 fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {
@@ -77,7 +81,7 @@ fn ask_group(gate: &UsageGate, facts: &Facts<'_>) -> Gate {
 }
 
 fn judge(gate: &UsageGate, usage: &Usage, facts: &Facts<'_>, now: OffsetDateTime) -> (Gate, Option<Use>) {
-    let since = first_day(facts, gate.lookback_days, now);
+    let since = first_day(facts.instance, gate.lookback_days, now);
     let found = match usage {
         Usage::Refused(why) => {
             return (Gate::Closed(HeldBack::UsageRefused { why: why.clone() }), None);

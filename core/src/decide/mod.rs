@@ -18,10 +18,10 @@ use time::OffsetDateTime;
 use crate::instance::Instance;
 use crate::policy::Policy;
 pub use decision::{Decision, Facts, Needed, Verdict};
-pub use gate::LAUNCHED_FOR;
+pub use gate::is_new;
 pub use group::{Group, GroupKind};
 pub use held_back::{GroupUse, HeldBack};
-use plan::{Planned, missing, plan};
+use plan::{missing, plan};
 pub use reason::{Reason, Warning};
 use rules::{Ruled, apply_rules};
 pub use sourced::{Origin, SourcedRequirement};
@@ -32,7 +32,7 @@ pub use tag_rejection::TagRejection;
 pub fn decide(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Decision {
     let Ruled { mut requirements, mut exempt, mode, usage_gate, missing: unknown, mut warnings } =
         apply_rules(policy, facts, now);
-    let decision = |verdict, warnings| Decision { verdict, mode, is_held_back: false, usage: None, warnings };
+    let decision = |verdict, warnings| Decision { verdict, mode, usage: None, warnings };
     if let Some(reason) = out_of_scope(facts.instance) {
         return decision(Verdict::OutOfScope { reasons: vec![reason] }, Vec::new());
     }
@@ -56,8 +56,8 @@ pub fn decide(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTime) -> Decisi
         return decision(Verdict::Exempt { reasons: exempt }, warnings);
     }
     let gate = || gate::ask(usage_gate.as_ref(), policy.longest_lookback_days(), facts, now);
-    let Planned { verdict, is_held_back, usage } = plan(&requirements, facts, gate, &mut warnings);
-    Decision { verdict, mode, is_held_back, usage, warnings }
+    let (verdict, usage) = plan(&requirements, facts, gate, &mut warnings);
+    Decision { verdict, mode, usage, warnings }
 }
 
 fn out_of_scope(instance: &Instance) -> Option<Reason> {

@@ -5,9 +5,7 @@ use super::gate::Gate;
 use super::reason::{Reason, Warning};
 use super::sourced::{SourcedRequirement, SourcedRequirements};
 use crate::instance::{Instance, Missing};
-use crate::metadata::{
-    Change, HttpTokens, MetadataOptions, OptionName, OptionValue, Switch, metadata_can_carry,
-};
+use crate::metadata::{Change, MetadataOptions, OptionName, OptionValue, Switch, metadata_can_carry};
 use crate::usage::Use;
 
 const OFF: OptionValue = OptionValue::HttpEndpoint(Switch::Disabled);
@@ -44,45 +42,33 @@ fn unmet<'r>(requirements: &'r SourcedRequirements, present: &MetadataOptions) -
     requirements.iter().filter(has_effect).filter_map(unmet).collect()
 }
 
-/// What to send, and what the usage gate says about it.
-pub(super) struct Planned {
-    pub(super) verdict: Verdict,
-    /// Whether the gate holds `HttpTokens=required` back.
-    pub(super) is_held_back: bool,
-    /// The use of IMDSv1, if the gate looked at it.
-    pub(super) usage: Option<Use>,
-}
-
-/// What to send so that the requirements are met. None of the values that it needs is [`missing`]. `gate` is asked only
-/// if an instance that answers IMDSv1 would stop to.
+/// What to send so that the requirements are met, and the use of IMDSv1 if the usage gate looked at it. None of the values
+/// that it needs is [`missing`]. `gate` is asked only if an instance that answers IMDSv1 would stop to.
 pub(super) fn plan(
     requirements: &SourcedRequirements,
     facts: &Facts<'_>,
     gate: impl FnOnce() -> (Gate, Option<Use>),
     warnings: &mut Vec<Warning>,
-) -> Planned {
+) -> (Verdict, Option<Use>) {
     let mut unmet = unmet(requirements, &facts.instance.options);
     let (gate, usage) =
         if unmet.iter().any(|unmet| ends_imdsv1(unmet, facts)) { gate() } else { (Gate::Open, None) };
     let held_back = match gate {
         Gate::Open => None,
-        Gate::Needs(needed) => {
-            return Planned { verdict: Verdict::NeedsUsage(needed), is_held_back: false, usage };
-        }
+        Gate::Needs(needed) => return (Verdict::NeedsUsage(needed), usage),
         Gate::Closed(why) => {
             unmet.retain(|unmet| !ends_imdsv1(unmet, facts));
             warnings.extend(why.refusal().map(|why| Warning::UsageRefused { why: why.to_owned() }));
             Some(Reason::HeldBack(why))
         }
     };
-    let is_held_back = held_back.is_some();
-    Planned { verdict: verdict(requirements, unmet, held_back, facts, warnings), is_held_back, usage }
+    (verdict(requirements, unmet, held_back, facts, warnings), usage)
 }
 
 /// Whether the change ends IMDSv1 on an instance that answers it. Where the endpoint is disabled, nothing uses IMDSv1.
 fn ends_imdsv1((_, wanted): &Unmet<'_>, facts: &Facts<'_>) -> bool {
     let is_off = facts.instance.options.get(OptionName::HttpEndpoint) == Some(OFF);
-    *wanted == OptionValue::HttpTokens(HttpTokens::Required) && !is_off
+    *wanted == OptionValue::TOKENS_REQUIRED && !is_off
 }
 
 /// The verdict on what is `unmet`, without what is held back.
@@ -136,9 +122,7 @@ fn refusal(value: OptionValue, facts: &Facts<'_>) -> Option<Warning> {
             let key = facts.instance.tags.keys().find(|key| !metadata_can_carry(key))?;
             Some(Warning::TagKeyForbidsMetadataTags { key: key.clone() })
         }
-        OptionValue::HttpTokens(HttpTokens::Optional) if facts.tokens_enforced == Some(true) => {
-            Some(Warning::TokensEnforced)
-        }
+        OptionValue::TOKENS_OPTIONAL if facts.tokens_enforced == Some(true) => Some(Warning::TokensEnforced),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use super::reason::{Reason, Warning};
 use super::sourced::{Origin, SourcedRequirement, SourcedRequirements};
 use super::tag_rejection::TagRejection;
 use crate::instance::Instance;
-use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use crate::metadata::{OptionName, OptionValue, Requirement};
 use crate::policy::{Authority, ExemptionLimits, TagRules, is_active, parse_date, today};
 
 /// The name, after the prefix, of the tag that exempts its instance.
@@ -105,7 +105,7 @@ fn tightens(
     sourced: Option<&SourcedRequirement>,
 ) -> Result<(), TagRejection> {
     match value {
-        OptionValue::HttpTokens(HttpTokens::Required) => return Ok(()),
+        OptionValue::TOKENS_REQUIRED => return Ok(()),
         OptionValue::HttpEndpoint(_) => return Err(TagRejection::NeedsRule),
         _ => {}
     }

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::name::OptionName;
-use super::value::{HttpTokens, OptionValue};
+use super::value::OptionValue;
 
 /// Values of some or all options. If an option of an instance is missing, EC2 did not report it, or reported an
 /// unknown value.
@@ -33,7 +33,7 @@ impl MetadataOptions {
 
     /// Whether calls without a token are refused: `HttpTokens` is `required`. `false` if that is not known.
     pub fn require_tokens(&self) -> bool {
-        self.get(OptionName::HttpTokens) == Some(OptionValue::HttpTokens(HttpTokens::Required))
+        self.get(OptionName::HttpTokens) == Some(OptionValue::TOKENS_REQUIRED)
     }
 
     /// These options after `change`: what the instance has when EC2 has applied it.

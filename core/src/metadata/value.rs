@@ -117,6 +117,12 @@ impl OptionName {
 }
 
 impl OptionValue {
+    /// Calls without a token are refused: IMDSv2 only.
+    pub const TOKENS_REQUIRED: Self = Self::HttpTokens(HttpTokens::Required);
+
+    /// Calls without a token are answered: IMDSv1 and IMDSv2.
+    pub const TOKENS_OPTIONAL: Self = Self::HttpTokens(HttpTokens::Optional);
+
     /// The option whose value this is.
     pub fn name(self) -> OptionName {
         match self {

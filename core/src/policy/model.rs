@@ -9,7 +9,7 @@ use super::pattern::Pattern;
 use super::usage_gate::UsageGate;
 use crate::ids::{AccountId, Region};
 use crate::instance::{Instance, Missing};
-use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use crate::metadata::{OptionName, OptionValue, Requirement};
 use crate::mode::Mode;
 
 /// A checked policy, without contradictions.
@@ -215,7 +215,7 @@ impl Default for TagRules {
 /// The policy if none is configured: `{"baseline": {"HttpTokens": "required"}}`.
 impl Default for Policy {
     fn default() -> Self {
-        let required = Requirement::Exactly(OptionValue::HttpTokens(HttpTokens::Required));
+        let required = Requirement::Exactly(OptionValue::TOKENS_REQUIRED);
         let baseline = Requirements::from([(OptionName::HttpTokens, required)]);
         Self {
             baseline,

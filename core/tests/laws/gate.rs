@@ -190,7 +190,7 @@ proptest! {
         let (_, with) = known.decided(&gate.policy(&given), &instance, enforced);
         prop_assert!(!matches!(with.verdict, Verdict::NeedsUsage(_)), "asked twice: {with:?}");
         let is_held_back = ends_imdsv1(&instance, &without) && gate.holds(&known);
-        prop_assert_eq!(with.is_held_back, is_held_back, "{:?}", with);
+        prop_assert_eq!(with.verdict.held_back().is_some(), is_held_back, "{:?}", with);
         if is_held_back {
             prop_assert!(!ends_imdsv1(&instance, &with), "{:?}", with);
             let is_told = with.verdict.reasons().last().is_some_and(|why| why.to_string().contains("is held back: "));
@@ -240,12 +240,15 @@ proptest! {
         let after = result(&before, &decision);
         let again = known.decided(&policy, &Instance { options: after, ..before.clone() }, enforced).1;
         prop_assert!(!matches!(again.verdict, Verdict::Change { .. }), "{again:?}");
-        prop_assert!(again.is_held_back == decision.is_held_back || is_off(&after), "{:?}, then {:?}", decision, again);
+        let are_held_back = [&decision, &again].map(|decision| decision.verdict.held_back().is_some());
+        prop_assert!(
+            are_held_back[0] == are_held_back[1] || is_off(&after), "{:?}, then {:?}", decision, again
+        );
         prop_assume!(!matches!(decision.verdict, Verdict::Incomplete { .. }));
         for (name, requirement) in given.required(&before.tags) {
             let is_moot = is_off(&after) && name != OptionName::HttpEndpoint;
             let is_blocked = decision.warnings.iter().any(|warning| left_out(warning) == Some(name));
-            let is_held_back = decision.is_held_back && name == OptionName::HttpTokens;
+            let is_held_back = decision.verdict.held_back().is_some() && name == OptionName::HttpTokens;
             let is = after.get(name);
             let is_right = is == Some(REQUIRED) || is.is_some_and(|value| requirement.is_met_by(value));
             prop_assert!(is_moot || is_blocked || is_held_back || is_right, "{name}: {requirement}, {is:?}");

@@ -19,7 +19,7 @@ use super::target::{Observation, Target};
 use crate::aws::client::RegionClient;
 use crate::deadline::{Deadline, wait_until};
 
-/// The maximum number of concurrent changes in one account and Region.
+/// The maximum number of concurrent changes of instances that are reconciled together.
 const CHANGES_AT_ONCE: usize = 20;
 
 /// How long an observation is recent enough to change the instance: its owner may change it, too.

@@ -6,7 +6,7 @@ use imds_core::call_error::CallError;
 use imds_core::decide::{Decision, Facts, Group, GroupUse, Needed, Verdict, decide};
 use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::instance::Instance;
-use imds_core::metadata::{Change, HttpTokens, OptionName, OptionValue};
+use imds_core::metadata::{Change, OptionName, OptionValue};
 use imds_core::mode::Mode;
 use imds_core::policy::Policy;
 use imds_core::usage::Usage;
@@ -91,7 +91,10 @@ impl<'a> DecisionContext<'a> {
     pub(super) fn decide(&self, is_launch: bool, instance: &Instance) -> Decision {
         let AccountRegion { account, region } = self.account_region;
         let known = self.usage.get(&instance.id).and_then(|usage| usage.as_ref().ok());
-        let group = Group::of(instance).and_then(|group| self.groups.get(&group)?.as_ref().ok());
+        let group = match self.groups.is_empty() {
+            true => None,
+            false => Group::of(instance).and_then(|group| self.groups.get(&group)?.as_ref().ok()),
+        };
         let facts = Facts {
             // Rules apply to the account that owns the instance, not to the one whose credentials described it.
             account: instance.owner.as_ref().unwrap_or(account),
@@ -103,9 +106,7 @@ impl<'a> DecisionContext<'a> {
             group,
         };
         let mut decision = decide(self.policy, &facts, self.now);
-        if self.mode == Mode::DryRun {
-            decision.mode = Mode::DryRun;
-        }
+        decision.mode = decision.mode.max(self.mode);
         decision
     }
 
@@ -136,5 +137,5 @@ impl<'a> DecisionContext<'a> {
 
 /// Returns whether the change sets `HttpTokens=optional`, which the account's defaults can forbid.
 pub(super) fn makes_tokens_optional(change: &Change) -> bool {
-    change.options().get(OptionName::HttpTokens) == Some(OptionValue::HttpTokens(HttpTokens::Optional))
+    change.options().get(OptionName::HttpTokens) == Some(OptionValue::TOKENS_OPTIONAL)
 }

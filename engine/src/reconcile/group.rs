@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imds_core::call_error::{Call, CallError};
-use imds_core::decide::{Decision, Group, GroupUse, HeldBack, LAUNCHED_FOR, Needed, Reason, Verdict};
+use imds_core::decide::{Group, GroupUse, HeldBack, Needed, Verdict, is_new};
 use imds_core::instance::Instance;
 use imds_core::selector::InstanceSelector;
 use imds_core::trigger::TriggerKind;
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::decide::{DecisionContext, Questions};
@@ -54,8 +54,17 @@ async fn look_at(
     deadline: &Deadline,
 ) -> Result<GroupUse, CallError> {
     let selector = InstanceSelector::Tagged { key: group.kind.tag_key(), value: group.id.clone() };
-    let listed = deadline.bound(Call::DescribeInstances, client.describe(&selector)).await?;
-    let observations: Vec<(Target, Observation)> = oldest(listed.instances).map(observed).collect();
+    let (mut oldest, mut token) = (Vec::new(), None);
+    loop {
+        let page = deadline.bound(Call::DescribeInstances, client.page(&selector, token)).await?;
+        oldest.extend(page.listed.instances);
+        keep_oldest(&mut oldest);
+        token = page.next;
+        if token.is_none() {
+            break;
+        }
+    }
+    let observations: Vec<(Target, Observation)> = oldest.into_iter().map(observed).collect();
     let mut questions = Questions::default();
     observations.iter().for_each(|observed| questions.add(context.questions(observed)));
     if let Some(since) = questions.since {
@@ -65,10 +74,10 @@ async fn look_at(
     for (_, observation) in observations {
         let Observation::Shown(instance) = observation else { continue };
         let decision = context.decide(false, &instance);
-        match (held_back(&decision), &decision.verdict) {
-            // It has too little data because it is new itself.
-            (Some(HeldBack::TooLittleData { .. }), _) if is_new(&instance, context.now) => {}
-            (Some(why), _) => return Ok(GroupUse::HeldBack { instance: instance.id, why }),
+        match (decision.verdict.held_back(), &decision.verdict) {
+            // It has too little data because it may itself be one of a launch whose record is delivered late.
+            (Some(HeldBack::TooLittleData { .. }), _) if is_new(&instance, true, context.now) => {}
+            (Some(why), _) => return Ok(GroupUse::HeldBack { instance: instance.id, why: why.clone() }),
             (None, Verdict::NeedsUsage(needed @ Needed::Usage { .. })) => {
                 error = error.or_else(|| context.usage_error(&instance.id, needed).cloned());
             }
@@ -82,25 +91,13 @@ async fn look_at(
     error.map_or(Ok(GroupUse::Free), Err)
 }
 
-/// Returns whether the instance may itself be one of a launch whose record is delivered late.
-fn is_new(instance: &Instance, now: OffsetDateTime) -> bool {
-    instance.first_ran.is_some_and(|first_ran| (Duration::ZERO..=LAUNCHED_FOR).contains(&(now - first_ran)))
-}
-
 fn observed(instance: Instance) -> (Target, Observation) {
     (Target::new(instance.id.clone(), TriggerKind::Sweep, Duration::ZERO), Observation::Shown(instance))
 }
 
-/// Returns the oldest live instances whose tokens are not known to be required. One whose age is unknown counts as older.
-fn oldest(mut instances: Vec<Instance>) -> impl Iterator<Item = Instance> {
+/// Keeps the oldest live instances whose tokens are not known to be required. One whose age is unknown counts as older.
+fn keep_oldest(instances: &mut Vec<Instance>) {
     instances.retain(|instance| !instance.options.require_tokens() && !instance.is_ending());
     instances.sort_by(|one, other| (one.first_ran, &one.id).cmp(&(other.first_ran, &other.id)));
-    instances.into_iter().take(LOOKED_AT)
-}
-
-fn held_back(decision: &Decision) -> Option<HeldBack> {
-    decision.verdict.reasons().iter().find_map(|reason| match reason {
-        Reason::HeldBack(why) => Some(why.clone()),
-        _ => None,
-    })
+    instances.truncate(LOOKED_AT);
 }

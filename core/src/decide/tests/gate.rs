@@ -42,7 +42,7 @@ impl Known<'_> {
     fn held_back(&self) -> Option<String> {
         let decision = self.decided();
         let why = decision.verdict.reasons().iter().find(|reason| matches!(reason, Reason::HeldBack(_)));
-        assert_eq!(why.is_some(), decision.is_held_back, "{decision:?}");
+        assert_eq!(why.is_some(), decision.verdict.held_back().is_some(), "{decision:?}");
         why.map(ToString::to_string)
     }
 }

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use crate::policy::model::Policy;
 use crate::policy::usage_gate::{Launches, OnUnknown, UsageGate};
-use crate::text::plural;
+use crate::text::counted;
 
 /// What the gate does not concern.
 const NOT_GATED: &str = "The usage gate concerns only the change of HttpTokens from optional to required while the \
@@ -45,7 +45,7 @@ fn held_back(gate: &UsageGate, now: OffsetDateTime) -> String {
         calls => format!("more than {calls} calls"),
     };
     let unknown = match on_unknown {
-        OnUnknown::Hold => format!(", or has data on fewer than {}", days(*min_days)),
+        OnUnknown::Hold => format!(", or has data on fewer than {}", counted(*min_days, "day", "days")),
         OnUnknown::Enforce => String::new(),
     };
     let enforced = match on_unknown {
@@ -62,10 +62,6 @@ fn held_back(gate: &UsageGate, now: OffsetDateTime) -> String {
     format!(
         "is held back{end} from an instance that made {calls} without a token in {}{unknown}.{enforced} A new instance \
          {launches}.",
-        days(*lookback_days)
+        counted(*lookback_days, "day", "days")
     )
-}
-
-fn days(number: u16) -> String {
-    format!("{number} {}", plural(number, "day", "days"))
 }

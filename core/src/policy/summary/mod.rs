@@ -11,7 +11,7 @@ use super::model::{
 use super::pattern::Pattern;
 use crate::metadata::OptionName;
 use crate::mode::Mode;
-use crate::text::{Escaped, Quoted, plural};
+use crate::text::{Escaped, Quoted, counted};
 
 impl Policy {
     /// What the policy does, in the order in which it applies; `now` determines what has expired.
@@ -53,8 +53,8 @@ fn rule(rule: &Rule, now: OffsetDateTime) -> String {
 }
 
 fn limits(limits: Limits) -> Option<String> {
-    let instances = |most| count(most, "instance", "instances");
-    let failures = |most| count(most, "change that fails or is denied", "changes that fail or are denied");
+    let instances = |most| counted(most, "instance", "instances");
+    let failures = |most| counted(most, "change that fails or is denied", "changes that fail or are denied");
     let changes = limits.changes_per_sweep.map(|most| format!("changes at most {}", instances(most)));
     let failed =
         limits.failures_per_sweep.map(|most| format!("sends no more changes after {}", failures(most)));
@@ -63,10 +63,6 @@ fn limits(limits: Limits) -> Option<String> {
     (!limits.is_empty()).then(|| {
         format!("A sweep of an account and Region {limits}; the next sweep goes on. Events are not limited.")
     })
-}
-
-fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", plural(number, one, many))
 }
 
 fn requirements(requirements: &Requirements) -> String {

@@ -10,13 +10,13 @@ use super::day::{is_active, today};
 use super::json::{index, join};
 use super::model::{Authority, Conditions, Effect, Policy, Requirements, Rule, is_set_by_aws};
 use super::pattern::Pattern;
-use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use crate::metadata::{OptionName, OptionValue, Requirement};
 use crate::text::Quoted;
 
 /// How far ahead an exemption or a dry run may end without a warning: two years, of which one may be a leap year.
 const FAR_AHEAD: Duration = Duration::days(731);
 
-const OPTIONAL: Requirement = Requirement::Exactly(OptionValue::HttpTokens(HttpTokens::Optional));
+const OPTIONAL: Requirement = Requirement::Exactly(OptionValue::TOKENS_OPTIONAL);
 
 /// Something in a valid policy that is probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

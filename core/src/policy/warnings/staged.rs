@@ -4,7 +4,7 @@ use time::{Date, Duration, OffsetDateTime};
 
 use super::without::{changes_nothing, gates_before};
 use super::{NARROW, SAFER, Warnings, hold_for_all, key_that_anyone_sets};
-use crate::metadata::{HttpTokens, OptionName, OptionValue, Requirement};
+use crate::metadata::{OptionName, OptionValue, Requirement};
 use crate::mode::Mode;
 use crate::policy::day::{is_active, today};
 use crate::policy::json::{index, join};
@@ -18,7 +18,7 @@ const GATE_FAR_AHEAD: Duration = Duration::days(366);
 /// How many calls a day may be tolerated without a warning.
 const TOLERATED_A_DAY: u64 = 5;
 
-const REQUIRED: Requirement = Requirement::Exactly(OptionValue::HttpTokens(HttpTokens::Required));
+const REQUIRED: Requirement = Requirement::Exactly(OptionValue::TOKENS_REQUIRED);
 
 /// What is wrong with a rule that changes nothing.
 const SAME: &str = "never has an effect, because the same applies without the rule: remove it";

@@ -6,10 +6,10 @@ use imds_core::call_error::{CallError, unknown_instance};
 use imds_core::decide::{Needed, Reason, Verdict};
 use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
-use imds_core::metadata::{Change, HttpTokens, OptionValue, Requirement};
+use imds_core::metadata::{Change, OptionValue, Requirement};
 use imds_core::mode::Mode;
 use imds_core::outcome::{InstanceOutcome, MetricFields, Outcome};
-use imds_core::text::plural;
+use imds_core::text::counted;
 use imds_core::trigger::TriggerKind;
 use imds_core::usage::Use;
 use time::OffsetDateTime;
@@ -25,10 +25,8 @@ const PENDING_TOO_LONG: time::Duration = time::Duration::minutes(15);
 /// How long after a launch or start its event may happen.
 const EVENT_AFTER_LAUNCH: time::Duration = time::Duration::minutes(10);
 
-const REQUIRED: OptionValue = OptionValue::HttpTokens(HttpTokens::Required);
-
 fn requires_tokens(reason: &Reason) -> bool {
-    matches!(reason, Reason::Required(sourced) if sourced.requirement == Requirement::Exactly(REQUIRED))
+    matches!(reason, Reason::Required(sourced) if sourced.requirement == Requirement::Exactly(OptionValue::TOKENS_REQUIRED))
 }
 
 /// One instance during one invocation.
@@ -135,7 +133,7 @@ impl Reconciliation {
         let reasons = decision.verdict.reasons();
         let mut decided = Self {
             mode: decision.mode,
-            is_held_back: decision.is_held_back,
+            is_held_back: decision.verdict.held_back().is_some(),
             usage: decision.usage,
             metric_fields: MetricFields {
                 exempt_until: reasons.iter().filter_map(Reason::exempt_until).max(),
@@ -180,10 +178,10 @@ impl Reconciliation {
     /// Records the calls without a token that were refused in the 24 hours before.
     pub(super) fn take_rejected_calls(&mut self, calls: u64) {
         if calls > 0 {
-            let noun = plural(calls, "call without a token was", "calls without a token were");
-            self.record.warnings.push(format!(
-                "{calls} {noun} refused in 24 hours: something on the instance still uses IMDSv1"
-            ));
+            let refused = counted(calls, "call without a token was", "calls without a token were");
+            self.record
+                .warnings
+                .push(format!("{refused} refused in 24 hours: something on the instance still uses IMDSv1"));
         }
         self.metric_fields.rejected_calls = calls;
     }

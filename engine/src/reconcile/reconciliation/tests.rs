@@ -62,7 +62,11 @@ fn a_change_whose_response_was_lost_is_reported_as_made() {
         with_context(|context| opened.reopen(Observation::Shown(instance("required", "pending")), context));
         assert_eq!((&opened.state, opened.record.change.is_some()), (&state, change), "{may_be_changed}");
         let before = opened.instance.as_ref().and_then(|before| before.options.get(OptionName::HttpTokens));
-        assert_eq!(before == Some(REQUIRED), !change, "{may_be_changed}: the options before");
+        assert_eq!(
+            before == Some(OptionValue::TOKENS_REQUIRED),
+            !change,
+            "{may_be_changed}: the options before"
+        );
     }
 }
 

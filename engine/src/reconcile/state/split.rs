@@ -1,7 +1,7 @@
 //! A change whose options are sent one by one, because EC2 refused them together and does not say which one is the
 //! cause.
 
-use imds_core::metadata::{Change, HttpTokens, MetadataOptions, OptionName, OptionValue};
+use imds_core::metadata::{Change, MetadataOptions, OptionName, OptionValue};
 use imds_core::outcome::Outcome;
 
 use super::record::{Answer, Record, TOO_LATE};
@@ -59,7 +59,7 @@ impl Split {
         let leave_out = format!("{value} is left out: {why}");
         match outcome {
             Outcome::Blocked => record.warnings.push(leave_out),
-            Outcome::Denied if value == OPTIONAL => {
+            Outcome::Denied if value == OptionValue::TOKENS_OPTIONAL => {
                 record.warnings.push(leave_out);
                 self.kept_required.get_or_insert(why);
             }
@@ -102,8 +102,6 @@ impl Split {
     }
 }
 
-const OPTIONAL: OptionValue = OptionValue::HttpTokens(HttpTokens::Optional);
-
 /// Returns whether EC2 may accept some options of the change individually. If the change sets `HttpEndpoint`, its
 /// options depend on each other and are not sent individually.
 pub(super) fn is_accepted_in_part(change: &Change, answer: &Answer) -> bool {
@@ -121,5 +119,5 @@ pub(super) fn is_accepted_in_part(change: &Change, answer: &Answer) -> bool {
 
 /// Returns whether an IAM policy, such as the template's, may deny a change only because of this value.
 fn may_be_guarded(value: OptionValue) -> bool {
-    value == OPTIONAL || value.name() == OptionName::HttpPutResponseHopLimit
+    value == OptionValue::TOKENS_OPTIONAL || value.name() == OptionName::HttpPutResponseHopLimit
 }

@@ -32,11 +32,10 @@ const ENDING_WITHIN: Duration = Duration::days(14);
 pub struct Metrics {
     instances: BTreeMap<(AccountRegion, TriggerKind, Mode), Instances>,
     calls: BTreeMap<(AccountRegion, Call), Count>,
-    sweeps: Vec<AccountRegion>,
+    /// The complete sweeps, each with the number of usage gates that end soon.
+    sweeps: Vec<(AccountRegion, usize)>,
     /// The sweeps that sent no more changes, as too many failed.
     stopped: Vec<AccountRegion>,
-    /// The usage gates of the policy that end soon.
-    gates_ending: usize,
     /// Events of ours that could not be read.
     unreadable: usize,
 }
@@ -86,8 +85,7 @@ impl Metrics {
 
     /// Counts a complete sweep of `account_region`, and the usage gates that end soon.
     pub fn add_sweep(&mut self, account_region: AccountRegion, gates_ending: usize) {
-        self.sweeps.push(account_region);
-        self.gates_ending = gates_ending;
+        self.sweeps.push((account_region, gates_ending));
     }
 
     /// Counts a sweep of `account_region` that sent no more changes, as too many failed.
@@ -150,14 +148,14 @@ impl Metrics {
         let of = |account_region, name, count: usize| {
             document(mode, now, account_region, None, vec![(name, "Count", json!(count))])
         };
-        let done = self.sweeps.iter().map(|swept| of(swept, "SweepsDone", 1));
-        let ending = self.sweeps.iter().filter(|_| self.gates_ending > 0);
-        let ending = ending.map(|swept| of(swept, "GateEnding", self.gates_ending));
+        let done = self.sweeps.iter().map(|(swept, _)| of(swept, "SweepsDone", 1));
+        let ending = self.sweeps.iter().filter(|(_, gates)| *gates > 0);
+        let ending = ending.map(|(swept, gates)| of(swept, "GateEnding", *gates));
         let stopped = self.stopped.iter().map(|stopped| of(stopped, "SweepsStopped", 1));
         done.chain(ending).chain(stopped).collect()
     }
 
-    /// Returns the share of calls that EC2 throttled in each account and Region, in percent.
+    /// Returns the share of calls that were throttled in each account and Region, in percent.
     fn throttled_shares(&self) -> BTreeMap<&AccountRegion, f64> {
         let mut counts: BTreeMap<&AccountRegion, Count> = BTreeMap::new();
         for ((account_region, _), Count { attempts, throttles }) in &self.calls {
