@@ -14,6 +14,8 @@ from pathlib import Path
 CRATES = {
     "anstream",
     "anyhow",
+    "aws-sdk-organizations",
+    "aws-sdk-signin",
     "aws-sdk-sso",
     "aws-sdk-ssooidc",
     "clap",
@@ -27,6 +29,7 @@ CRATES = {
 FEATURES = {
     "aws-config": {"credentials-login", "credentials-process", "default-https-client", "sso"},
     "imds-core": {"schema"},
+    "imds-engine": {"fleet"},
     "tokio": {"process", "signal", "test-util"},
 }
 # Panic messages contain the path of their source file. Those of the standard library's crates are in another folder.

@@ -67,8 +67,15 @@ DESCRIPTIONS = {
     "AlarmTopicArn": "The ARN of the SNS topic that receives alarms, with REGION in place of the Region, as a topic "
     "must be in the alarm's own Region. The topic's policy must allow this account to publish. If empty, alarms show "
     "only in CloudWatch.",
-    "Ec2EndpointUrl": "The endpoint of EC2, such as a FIPS or dual-stack endpoint. If empty, the Region's default "
-    "endpoint. One endpoint serves one Region, so override it in the stacks of each Region.",
+    "Ec2EndpointUrl": "The endpoint of EC2, such as that of a VPC endpoint without private DNS. If empty, the Region's "
+    "own endpoint. One endpoint serves one Region, so override it in the stacks of each Region.",
+    "UseFipsEndpoints": "Whether the functions call the FIPS endpoints of AWS. Each Region must have them, for EC2, "
+    "SQS and CloudWatch.",
+    "SubnetIds": "The subnets that the functions run in, if their calls must leave from a VPC. The VPC needs a route "
+    "to EC2, SQS and CloudWatch. Override it in the stacks of each account and Region. If empty, the functions run in "
+    "Lambda's own network.",
+    "SecurityGroupIds": "The security groups of the functions in SubnetIds. They must allow outbound HTTPS (TCP 443). "
+    "Override it with SubnetIds.",
     "IamPath": "The path of all IAM roles and policies. It begins and ends with a slash.",
     "PermissionsBoundaryArn": "The ARN of the permissions boundary of all IAM roles. Each account uses its own policy "
     "of the same name and path; an AWS managed policy is used as it is. If empty, the roles have none.",

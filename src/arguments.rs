@@ -1,12 +1,12 @@
 //! Command-line arguments. Lambda starts the function without any.
 
 /// The output of `--version`.
-const VERSION: &str = concat!("imds-enforcer ", env!("CARGO_PKG_VERSION"), "\n");
+const VERSION: &str = concat!("imds-enforcer ", env!("IMDS_ENFORCER_VERSION"), "\n");
 
 /// The output of `--help`, within 80 columns.
 const HELP: &str = concat!(
     "imds-enforcer ",
-    env!("CARGO_PKG_VERSION"),
+    env!("IMDS_ENFORCER_VERSION"),
     r#"
 Brings EC2 instances to the instance metadata options that a policy requires.
 

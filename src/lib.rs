@@ -10,3 +10,6 @@ pub mod config;
 pub mod environment;
 pub mod handler;
 mod redelivery;
+
+/// The version, with the commit that it was built from if that is known.
+pub const VERSION: &str = env!("IMDS_ENFORCER_VERSION");

@@ -1,7 +1,7 @@
 //! The Lambda function.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io::{self, StdoutLock, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use imds_enforcer::config::{Config, ConfigErrors};
 use imds_enforcer::environment::Environment;
 use imds_enforcer::handler::{HandlerError, answer};
 use imds_engine::aws::clients::{MemberRole, RegionClients};
-use imds_engine::aws::http;
-use imds_engine::aws::root_certificates::{KNOWN_PLACES, RootCertificates};
+use imds_engine::aws::http::{self, Trust};
+use imds_engine::aws::root_certificates::{KNOWN_PLACES, NoRootCertificates, RootCertificates};
 use imds_engine::aws::settings;
 use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
@@ -22,6 +22,7 @@ use imds_engine::report::metrics::Metrics;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 // One thread is enough: the function mostly waits for EC2.
 #[tokio::main(flavor = "current_thread")]
@@ -48,6 +49,7 @@ async fn main() -> ExitCode {
 
 /// Serves Lambda's invocations, unless there are `errors` in the environment.
 async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
+    let _ = log_of_start().started(imds_enforcer::VERSION);
     let variable = |name: &str| environment.get(name);
     let config = match Config::from_lookup(variable) {
         Ok(config) if errors.is_empty() => config,
@@ -56,28 +58,48 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
             return fail(&ConfigErrors(errors).to_string());
         }
     };
-    let root_certificates = match RootCertificates::find(variable, KNOWN_PLACES) {
-        Ok(root_certificates) => root_certificates,
-        Err(error) => return fail(&error.to_string()),
-    };
-    for warning in root_certificates.warnings() {
-        let _ = Log { out: io::stdout().lock(), request_id: "", now: now() }.warning(&warning);
-    }
-    let shared = settings::load(http::https_client(root_certificates)).await;
-    let member_role = config
-        .member_role
-        .clone()
-        .map(|name| MemberRole { name, session: session(config.mode, variable("AWS_LAMBDA_FUNCTION_NAME")) });
+    let (http_client, trust) = http::waiting_client();
+    let variables = environment.clone();
+    // On another thread: this is about half of the work before the first poll.
+    let reading = spawn_blocking(move || RootCertificates::find(|name| variables.get(name), KNOWN_PLACES));
+    let shared = settings::load(http_client).await;
+    let member_role = member_role(&config, variable("AWS_LAMBDA_FUNCTION_NAME"));
     let clients = RegionClients::new(shared, config.modify_limit, member_role);
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
     let level = variable("AWS_LAMBDA_LOG_LEVEL")
         .filter(|level| !level.is_empty())
         .unwrap_or_else(|| "INFO".to_owned());
-    match lambda_runtime::run(service_fn(|event| handle(&enforcer, event, &level))).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
+    tokio::select! {
+        error = trust_roots(reading, trust) => fail(&error),
+        served = lambda_runtime::run(service_fn(|event| handle(&enforcer, event, &level))) => match served {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        },
     }
+}
+
+/// Trusts the root certificates when they are read. Returns only if there are none, and why.
+async fn trust_roots(
+    reading: JoinHandle<Result<RootCertificates, NoRootCertificates>>,
+    trust: Trust,
+) -> String {
+    match reading.await {
+        Ok(Ok(root_certificates)) => {
+            for warning in root_certificates.warnings() {
+                let _ = log_of_start().warning(&warning);
+            }
+            trust.set_roots(root_certificates);
+            std::future::pending().await
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(defect) => format!("the root certificates were not read: {defect}"),
+    }
+}
+
+/// The log before the first invocation.
+fn log_of_start() -> Log<'static, StdoutLock<'static>> {
+    Log { out: io::stdout().lock(), request_id: "", now: now() }
 }
 
 async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> Result<Value, HandlerError> {
@@ -121,6 +143,11 @@ fn environment() -> (Environment, Vec<String>) {
 #[expect(clippy::disallowed_methods, reason = "the clock is read here only")]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
+}
+
+fn member_role(config: &Config, function: Option<String>) -> Option<MemberRole> {
+    let name = config.member_role.clone()?;
+    Some(MemberRole { name, session: session(config.mode, function) })
 }
 
 /// Returns the session name in other accounts: who acts, and why.

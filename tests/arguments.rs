@@ -11,9 +11,27 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) 
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+/// Asserts that it is the package's version, with the commit if the project is in a repository.
+fn assert_version(text: &str) {
+    let mut git = Command::new("git");
+    let tracked = git.args(["ls-files", "Cargo.toml"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let is_tracked = tracked.is_ok_and(|output| output.status.success() && !output.stdout.is_empty());
+    let version = concat!("imds-enforcer ", env!("CARGO_PKG_VERSION"));
+    match text.trim().split_once(" (") {
+        None => assert!(!is_tracked && text.trim() == version, "{text}"),
+        Some((before, commit)) => {
+            let commit = commit.split([',', ')']).next().unwrap();
+            assert!(is_tracked && before == version && commit.len() >= 12, "{text}");
+            assert!(commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
+        }
+    }
+}
+
 #[test]
 fn version_and_help_are_printed() {
-    assert_eq!(run(&["--version"], &[]), (0, "imds-enforcer 0.1.0\n".to_owned(), String::new()));
+    let (code, version, errors) = run(&["--version"], &[]);
+    assert_eq!((code, &*version, &*errors), (0, &*format!("imds-enforcer {}\n", imds_enforcer::VERSION), ""));
+    assert_version(&version);
     let (code, help, errors) = run(&["--help"], &[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")]);
     assert_eq!((code, &*errors), (0, ""));
     assert!(help.contains("AWS Lambda") && help.contains("IMDS_POLICY_FILE"), "{help}");

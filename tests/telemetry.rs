@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ec2_sim::{Ec2Sim, Fault, FaultKind, Launch, Settings};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::lambda::Lambda;
 use support::*;
 
@@ -40,6 +40,19 @@ fn metrics(log: &[Value]) -> BTreeMap<(String, String), f64> {
 
 fn is(name: &str, dimension: &str, value: f64) -> ((String, String), f64) {
     ((name.to_owned(), dimension.to_owned()), value)
+}
+
+#[tokio::test]
+async fn the_first_line_names_the_version() {
+    let sim = Ec2Sim::start(Settings::default()).await.unwrap();
+    let mut lambda = Lambda::start(&sim, &[]).await;
+    lambda.invoke(sweep_event(), Duration::from_secs(60)).await.expect("in time").expect("an answer");
+    let first = &lambda.log()[0];
+    assert_eq!(
+        (&first["level"], &first["message"], &first["version"]),
+        (&json!("INFO"), &json!("started"), &json!(imds_enforcer::VERSION)),
+        "{first}"
+    );
 }
 
 #[tokio::test]

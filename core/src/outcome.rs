@@ -9,6 +9,7 @@ use crate::ids::{AccountId, InstanceId, Region};
 use crate::instance::OptionsState;
 use crate::metadata::{Change, MetadataOptions};
 use crate::mode::Mode;
+use crate::source::Source;
 use crate::trigger::TriggerKind;
 use crate::usage::Use;
 
@@ -27,8 +28,10 @@ pub enum Outcome {
     OutOfScope,
     /// The usage gate holds `HttpTokens=required` back. Every other requirement is met, or EC2 would refuse it.
     InUse,
-    /// The change is beyond the sweep's limits; the next sweep goes on.
+    /// The change is left to the next sweep, or to the next run of the plan: the limits are reached, or the run ends.
     Deferred,
+    /// The change that is due is not the planned one.
+    ChangedSincePlan,
     /// EC2 refuses the change because of the configuration of the instance or the account.
     Blocked,
     /// A permission is missing.
@@ -63,6 +66,7 @@ impl Outcome {
             Self::OutOfScope => "out-of-scope",
             Self::InUse => "in-use",
             Self::Deferred => "deferred",
+            Self::ChangedSincePlan => "changed-since-plan",
             Self::Blocked => "blocked",
             Self::Denied => "denied",
             Self::Gone => "gone",
@@ -115,6 +119,9 @@ pub struct InstanceOutcome {
     pub mode: Mode,
     /// What happened.
     pub outcome: Outcome,
+    /// What it came from, if its tags tell that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Its use of IMDSv1, if CloudWatch was asked.
     #[serde(rename = "usage", skip_serializing_if = "Option::is_none")]
     pub usage: Option<Use>,

@@ -8,10 +8,17 @@ use std::fmt::{self, Write};
 /// The maximum number of characters of a foreign text in a message.
 const SHOWN: usize = 128;
 
+/// The same for the answer of an AWS service, which names the principal and the cause.
+const ANSWER_SHOWN: usize = 512;
+
 /// Foreign text, in which characters that are invisible or change the display are escaped. A text of more than 128
 /// characters is cut, and ends with `…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Escaped<'a>(pub &'a str);
+
+/// [`Escaped`] text of an AWS service, cut after 512 characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered<'a>(pub &'a str);
 
 /// [`Escaped`] text in quotation marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,34 +26,62 @@ pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let more = escape(self.0, f)?;
-        f.write_str(more)
+        cut(self.0, SHOWN, f)
+    }
+}
+
+impl fmt::Display for Answered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        cut(self.0, ANSWER_SHOWN, f)
     }
 }
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        let more = escape(self.0, f)?;
+        let more = escape(self.0, SHOWN, f)?;
         write!(f, "\"{more}")
     }
 }
 
-/// Writes the text, and returns the mark of a cut.
-fn escape(text: &str, f: &mut fmt::Formatter<'_>) -> Result<&'static str, fmt::Error> {
-    for c in text.chars().take(SHOWN) {
+/// Writes up to `most` characters of the text and the mark of a cut.
+fn cut(text: &str, most: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let more = escape(text, most, f)?;
+    f.write_str(more)
+}
+
+/// Writes up to `most` characters of the text, and returns the mark of a cut.
+fn escape(text: &str, most: usize, f: &mut fmt::Formatter<'_>) -> Result<&'static str, fmt::Error> {
+    for c in text.chars().take(most) {
         match c {
             '\'' => f.write_char(c)?,
             // Escapes whatever is not printable; the tests name the characters that matter.
             c => write!(f, "{}", c.escape_debug())?,
         }
     }
-    Ok(if text.chars().nth(SHOWN).is_some() { "…" } else { "" })
+    Ok(if text.chars().nth(most).is_some() { "…" } else { "" })
 }
 
 /// Returns whether the character is invisible or changes how the text around it is displayed.
 pub fn is_hidden(c: char) -> bool {
     !matches!(c, '\'' | '"' | '\\') && c.escape_debug().len() > 1
+}
+
+/// A number with a comma between thousands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thousands(pub u64);
+
+impl fmt::Display for Thousands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (position, digit) in digits.chars().enumerate() {
+            if position > 0 && (digits.len() - position).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A number with the noun that follows it: `1 day`, `3 days`.
@@ -88,11 +123,21 @@ mod tests {
     }
 
     #[test]
+    fn thousands_are_separated() {
+        let rows = [(0, "0"), (999, "999"), (1000, "1,000"), (20_000, "20,000"), (1_234_567, "1,234,567")];
+        for (number, text) in rows {
+            assert_eq!(Thousands(number).to_string(), text);
+        }
+    }
+
+    #[test]
     fn long_text_is_cut() {
         for (length, more) in [(0, ""), (128, ""), (129, "…"), (100_000, "…")] {
             let (text, shown) = ("é".repeat(length), "é".repeat(length.min(128)));
             assert_eq!(Escaped(&text).to_string(), format!("{shown}{more}"), "{length}");
             assert_eq!(Quoted(&text).to_string(), format!("\"{shown}\"{more}"), "{length}");
+            let (shown, more) = ("é".repeat(length.min(512)), if length > 512 { "…" } else { "" });
+            assert_eq!(Answered(&text).to_string(), format!("{shown}{more}"), "{length}");
         }
     }
 }

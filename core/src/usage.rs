@@ -13,7 +13,7 @@ use time::Date;
 pub enum Usage {
     /// The days (UTC) with data, each with its number of calls. Only from results that are complete.
     Days(BTreeMap<Date, u64>),
-    /// CloudWatch refused to answer: the permission is missing. The text names it.
+    /// CloudWatch refused to answer: the permission is missing. The text is its answer.
     Refused(String),
 }
 
@@ -56,7 +56,7 @@ fn iso<S: Serializer>(day: &Option<Date>, serializer: S) -> Result<S::Ok, S::Err
 
 impl Use {
     /// The use from the day `since` on, over a lookback of `days`, by the calls of each day with data.
-    pub(crate) fn of(sums: &BTreeMap<Date, u64>, since: Date, days: u16) -> Self {
+    pub fn of(sums: &BTreeMap<Date, u64>, since: Date, days: u16) -> Self {
         let sums = || sums.range(since..);
         Self {
             calls: sums().fold(0, |all, (_, calls)| all.saturating_add(*calls)),

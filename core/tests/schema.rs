@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use imds_core::policy::Policy;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const GOOD: &[&str] = &[
     "{}",
@@ -24,7 +24,7 @@ const GOOD: &[&str] = &[
     r#"{"instanceTags": {"authority": "loosen", "options": ["HttpEndpoint"]}}"#,
     r#"{"mode": "dry-run", "usageGate": {}}"#,
     r#"{"usageGate": {"lookbackDays": 90, "minDays": 90, "toleratedCalls": 0, "launches": "enforce",
-        "onUnknown": "enforce", "until": "2027-06-30"}, "limits": {"changesPerSweep": 1, "failuresPerSweep": 1000000}}"#,
+        "onUnknown": "enforce", "until": "2027-06-30"}, "limits": {"changesPerSweep": 1, "failuresPerSweep": 10000}}"#,
     r#"{"rules": [{"name": "a", "usageGate": {}}, {"name": "b", "usageGate": false}]}"#,
     r#"{"rules": [{"name": "a", "require": {"HttpTokens": "required"}},
         {"name": "b", "usageGate": {"until": "2027-06-30"}}], "limits": {"changesPerSweep": 1}}"#,
@@ -37,6 +37,7 @@ const GOOD: &[&str] = &[
         {"name": "b", "when": {"images": ["ami-0123456789abcdef0"]}, "exempt": {"until": "2027-01-31"}},
         {"name": "c", "when": {"launchedBefore": "2026-01-01"}, "exempt": {"until": "2027-01-31"}}]}"#,
     r#"{"limits": {"failuresPerSweep": 20}}"#,
+    r#"{"rules": [{"name": "a", "mode": "enforce", "owner": "payments", "ticket": " SEC-1234 "}]}"#,
 ];
 
 const BAD: &[&str] = &[
@@ -111,14 +112,19 @@ const BAD: &[&str] = &[
     r#"{"rules": [{"name": "a", "when": {"tags": {"App": "x", "aws:x": "y"}}, "mode": "dry-run"}]}"#,
     r#"{"limits": {}}"#,
     r#"{"limits": {"changesPerSweep": 0}}"#,
-    r#"{"limits": {"changesPerSweep": 1000001}}"#,
+    r#"{"limits": {"changesPerSweep": 10001}}"#,
     r#"{"limits": 200}"#,
     r#"{"rules": [{"name": "a", "when": {"launchedBefore": "soon"}, "mode": "enforce"}]}"#,
     r#"{"rules": [{"name": "a", "when": {"images": []}, "mode": "enforce"}]}"#,
+    r#"{"rules": [{"name": "a", "mode": "enforce", "owner": ""}]}"#,
+    r#"{"rules": [{"name": "a", "mode": "enforce", "ticket": " "}]}"#,
+    r#"{"rules": [{"name": "a", "mode": "enforce", "ticket": null}]}"#,
+    r#"{"rules": [{"name": "a", "mode": "enforce", "owner": ["payments"]}]}"#,
+    r#"{"rules": [{"name": "a", "mode": "enforce", "Owner": "payments"}]}"#,
 ];
 
 /// A schema cannot compare two values, check a date against the calendar (`format` is only an annotation) or detect
-/// duplicate keys. Only the parser checks the form of accounts, Regions, instances and images.
+/// duplicate keys. Only the parser checks the form of accounts, Regions, instances and images, and finds hidden characters.
 const BAD_FOR_THE_PARSER_ALONE: &[&str] = &[
     r#"{"baseline": {"HttpPutResponseHopLimit": {"atLeast": 3, "atMost": 2}}}"#,
     r#"{"rules": [{"name": "a", "when": {"regions": "*"}, "exempt": {"until": "2027-02-30"}}]}"#,
@@ -131,6 +137,7 @@ const BAD_FOR_THE_PARSER_ALONE: &[&str] = &[
     r#"{"usageGate": {"minDays": 15}}"#,
     r#"{"rules": [{"name": "a", "when": {"instanceIds": "i-1"}, "mode": "enforce"}]}"#,
     r#"{"rules": [{"name": "a", "when": {"images": "web"}, "mode": "enforce"}]}"#,
+    r#"{"rules": [{"name": "a", "mode": "enforce", "owner": "pay\u202ements"}]}"#,
 ];
 
 #[test]
@@ -144,5 +151,20 @@ fn schema_and_parser_agree() {
         let value: Value = serde_json::from_str(document).unwrap();
         assert_eq!(schema.is_valid(&value), by_schema, "the schema on {document}");
         assert_eq!(Policy::parse(document).is_ok(), by_parser, "the parser on {document}");
+    }
+}
+
+#[test]
+fn schema_and_parser_agree_on_the_length_of_an_owner() {
+    let schema = jsonschema::draft202012::new(&Policy::schema()).unwrap();
+    for (length, is_valid) in [(200, true), (201, false)] {
+        let rule = json!({"name": "a", "mode": "enforce", "owner": "é".repeat(length), "ticket": "é".repeat(length)});
+        let document = json!({"rules": [rule]});
+        assert_eq!(schema.is_valid(&document), is_valid, "the schema on {length} characters");
+        assert_eq!(
+            Policy::parse(&document.to_string()).is_ok(),
+            is_valid,
+            "the parser on {length} characters"
+        );
     }
 }

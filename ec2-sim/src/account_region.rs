@@ -12,6 +12,7 @@ use crate::launch::{self, Launch};
 use crate::metrics::Metric;
 use crate::request::Request;
 use crate::server::{Shared, lock};
+use crate::template::{Image, LaunchTemplate};
 use crate::world::{Transition, World};
 
 /// One account in one Region. Its methods are not recorded as calls, are not throttled and are not affected by faults.
@@ -109,6 +110,39 @@ impl AccountRegion {
     pub fn set_tokens_enforced(&self, enforced: bool) {
         let value = if enforced { "enabled" } else { "disabled" };
         self.call("ModifyInstanceMetadataDefaults", &[("HttpTokensEnforced", value)]);
+    }
+
+    /// Changes the account's defaults of metadata options, such as `("HttpTokens", "required")`.
+    ///
+    /// # Panics
+    /// If a declarative policy manages them.
+    pub fn set_defaults(&self, defaults: &[(&str, &str)]) {
+        self.call("ModifyInstanceMetadataDefaults", defaults);
+    }
+
+    /// Lets a declarative policy with this exception message, which can be empty, manage the account's defaults. They
+    /// keep their values, and calls that change them are refused.
+    pub fn set_defaults_managed(&self, message: &str) {
+        self.with(|world, _| world.account(&self.key).managed_defaults = Some(message.to_owned()));
+    }
+
+    /// Sets up a launch template. It replaces the one with the same id.
+    ///
+    /// # Panics
+    /// If the id or an option is not valid, if there is no version, if the numbers of versions do not increase, or if
+    /// the default version does not exist.
+    pub fn set_launch_template(&self, template: LaunchTemplate) {
+        let template = template.numbered().unwrap_or_else(|error| panic!("a launch template: {error}"));
+        self.with(|world, _| world.account(&self.key).templates.insert(template.id.clone(), template));
+    }
+
+    /// Sets up an image that calls find. It replaces the one with the same id. Launches accept any image.
+    ///
+    /// # Panics
+    /// If the id or `imds_support` is not valid.
+    pub fn set_image(&self, image: Image) {
+        image.check().unwrap_or_else(|error| panic!("an image: {error}"));
+        self.with(|world, _| world.account(&self.key).images.insert(image.id.clone(), image));
     }
 
     /// Sets the sums of a metric of instances, such as `MetadataNoToken`, on days in UTC. A sum replaces all data of its

@@ -6,10 +6,12 @@ use crate::actions::{self, Context};
 use crate::api::Api;
 use crate::clock::Now;
 use crate::cloudwatch;
+use crate::codec::Codec;
 use crate::error::ApiError;
 use crate::events;
 use crate::fault::{FaultKind, Hidden};
 use crate::instance::Key;
+use crate::organizations;
 use crate::request::{Message, Request, uuid};
 use crate::response::{Reply, ReplyKind, Response};
 use crate::world::{RecordedCall, Transition, World};
@@ -36,9 +38,8 @@ pub fn call(world: &mut World, authorization: Option<&str>, message: Message<'_>
         Err((api, error)) => return Response::new(api, &uuid(), Err(error)).into(),
     };
     let ids = request.instance_ids();
-    if request.session.as_ref().is_some_and(|session| session.is_expired(now.time)) {
-        let expired = request.api.expired();
-        return finish(world, request, ids, &Fate::default(), Err(expired));
+    if let Some(error) = unknown_caller(world, &request, now) {
+        return finish(world, request, ids, &Fate::default(), Err(error));
     }
     let key = (request.account.clone(), request.region.clone());
     let mut fate = fate(world, &request, &ids, &key, now);
@@ -63,6 +64,16 @@ pub fn call(world: &mut World, authorization: Option<&str>, message: Message<'_>
     finish(world, request, ids, &fate, answer)
 }
 
+/// The error of a call whose credentials are not valid, or not valid in the Region. Such calls are neither subject to
+/// faults nor recorded by CloudTrail.
+fn unknown_caller(world: &World, request: &Request, now: Now) -> Option<ApiError> {
+    if request.session.as_ref().is_some_and(|session| session.is_expired(now.time)) {
+        return Some(request.api.expired());
+    }
+    let is_off = request.api.is_regional() && world.regions.refuse(&request.account, &request.region);
+    is_off.then(|| request.api.unauthenticated())
+}
+
 /// Runs the action and writes the document of its response.
 fn document(
     world: &mut World,
@@ -75,6 +86,10 @@ fn document(
         let (answer, fault) = cloudwatch::answer(world, request, &key, now);
         fate.fault = fault.or(fate.fault);
         return answer.map(|answer| codec.encode(&answer));
+    }
+    if request.api == Api::Organizations {
+        let answer = organizations::answer(world.organization.as_ref(), request)?;
+        return Ok(Codec::Json11.encode(&answer));
     }
     let answer = actions::answer(&mut Context { world, request, key, now, hidden: &fate.hidden })?;
     Ok(xml::response(request.api, &request.action, &request.id, &answer))
@@ -138,8 +153,7 @@ fn refusal(
     match end {
         Some(FaultKind::Throttle) => Some(request.api.throttled()),
         Some(FaultKind::Deny) => {
-            let role = request.get("RoleArn").unwrap_or_default();
-            Some(request.api.denied(&request.caller_arn(), &request.action, role))
+            Some(request.api.denied(&request.caller_arn(), &request.action, request.get("RoleArn")))
         }
         Some(FaultKind::ServerError) => Some(request.api.failed()),
         Some(FaultKind::Error { code, status, message }) => Some(ApiError::new(*status, code, message)),

@@ -1,5 +1,5 @@
-//! The error codes of EC2, STS and CloudWatch with their HTTP statuses, from the EC2 API reference, "Error codes", and
-//! the STS and CloudWatch API references, "Common Errors".
+//! The error codes of EC2, STS, CloudWatch and AWS Organizations with their HTTP statuses, from the EC2 API reference,
+//! "Error codes", and the other API references, "Common Errors".
 
 /// The error that a call returns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,14 +70,20 @@ impl ApiError {
         Self::new(500, "InternalError", "An internal error has occurred")
     }
 
-    /// STS denies the call.
-    pub fn may_not_assume(caller: &str, role: &str) -> Self {
-        let message =
-            format!("User: {caller} is not authorized to perform: sts:AssumeRole on resource: {role}");
+    /// STS denies the call. `role` is the `RoleArn` of AssumeRole.
+    pub fn denied_by_sts(caller: &str, action: &str, role: Option<&str>) -> Self {
+        let resource = role.map_or(String::new(), |role| format!(" on resource: {role}"));
+        let message = format!("User: {caller} is not authorized to perform: sts:{action}{resource}");
         Self::new(403, "AccessDenied", message)
     }
 
-    /// CloudWatch cannot parse the call.
+    /// AWS Organizations denies the call.
+    pub fn denied_by_organizations() -> Self {
+        let message = "You don't have permissions to access this resource.";
+        Self::new(400, "AccessDeniedException", message)
+    }
+
+    /// CloudWatch or AWS Organizations cannot parse the call.
     pub fn unreadable() -> Self {
         Self::new(400, "SerializationException", "The request body is not valid.")
     }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::clock;
 use crate::error::ApiError;
 use crate::instance::{Instance, Key, OPTIONS, State};
-use crate::request::{Request, uuid};
+use crate::request::{Request, USER_ID, uuid};
 
 /// The envelope of an EventBridge event.
 fn envelope(
@@ -78,7 +78,7 @@ impl ApiCall<'_> {
 fn identity(request: &Request) -> Value {
     let Some(session) = &request.session else {
         return json!({
-            "type": "IAMUser", "principalId": "AIDAEXAMPLE", "accountId": request.account, "userName": "someone",
+            "type": "IAMUser", "principalId": USER_ID, "accountId": request.account, "userName": "someone",
             "arn": request.caller_arn(),
         });
     };

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::api::Api;
 use crate::request::Request;
 
 /// The kind of a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum FaultKind {
-    /// `RequestLimitExceeded`, 503; for AssumeRole and CloudWatch `Throttling`, 400.
+    /// `RequestLimitExceeded`, 503; for STS and CloudWatch `Throttling`, 400; for AWS Organizations
+    /// `TooManyRequestsException`, 400.
     Throttle,
-    /// `UnauthorizedOperation`, 403, also for a dry run; for AssumeRole and CloudWatch `AccessDenied`, 403.
+    /// `UnauthorizedOperation`, 403, also for a dry run; for STS and CloudWatch `AccessDenied`, 403; for AWS
+    /// Organizations `AccessDeniedException`, 400.
     Deny,
-    /// `InternalError`, 500; for AssumeRole `InternalFailure`, 500; for CloudWatch `InternalServiceError` (the shape
-    /// `InternalServiceFault`), 500. The call has no effect.
+    /// `InternalError`, 500; for STS `InternalFailure`, 500; for CloudWatch `InternalServiceError` (the shape
+    /// `InternalServiceFault`), 500; for AWS Organizations `ServiceException`, 500. The call has no effect.
     ServerError,
     /// The response is sent after this time (milliseconds in JSON). The call takes effect at once. Other faults can
     /// apply to the same call.
@@ -209,7 +210,7 @@ impl Fault {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.action, &request.action)
-            && (self.kind != FaultKind::NotVisible || !matches!(request.api, Api::CloudWatch(_)))
+            && (self.kind != FaultKind::NotVisible || request.api.codec().is_none())
             && (self.account.is_none() || self.account == request.target_account())
             && is(&self.region, &request.region)
             && self.parameter.as_ref().is_none_or(|(name, value)| request.parameters.get(name) == Some(value))

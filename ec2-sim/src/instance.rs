@@ -149,6 +149,25 @@ impl Instance {
     }
 }
 
+/// Whether the text is an id of EC2 with this prefix, such as `i-`.
+pub fn is_id(prefix: &str, id: &str) -> bool {
+    id.strip_prefix(prefix).is_some_and(|hex| {
+        matches!(hex.len(), 8 | 17) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Checks the names and the values of options.
+pub fn check_options(options: &Options) -> Result<(), ApiError> {
+    for (name, value) in options {
+        if !OPTIONS.iter().any(|(known, ..)| known == name) {
+            let message = format!("There is no metadata option {name}.");
+            return Err(ApiError::new(400, "InvalidParameterValue", message));
+        }
+        check_option(name, value)?;
+    }
+    Ok(())
+}
+
 /// Checks a value of an option.
 pub fn check_option(name: &str, value: &str) -> Result<(), ApiError> {
     let (is_valid, expected) = match name {

@@ -62,11 +62,7 @@ pub struct UnknownState(String);
 
 /// Launches instances and returns their ids.
 pub fn launch(world: &mut World, key: &Key, launch: &Launch, now: Now) -> Result<Vec<String>, UnknownState> {
-    let by_default = if launch.settled { State::Running } else { State::Pending };
-    let state = match &launch.state {
-        Some(name) => State::from_name(name).ok_or_else(|| UnknownState(name.clone()))?,
-        None => by_default,
-    };
+    let state = state(launch)?;
     let launched = launched(launch);
     let instances = actions::launch(world, key, &launched, now);
     if launch.sends_events {
@@ -85,6 +81,15 @@ pub fn launch(world: &mut World, key: &Key, launch: &Launch, now: Now) -> Result
         }
     }
     Ok(instances.into_iter().map(|instance| instance.id).collect())
+}
+
+/// The state of the instances after the launch.
+pub fn state(launch: &Launch) -> Result<State, UnknownState> {
+    match &launch.state {
+        Some(name) => State::from_name(name).ok_or_else(|| UnknownState(name.clone())),
+        None if launch.settled => Ok(State::Running),
+        None => Ok(State::Pending),
+    }
 }
 
 fn settle(world: &mut World, key: &Key, id: &str, state: State) {

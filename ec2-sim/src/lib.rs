@@ -4,7 +4,8 @@
 //! and the AWS SDKs. A change on a running instance is `pending` first and `applied` after a delay. A dry run changes
 //! nothing. Invalid calls are refused with EC2's error codes. Each account (the access key, if it is an account id) and
 //! Region (from the signature) has its own state. AssumeRole of STS returns a session that acts in the role's account.
-//! CloudWatch's GetMetricData and PutMetricData, at the same endpoint, read and write metrics.
+//! CloudWatch's GetMetricData and PutMetricData, at the same endpoint, read and write metrics. Operations of AWS
+//! Organizations list the accounts of an organization.
 //! Calls are recorded and faults can be injected. The events that AWS would send to EventBridge can be read, posted to
 //! a Lambda runtime emulator, or put on the bus of an EventBridge emulator.
 //!
@@ -26,12 +27,16 @@ mod fault;
 mod instance;
 mod launch;
 mod metrics;
+mod organization;
+mod organizations;
 mod pattern;
+mod regions;
 mod request;
 mod response;
 mod server;
 mod session;
 mod settings;
+mod template;
 mod world;
 mod xml;
 
@@ -47,7 +52,9 @@ pub use account_region::{AccountRegion, InstanceView};
 pub use bucket::{Bucket, Buckets};
 pub use fault::{Fault, FaultKind, When};
 pub use launch::Launch;
+pub use organization::{AccountState, Organization, OrganizationAccount, OrganizationalUnit};
 pub use settings::Settings;
+pub use template::{Image, LaunchTemplate, LaunchTemplateVersion};
 pub use world::RecordedCall;
 
 use server::{Shared, lock};
@@ -85,6 +92,26 @@ impl Ec2Sim {
     /// One account in one Region.
     pub fn account_region(&self, account: &str, region: &str) -> AccountRegion {
         AccountRegion { world: Arc::clone(&self.world), key: (account.to_owned(), region.to_owned()) }
+    }
+
+    /// Sets the Regions that an account has on, such as `["us-east-1", "ap-east-1"]`. Calls of EC2 and CloudWatch in
+    /// its other Regions are then refused. By default, an account has the Regions that need no opt-in, and calls in any
+    /// Region succeed.
+    ///
+    /// # Panics
+    /// If a Region is not one of AWS's commercial partition.
+    pub fn set_regions(&self, account: &str, regions: &[&str]) {
+        let set = lock(&self.world).regions.set(account, regions);
+        set.unwrap_or_else(|error| panic!("the Regions of {account}: {error}"));
+    }
+
+    /// Sets up the organization that AWS Organizations has. Without one, no account is a member of an organization.
+    ///
+    /// # Panics
+    /// If an id is not valid or occurs more than once, or if the management account is not one of the accounts.
+    pub fn set_organization(&self, organization: Organization) {
+        organization.check().unwrap_or_else(|error| panic!("an organization: {error}"));
+        lock(&self.world).organization = Some(organization);
     }
 
     /// Every call so far, or since they were cleared.

@@ -19,18 +19,24 @@ use tokio::signal::unix::{SignalKind, signal};
 ///     export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=anything
 ///     aws ec2 run-instances --image-id ami-12345678 --count 2
 ///
-/// It also answers CloudWatch's GetMetricData and PutMetricData (AWS_ENDPOINT_URL_CLOUDWATCH), and AssumeRole of STS.
+/// It also answers CloudWatch's GetMetricData and PutMetricData
+/// (AWS_ENDPOINT_URL_CLOUDWATCH), AssumeRole and GetCallerIdentity of STS, and the
+/// lists of accounts of AWS Organizations (AWS_ENDPOINT_URL_ORGANIZATIONS).
 ///
-/// Controls under /_sim/, with bodies in JSON, set up instances that ran before, tags of AWS and metrics, inject faults,
-/// and return calls and events. README.md describes them. Two instances that first ran 90 days ago, and their calls
-/// without a token of today and yesterday:
+/// Controls under /_sim/, with bodies in JSON, set up instances that ran before,
+/// tags of AWS, metrics, Regions, an organization, launch templates and images,
+/// inject faults, and return calls and events. README.md describes them. Two
+/// instances that first ran 90 days ago, and their calls without a token of today
+/// and yesterday:
 ///
-///     curl http://127.0.0.1:4566/_sim/instances -d '{"region": "us-east-1", "count": 2, "firstRan": 7776000}'
+///     curl http://127.0.0.1:4566/_sim/instances \
+///         -d '{"region": "us-east-1", "count": 2, "firstRan": 7776000}'
 ///     curl http://127.0.0.1:4566/_sim/metrics -d '{"region": "us-east-1", "instances": ["i-…"],
 ///         "metric": "MetadataNoToken", "sums": {"0": 12, "1": 40}}'
 ///
-/// If the access key is an account id, calls act in that account. Calls with a session of AssumeRole act in the account
-/// of the role. Requests are not authenticated.
+/// If the access key is an account id, calls act in that account. Calls with a
+/// session of AssumeRole act in the account of the role. Requests are not
+/// authenticated.
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {

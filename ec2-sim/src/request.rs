@@ -15,12 +15,15 @@ use crate::session::{Role, Session, Sessions, is_account};
 /// The account of a caller whose access key is not an account id.
 pub const DEFAULT_ACCOUNT: &str = "111122223333";
 
+/// IAM's id of the user that makes calls without a session.
+pub const USER_ID: &str = "AIDAEXAMPLE";
+
 /// What a caller sends, without the caller.
 #[derive(Debug, Clone, Copy)]
 pub enum Message<'m> {
     /// The form-encoded parameters of a Query API.
     Query(&'m [u8]),
-    /// The name and the body of an operation of CloudWatch.
+    /// The name and the body of an operation of CloudWatch or AWS Organizations.
     Operation(Codec, &'m str, &'m [u8]),
 }
 
@@ -29,6 +32,7 @@ impl Message<'_> {
     fn api(self) -> Api {
         match self {
             Self::Query(_) => Api::Ec2,
+            Self::Operation(Codec::Json11, ..) => Api::Organizations,
             Self::Operation(codec, ..) => Api::CloudWatch(codec),
         }
     }
@@ -40,7 +44,8 @@ impl Message<'_> {
                 let parameters: BTreeMap<String, String> =
                     form_urlencoded::parse(body).into_owned().collect();
                 let action = parameters.get("Action").cloned().unwrap_or_default();
-                let api = if action == "AssumeRole" { Api::Sts } else { Api::Ec2 };
+                let is_sts = matches!(&*action, "AssumeRole" | "GetCallerIdentity");
+                let api = if is_sts { Api::Sts } else { Api::Ec2 };
                 Ok(Request { api, action, parameters, ..Request::default() })
             }
             Self::Operation(codec, action, body) => {
@@ -62,9 +67,9 @@ pub struct Request {
     /// The caller's account.
     pub account: String,
     pub region: String,
-    /// The parameters of a Query API; for CloudWatch a summary of the input.
+    /// The parameters of a Query API; for CloudWatch and AWS Organizations a summary of the input.
     pub parameters: BTreeMap<String, String>,
-    /// The input of an operation of CloudWatch.
+    /// The input of an operation of CloudWatch or AWS Organizations.
     pub input: Value,
     /// The caller's session, which may have expired.
     pub session: Option<Arc<Session>>,
@@ -116,9 +121,9 @@ impl Request {
     /// The account that the call acts on: for AssumeRole the account of the role, otherwise the caller's. `None` if the
     /// role's ARN is not valid.
     pub fn target_account(&self) -> Option<String> {
-        match self.api {
-            Api::Sts => Role::from_arn(self.get("RoleArn")?).map(|role| role.account),
-            Api::Ec2 | Api::CloudWatch(_) => Some(self.account.clone()),
+        match (self.api, &*self.action) {
+            (Api::Sts, "AssumeRole") => Role::from_arn(self.get("RoleArn")?).map(|role| role.account),
+            _ => Some(self.account.clone()),
         }
     }
 

@@ -37,14 +37,14 @@ impl Response {
     /// The response with the document of a call that succeeded, or with its error.
     pub fn new(api: Api, request_id: &str, answer: Result<Vec<u8>, ApiError>) -> Self {
         let error = answer.as_ref().err();
-        let headers = match api {
-            Api::Ec2 | Api::Sts => vec![("content-type", "text/xml;charset=UTF-8".to_owned())],
-            Api::CloudWatch(codec) => codec.headers(request_id, error),
+        let headers = match api.codec() {
+            None => vec![("content-type", "text/xml;charset=UTF-8".to_owned())],
+            Some(codec) => codec.headers(request_id, error),
         };
         let status = error.map_or(200, |error| error.status);
-        let body = answer.unwrap_or_else(|error| match api {
-            Api::Ec2 | Api::Sts => xml::error(api, &error, request_id),
-            Api::CloudWatch(codec) => codec.error(&error),
+        let body = answer.unwrap_or_else(|error| match api.codec() {
+            None => xml::error(api, &error, request_id),
+            Some(codec) => codec.error(&error),
         });
         Self { status, headers, body, is_cut_off: false }
     }

@@ -14,8 +14,11 @@ use crate::events;
 use crate::fault::Fault;
 use crate::instance::{Instance, Key, OPTIONS, Options, State};
 use crate::metrics::Metrics;
+use crate::organization::Organization;
+use crate::regions::Regions;
 use crate::session::Sessions;
 use crate::settings::Settings;
+use crate::template::{Image, LaunchTemplate};
 
 /// A recorded call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,11 +31,11 @@ pub struct RecordedCall {
     /// The Region.
     pub region: String,
     /// The instances that the call named, in the order of its parameters. For CloudWatch, those in the dimension
-    /// `InstanceId` of its queries or metrics.
+    /// `InstanceId` of its queries or metrics; none for AWS Organizations.
     pub instance_ids: Vec<String>,
-    /// All its parameters. For CloudWatch, the members of the input that are text or numbers, such as `NextToken`; the
-    /// number of `MetricDataQueries` or `MetricData`; and the `Namespace`, `MetricName`, `Period` and `Stat` that all
-    /// of them have in common.
+    /// All its parameters. For CloudWatch and AWS Organizations, the members of the input that are text or numbers,
+    /// such as `NextToken`; for CloudWatch, the number of `MetricDataQueries` or `MetricData`, and the
+    /// `Namespace`, `MetricName`, `Period` and `Stat` that all of them have in common.
     pub parameters: BTreeMap<String, String>,
     /// The HTTP status of the response; `None` if there was no response.
     pub status: Option<u16>,
@@ -62,9 +65,14 @@ pub struct Account {
     pub instances: Vec<Instance>,
     by_id: HashMap<String, usize>,
     pub defaults: BTreeMap<String, String>,
+    /// The exception message of the declarative policy that manages the defaults, if one does.
+    pub managed_defaults: Option<String>,
     /// The parameters of RunInstances calls by their client tokens.
     pub launches: HashMap<String, BTreeMap<String, String>>,
     pub levels: Levels,
+    /// By id, as are the images.
+    pub templates: BTreeMap<String, LaunchTemplate>,
+    pub images: BTreeMap<String, Image>,
     pub metrics: Metrics,
 }
 
@@ -110,6 +118,8 @@ pub struct World {
     pub faults: Vec<Fault>,
     /// The sessions, including expired ones.
     pub sessions: Sessions,
+    pub regions: Regions,
+    pub organization: Option<Organization>,
     pub chance: fastrand::Rng,
     events: Vec<Value>,
     /// The queue of each delivery target.
@@ -127,6 +137,8 @@ impl World {
             calls: Vec::new(),
             faults: Vec::new(),
             sessions: Sessions::new(),
+            regions: Regions::default(),
+            organization: None,
             events: Vec::new(),
             deliveries,
             timers: BTreeSet::new(),

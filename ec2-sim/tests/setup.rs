@@ -8,26 +8,14 @@ use std::time::{Duration, Instant};
 use ec2_sim::{Ec2Sim, Settings};
 use serde_json::{Value, json};
 
-use wire::{ACCOUNT, REGION, call, call_at, cloudwatch, code, http, ids, start};
+use wire::{ACCOUNT, REGION, call, call_at, cloudwatch, code, control, ids, start, texts};
 
 const GROUP: &str = "aws:autoscaling:groupName";
 
-async fn post(sim: &Ec2Sim, control: &str, body: &Value) -> (u16, Value) {
-    let (status, answer) =
-        http(sim, "POST", &format!("/_sim/{control}"), "", &body.to_string()).await.unwrap();
-    (status, serde_json::from_str(&answer).unwrap())
-}
-
 async fn launched(sim: &Ec2Sim, body: &Value) -> Vec<String> {
-    let (status, answer) = post(sim, "instances", body).await;
+    let (status, answer) = control(sim, "instances", body).await;
     assert_eq!(status, 200, "{answer}");
     serde_json::from_value(answer["instanceIds"].clone()).unwrap()
-}
-
-/// The texts of an element.
-fn texts<'a>(answer: &'a str, element: &str) -> Vec<&'a str> {
-    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
-    answer.split(&*open).skip(1).filter_map(|rest| rest.split_once(&*close)).map(|(text, _)| text).collect()
 }
 
 #[tokio::test]
@@ -103,7 +91,7 @@ async fn thousands_of_instances_are_quick() {
     let days: Value =
         (0..14).map(|day| (day.to_string(), json!(day))).collect::<serde_json::Map<_, _>>().into();
     let body = json!({"region": REGION, "instances": launched, "metric": "MetadataNoToken", "sums": days});
-    assert_eq!(post(&sim, "metrics", &body).await.0, 200);
+    assert_eq!(control(&sim, "metrics", &body).await.0, 200);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     assert_eq!(sim.account_region(ACCOUNT, REGION).instances().len(), 5000);
 }
@@ -123,14 +111,14 @@ async fn aws_sets_tags_that_callers_cannot() {
         json!({GROUP: "web", "aws:ec2launchtemplate:id": "lt-1", "aws:cloudformation:stack-name": "s"});
     let body = |ids: &[&str], tags: &Value| json!({"region": REGION, "instances": ids, "tags": tags});
     sim.take_events();
-    assert_eq!(post(&sim, "tags", &body(&[&launched[0]], &tags)).await.0, 200);
+    assert_eq!(control(&sim, "tags", &body(&[&launched[0]], &tags)).await.0, 200);
     let account_region = sim.account_region(ACCOUNT, REGION);
     let found = account_region.instance(&launched[0]).unwrap().tags;
     assert_eq!((&*found[GROUP], &*found["App"], found.len()), ("web", "a", 4));
     assert_eq!(sim.take_events()[0]["detail-type"], "Tag Change on Resource");
     let unknown = [&*launched[1], "i-0fffffffffffffff0"];
-    assert_eq!(post(&sim, "tags", &body(&unknown, &tags)).await.0, 400);
-    assert_eq!(post(&sim, "tags", &body(&[&launched[1]], &json!({"": "x"}))).await.0, 400);
+    assert_eq!(control(&sim, "tags", &body(&unknown, &tags)).await.0, 400);
+    assert_eq!(control(&sim, "tags", &body(&[&launched[1]], &json!({"": "x"}))).await.0, 400);
     assert_eq!(account_region.instance(&launched[1]).unwrap().tags.len(), 1, "refused as a whole");
     account_region.tag_as_aws(&launched[1], GROUP, "web");
     assert_eq!(account_region.instance(&launched[1]).unwrap().tags[GROUP], "web");
@@ -159,18 +147,18 @@ async fn metrics_are_set_by_days_and_times() {
     };
     let sums =
         json!({"2026-03-17": 5, "2026-03-17T09:05:00Z": 2, "2026-03-16T23:00:00-02:00": 1, "2026-03-15": 9});
-    assert_eq!(post(&sim, "metrics", &body(sums)).await.0, 200);
+    assert_eq!(control(&sim, "metrics", &body(sums)).await.0, 200);
     assert_eq!(values().await, [json!([8.0, 9.0]), json!([8.0, 9.0])]);
-    assert_eq!(post(&sim, "metrics", &body(json!({"2026-03-17": null, "2026-03-15": 0}))).await.0, 200);
+    assert_eq!(control(&sim, "metrics", &body(json!({"2026-03-17": null, "2026-03-15": 0}))).await.0, 200);
     assert_eq!(values().await, [json!([0.0]), json!([0.0])]);
-    assert_eq!(post(&sim, "metrics", &body(json!({"0": 7, "1": 6}))).await.0, 200);
+    assert_eq!(control(&sim, "metrics", &body(json!({"0": 7, "1": 6}))).await.0, 200);
     assert_eq!(values().await[0], json!([7.0, 6.0, 0.0]), "today and yesterday");
 }
 
 #[tokio::test]
 async fn invalid_controls_are_refused_and_change_nothing() {
     let sim = start(Settings::default()).await;
-    for (control, body) in [
+    for (name, body) in [
         ("instances", json!({})),
         ("instances", json!({"region": REGION, "count": 0})),
         ("instances", json!({"region": REGION, "count": 100_001})),
@@ -189,9 +177,9 @@ async fn invalid_controls_are_refused_and_change_nothing() {
         ("metrics", json!({"region": REGION, "instances": ["i-1"], "metric": "M", "sums": {"0": "1"}})),
         ("metrics", json!(1)),
     ] {
-        let (status, answer) = post(&sim, control, &body).await;
-        assert_eq!(status, 400, "{control} {body}: {answer}");
-        assert!(answer["error"].is_string(), "{control} {body}: {answer}");
+        let (status, answer) = control(&sim, name, &body).await;
+        assert_eq!(status, 400, "{name} {body}: {answer}");
+        assert!(answer["error"].is_string(), "{name} {body}: {answer}");
     }
     assert!(sim.account_region(ACCOUNT, REGION).instances().is_empty());
 }

@@ -19,6 +19,8 @@ pub struct Deadline {
     pub end: Instant,
     /// Nothing at all is awaited after this.
     pub report_by: Instant,
+    /// The time that the whole work may take, if that is less than the invocation's.
+    most: Option<Duration>,
 }
 
 impl Deadline {
@@ -35,6 +37,7 @@ impl Deadline {
             last_start: before_cut_off(Duration::from_secs(6), 4),
             end: before_cut_off(Duration::from_secs(2), 10),
             report_by: before_cut_off(Duration::from_millis(300), 40),
+            most: None,
         }
     }
 
@@ -51,7 +54,8 @@ impl Deadline {
     /// Returns the limits of work that may take at most `most`.
     pub fn within(&self, most: Duration) -> Self {
         let end = Instant::now() + most;
-        Self { last_start: self.last_start.min(end), end: self.end.min(end), ..*self }
+        let most = if end < self.end { Some(most) } else { self.most };
+        Self { last_start: self.last_start.min(end), end: self.end.min(end), most, ..*self }
     }
 
     /// Awaits `work` until `end`.
@@ -63,8 +67,12 @@ impl Deadline {
         call: Call,
         work: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let out_of_time = || CallError::without_response(call, "the invocation's time ran out");
-        timeout_at(self.end, work).await.unwrap_or_else(|_| Err(out_of_time()))
+        let out_of_time = || match self.most {
+            Some(most) => format!("none within {} s", most.as_secs()),
+            None => "the invocation's time ran out".to_owned(),
+        };
+        let answer = timeout_at(self.end, work).await;
+        answer.unwrap_or_else(|_| Err(CallError::without_response(call, out_of_time())))
     }
 
     /// Awaits `work` for at most `most`, and until `end`.
@@ -141,6 +149,21 @@ mod tests {
             deadline.bound(CALL, std::future::pending::<Result<(), _>>()).await.expect_err("no response");
         assert_eq!((Instant::now(), error.code, error.status), (end, None, None));
         assert_eq!(deadline.at_present(), NOW + (end - deadline.start));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_error_says_whose_time_ran_out() {
+        let deadline = Deadline::new(NOW, Duration::from_secs(60));
+        let rows = [
+            (deadline, "the invocation's time ran out"),
+            (deadline.within(Duration::from_secs(30)), "none within 30 s"),
+            (deadline.within(Duration::from_secs(90)), "the invocation's time ran out"),
+        ];
+        for (deadline, expected) in rows {
+            let never = std::future::pending::<Result<(), _>>();
+            let error = deadline.bound(CALL, never).await.expect_err("no response");
+            assert_eq!(error.message, expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,6 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     let is_shown = |c: char| !c.is_control() && !"\u{202e}\u{2066}\u{200b}\u{feff}".contains(c);
     assert!(policy.summary(NOW).iter().all(|line| line.chars().all(is_shown)), "{policy:?}");
     assert!(policy.warnings(NOW).iter().all(|warning| warning.problem.chars().all(is_shown)), "{policy:?}");
+    assert!(policy.endings().all(|ending| ending.summary(NOW).chars().all(is_shown)), "{policy:?}");
     let mut instance = Instance {
         id: InstanceId::new("i-0123456789abcdef0").expect("an id"),
         state: Some(InstanceState::Running),
@@ -74,6 +75,9 @@ fuzz_target!(|bytes: &[u8]| {
     let decision = decide(&instance);
     for warning in &decision.warnings {
         assert!(warning.to_string().chars().all(is_shown), "{warning:?}");
+    }
+    for reason in decision.verdict.reasons() {
+        assert!(reason.to_string().chars().all(is_shown), "{reason:?}");
     }
     if let Verdict::Change { change, .. } = &decision.verdict {
         instance.options = instance.options.with(change);

@@ -6,12 +6,22 @@ use std::io::{self, BufWriter, Write};
 
 use imds_core::text::is_hidden;
 use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
 
 /// Returns standard output. The caller must flush it.
 ///
 /// It is buffered. Colors are removed if it is not a terminal or `NO_COLOR` is set.
 pub fn stdout() -> impl Write {
     BufWriter::new(UntilClosed(anstream::stdout()))
+}
+
+/// The width of the narrowest output: that of a terminal of 80 columns.
+pub const LEAST_WIDTH: usize = 80;
+
+/// Returns the width of the terminal that standard output is, in columns, and at least [`LEAST_WIDTH`]; `without` if it is none.
+pub fn width(without: usize) -> usize {
+    terminal_size_of(io::stdout())
+        .map_or(without, |(Width(columns), _)| usize::from(columns).max(LEAST_WIDTH))
 }
 
 /// Discards output after the reader has closed the pipe, as `head` does, so that the exit code is that of the result.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use imds_core::metadata::{Change, MetadataOptions};
 use imds_core::text::counted;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The color of the word `warning`.
 pub const WARNING: Style = AnsiColor::Yellow.on_default();
@@ -54,11 +55,11 @@ impl Paragraph<'_> {
 }
 
 /// Returns the color of a decision or an outcome.
-fn style(word: &str) -> Style {
+pub fn style(word: &str) -> Style {
     match word {
-        "compliant" | "enforced" => AnsiColor::Green.on_default(),
+        "compliant" | "enforced" | "restored" | "as-before" => AnsiColor::Green.on_default(),
         "change" | "would-enforce" => AnsiColor::Yellow.on_default().bold(),
-        "in-use" => AnsiColor::Yellow.on_default(),
+        "in-use" | "restored-in-part" => AnsiColor::Yellow.on_default(),
         "exempt" => AnsiColor::Cyan.on_default(),
         "out-of-scope" | "gone" => Style::new().dimmed(),
         _ => AnsiColor::Red.on_default().bold(),
@@ -73,20 +74,31 @@ pub fn summary(counts: &BTreeMap<&str, usize>) -> String {
     format!("{}: {each}", counted(total, "instance", "instances"))
 }
 
-/// Wraps a text that is indented by two characters, and indents its further lines by four.
-fn wrap(text: &str, width: usize) -> String {
+/// The columns before the further lines of a text.
+const INDENT: usize = 4;
+
+/// Wraps a text that is indented by two columns, and indents its further lines by four. A word that is longer than a line is
+/// broken.
+pub fn wrap(text: &str, width: usize) -> String {
     let (mut wrapped, mut column) = (String::with_capacity(text.len()), 2);
     for (number, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
+        let length = word.width();
         if number > 0 && column + 1 + length > width {
             wrapped.push_str("\n    ");
-            column = 4;
+            column = INDENT;
         } else if number > 0 {
             wrapped.push(' ');
             column += 1;
         }
-        wrapped.push_str(word);
-        column += length;
+        for c in word.chars() {
+            let columns = c.width().unwrap_or(0);
+            if column > INDENT && column + columns > width {
+                wrapped.push_str("\n    ");
+                column = INDENT;
+            }
+            wrapped.push(c);
+            column += columns;
+        }
     }
     wrapped
 }
@@ -101,7 +113,8 @@ mod tests {
             ("because of it", usize::MAX, "because of it"),
             ("because of it", 15, "because of it"),
             ("because of it", 14, "because of\n    it"),
-            ("because of it", 1, "because\n    of\n    it"),
+            ("aaaaaaaaaa bb", 8, "aaaaaa\n    aaaa\n    bb"),
+            ("鍵鍵鍵鍵 b", 8, "鍵鍵鍵\n    鍵 b"),
             ("é é é", 7, "é é é"),
             ("", 1, ""),
         ];

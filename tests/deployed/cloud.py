@@ -251,8 +251,10 @@ class Stack:
         return [call for call in calls if instance_id in call["instanceIds"] and call.get("role")]
 
     def put_sweep(self):
-        """With the command of README.md, "Deploy it"."""
-        self.put(*commands("README.md", "Deploy it"))
+        """With the command of docs/operations.md, "Start a sweep", which is that of docs/deploy.md, "Deploy", too."""
+        (command,) = commands("docs/operations.md", "Start a sweep")
+        assert commands("docs/deploy.md", "Deploy") == [command]
+        self.put(command)
 
     def put_sweep_with_watch(self):
         """With the command of docs/policy.md, "The watch"."""

@@ -65,6 +65,8 @@ def test_an_interruption_removes_everything(cloud):
         text=True,
         # A terminal sends the signal to all processes in the foreground.
         start_new_session=True,
+        # A shell starts a background job with the signal ignored, and no script can then handle it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     before = len(cloud.sim.calls("RunInstances"))
     until("the launch", lambda: len(cloud.sim.calls("RunInstances")) > before, within=40)

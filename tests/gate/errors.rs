@@ -9,8 +9,7 @@ use crate::support::*;
 use crate::*;
 
 /// The text of the warning that names the permission.
-const PERMISSION: &str =
-    "the permission cloudwatch:GetMetricData is missing: cloudwatch:GetMetricData returned ";
+const PERMISSION: &str = "the permission cloudwatch:GetMetricData is missing: ";
 
 /// What must become of an instance in use, of one that is not, and of their records.
 struct Expected {

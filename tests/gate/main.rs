@@ -12,6 +12,7 @@ mod held;
 mod limits;
 mod modes;
 mod outages;
+mod pages;
 mod renaming_proxy;
 mod siblings;
 #[path = "../support/mod.rs"]

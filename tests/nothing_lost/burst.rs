@@ -183,7 +183,9 @@ impl Pace {
     }
 
     fn assert_fair(&self, shared: &Shared, factor: f64) {
-        assert!(self.throttled_share() <= 0.1, "{} of {} throttled", self.throttled, self.changes);
+        // A pause of the machine counts `speed` times, so that only AWS's own speed has the bound that holds there.
+        let throttled = if shared.speed == 1.0 { 0.1 } else { 0.2 };
+        assert!(self.throttled_share() <= throttled, "{} of {} throttled", self.throttled, self.changes);
         assert!(self.seconds <= factor * shared.needed(), "{:.1} s", self.seconds);
         assert!(self.memory.iter().all(|memory| *memory < 40.0), "{:?} MB", self.memory);
     }

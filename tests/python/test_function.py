@@ -1,6 +1,7 @@
 """The release build of the function under the Lambda Runtime Interface Emulator."""
 
 import json
+import re
 import time
 from collections import Counter
 
@@ -293,7 +294,9 @@ def test_each_outcome_and_the_batch_are_log_lines(ec2, function):
     ids = running(ec2, 2)
     bodies = [json.dumps(sample_events.about("ec2-state-running", [instance_id])) for instance_id in ids]
     function.invoke(sample_events.batch(*bodies, sample_events.text("s3-unrelated")))
-    log = until("the batch's line", lambda: (lines := function.log_lines()) and "counts" in lines[-1] and lines)
+    written = until("the batch's line", lambda: (lines := function.log_lines()) and "counts" in lines[-1] and lines)
+    first, *log = written
+    assert first["message"] == "started" and re.match(r"\d+\.\d+\.\d+", first["version"]), first
     outcomes, batch = [line for line in log if "outcome" in line], log[-1]
     assert all("_aws" in line for line in log if line not in [*outcomes, batch]), "metrics, and nothing else"
     assert sorted(line["instanceId"] for line in outcomes) == sorted(ids)

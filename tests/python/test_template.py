@@ -127,6 +127,60 @@ def test_the_optional_guards(parameters, attribute, value, expected):
         assert is_allowed(granted, "ec2:ModifyInstanceMetadataOptions", INSTANCE, context) is expected
 
 
+NETWORK = {"SubnetIds": "subnet-0a,subnet-0b", "SecurityGroupIds": "sg-0c"}
+
+
+def functions(template: str, **parameters: str) -> list[dict]:
+    """The properties of each function; those that all have, if the template has SAM's globals."""
+    filled = Filled(load(template), **parameters)
+    plain = filled.of_type("AWS::Lambda::Function").values()
+    return list(plain) or [filled.fill(filled.template["Globals"])["Function"]]
+
+
+@pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])
+def test_functions_run_in_a_vpc_if_it_is_named(template):
+    def networks(**parameters: str) -> list:
+        return [function.get("VpcConfig") for function in functions(template, **parameters)]
+
+    assert set(networks()) == {None}
+    for network in networks(**NETWORK):
+        assert network == {"SubnetIds": ["subnet-0a", "subnet-0b"], "SecurityGroupIds": ["sg-0c"]} | {
+            "Ipv6AllowedForDualStack": False
+        }
+    for network in networks(UseDualStackEndpoints="true", **NETWORK):
+        assert network["Ipv6AllowedForDualStack"] is True
+
+
+@pytest.mark.parametrize("role", ["EnforcerRole", "SweeperRole"])
+@pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])
+def test_lambda_connects_the_functions_to_a_vpc_and_the_code_of_no_function_may(template, role):
+    action, context = "ec2:CreateNetworkInterface", {"ec2:Region": "us-east-1"}
+    # Lambda shortens the stack's name in that of the function. Somebody else's function may have the role, too.
+    names = ["s-Enforcer-1A2B", "StackSet-imds-enforcer-standalone-5b3c-Sweeper-1A2B", "other"]
+    inside, outside = (statements(Filled(load(template), **more), role) for more in (NETWORK, {}))
+    assert is_allowed(inside, action, "*", context)
+    assert not is_allowed(outside, action, "*", context)
+    for name in names:
+        code = {"lambda:SourceFunctionArn": f"arn:aws:lambda:us-east-1:111122223333:function:{name}"}
+        assert not is_allowed(inside, action, "*", context | code), name
+        change = context | code | {"ec2:Attribute/HttpTokens": "required"}
+        assert is_allowed(inside, "ec2:ModifyInstanceMetadataOptions", INSTANCE, change)
+
+
+@pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])
+def test_fips_and_dual_stack_endpoints_are_variables_of_the_sdk(template):
+    def variables(**parameters: str) -> dict:
+        (first, *others) = [function["Environment"]["Variables"] for function in functions(template, **parameters)]
+        names = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
+        read = {name: first[name] for name in names}
+        assert all(read == {name: other[name] for name in names} for other in others)
+        return read
+
+    assert variables() == {"AWS_USE_FIPS_ENDPOINT": "false", "AWS_USE_DUALSTACK_ENDPOINT": "false"}
+    assert variables(UseFipsEndpoints="true")["AWS_USE_FIPS_ENDPOINT"] == "true"
+    assert variables(UseDualStackEndpoints="true")["AWS_USE_DUALSTACK_ENDPOINT"] == "true"
+
+
 def granted(filled: Filled, role: str) -> set[str]:
     allowed = [s for s in statements(filled, role) if s["Effect"] == "Allow"]
     return {action for statement in allowed for action in as_list(statement["Action"])}

@@ -22,6 +22,22 @@ pub enum Call {
     AssumeRole,
     /// `cloudwatch:GetMetricData`.
     GetMetricData,
+    /// `sts:GetCallerIdentity`.
+    GetCallerIdentity,
+    /// `ec2:DescribeRegions`.
+    DescribeRegions,
+    /// `ec2:DescribeLaunchTemplateVersions`.
+    DescribeLaunchTemplateVersions,
+    /// `ec2:DescribeImages`.
+    DescribeImages,
+    /// `ec2:ModifyInstanceMetadataDefaults`.
+    ModifyInstanceMetadataDefaults,
+    /// `organizations:ListAccounts`.
+    ListAccounts,
+    /// `organizations:ListAccountsForParent`.
+    ListAccountsForParent,
+    /// `organizations:ListOrganizationalUnitsForParent`.
+    ListOrganizationalUnitsForParent,
 }
 
 impl fmt::Display for Call {
@@ -32,6 +48,14 @@ impl fmt::Display for Call {
             Self::GetInstanceMetadataDefaults => "ec2:GetInstanceMetadataDefaults",
             Self::AssumeRole => "sts:AssumeRole",
             Self::GetMetricData => "cloudwatch:GetMetricData",
+            Self::GetCallerIdentity => "sts:GetCallerIdentity",
+            Self::DescribeRegions => "ec2:DescribeRegions",
+            Self::DescribeLaunchTemplateVersions => "ec2:DescribeLaunchTemplateVersions",
+            Self::DescribeImages => "ec2:DescribeImages",
+            Self::ModifyInstanceMetadataDefaults => "ec2:ModifyInstanceMetadataDefaults",
+            Self::ListAccounts => "organizations:ListAccounts",
+            Self::ListAccountsForParent => "organizations:ListAccountsForParent",
+            Self::ListOrganizationalUnitsForParent => "organizations:ListOrganizationalUnitsForParent",
         })
     }
 }
@@ -50,6 +74,8 @@ pub struct CallError {
     /// Whether the response ended before its end: what it says so far is not to be believed.
     pub is_cut_off: bool,
 }
+
+impl std::error::Error for CallError {}
 
 /// What a failed call means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +121,14 @@ impl CallError {
     /// The error of a call that got no response; `message` says why.
     pub fn without_response(call: Call, message: impl Into<String>) -> Self {
         Self { call, code: None, message: message.into(), status: None, is_cut_off: false }
+    }
+
+    /// The code and the message, or why there was no response.
+    pub fn details(&self) -> String {
+        match &self.code {
+            Some(code) => format!("{code}: {}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// What the error means.
@@ -163,7 +197,13 @@ pub fn is_throttle(code: &str) -> bool {
             | "ThrottlingException"
             | "RequestThrottled"
             | "RequestThrottledException"
+            | "TooManyRequestsException"
     )
+}
+
+/// Whether the error code means that the credentials of the call have expired.
+pub fn is_expired(code: &str) -> bool {
+    matches!(code, "ExpiredToken" | "ExpiredTokenException" | "RequestExpired")
 }
 
 /// The outcome for an instance that EC2 does not know. Right after its launch, it may not be visible yet.
@@ -174,9 +214,7 @@ pub fn unknown_instance(age: Duration, redelivered: bool) -> Outcome {
 /// The message that reports show.
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(code) = &self.code else {
-            return write!(f, "{} returned no usable response: {}", self.call, self.message);
-        };
-        write!(f, "{} returned {code}: {}", self.call, self.message)
+        let what = if self.code.is_some() { "" } else { "no usable response: " };
+        write!(f, "{} returned {what}{}", self.call, self.details())
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::instance::Instance;
+use crate::source::{AUTO_SCALING_GROUP_TAG, LAUNCH_TEMPLATE_TAG};
 use crate::text::Quoted;
 
 /// What launches instances that are alike. It is known from tags that AWS alone can set.
@@ -27,8 +28,8 @@ impl GroupKind {
     /// The key of the tag that names the group.
     pub fn tag_key(self) -> &'static str {
         match self {
-            Self::AutoScalingGroup => "aws:autoscaling:groupName",
-            Self::LaunchTemplate => "aws:ec2launchtemplate:id",
+            Self::AutoScalingGroup => AUTO_SCALING_GROUP_TAG,
+            Self::LaunchTemplate => LAUNCH_TEMPLATE_TAG,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::group::Group;
 use crate::ids::InstanceId;
-use crate::text::plural;
+use crate::text::{Thousands, plural};
 use crate::usage::Use;
 
 /// Why the usage gate holds `HttpTokens=required` back.
@@ -21,7 +21,7 @@ pub enum HeldBack {
     },
     /// CloudWatch refused to answer.
     UsageRefused {
-        /// Its answer, with the permission that is missing.
+        /// Its answer.
         why: String,
     },
     /// The instance is new, and an older one of its group is held back.
@@ -79,21 +79,5 @@ impl fmt::Display for HeldBack {
                 write!(f, "instance {instance} of the same {group} is held back ({why})")
             }
         }
-    }
-}
-
-/// A number with a comma between thousands.
-struct Thousands(u64);
-
-impl fmt::Display for Thousands {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        for (position, digit) in digits.chars().enumerate() {
-            if position > 0 && (digits.len() - position).is_multiple_of(3) {
-                f.write_str(",")?;
-            }
-            write!(f, "{digit}")?;
-        }
-        Ok(())
     }
 }

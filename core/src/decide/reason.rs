@@ -1,14 +1,17 @@
 //! The reasons for a decision, and the warnings for the instance's owner.
 
 use std::fmt;
+use std::sync::Arc;
 
 use time::Date;
 
 use super::held_back::HeldBack;
 use super::sourced::{Origin, SourcedRequirement};
 use super::tag_rejection::TagRejection;
+use crate::call_error::Call;
 use crate::instance::InstanceState;
-use crate::text::{Escaped, Quoted};
+use crate::policy::RuleLabel;
+use crate::text::{Answered, Escaped, Quoted};
 
 /// A reason for a decision. `Display` is the sentence that reports show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +50,14 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Required(sourced) => write!(f, "{} requires {}", sourced.origin, sourced.requirement),
+            Self::Required(sourced) => sourced.fmt(f),
             Self::NothingRequired => f.write_str("the policy requires nothing of this instance"),
             Self::EndpointDisabled => {
                 f.write_str("HttpEndpoint is disabled, so the other options have no effect")
             }
-            Self::Exempt { origin, until } => write!(f, "{origin} exempts the instance through {until}"),
+            Self::Exempt { origin, until } => {
+                write!(f, "{origin} exempts the instance through {until}{}", origin.responsible())
+            }
             Self::Ending(state) => write!(f, "the instance is {state}"),
             Self::ManagedBy(operator) => write!(f, "the instance is managed by {}", Escaped(operator)),
             Self::HeldBack(why) => write!(f, "HttpTokens=required is held back: {why}"),
@@ -72,21 +77,21 @@ pub enum Warning {
     TokensEnforced,
     /// A rule would exempt the instance, but its last day has passed.
     ExpiredRule {
-        /// The rule's name.
-        name: String,
+        /// The rule.
+        rule: Arc<RuleLabel>,
         /// The last day of the exemption.
         until: Date,
     },
     /// A rule would only send dry runs, but its last day has passed.
     ExpiredDryRun {
-        /// The rule's name.
-        name: String,
+        /// The rule.
+        rule: Arc<RuleLabel>,
         /// The last day of the dry run.
         until: Date,
     },
     /// CloudWatch refused to say whether the instance uses IMDSv1.
     UsageRefused {
-        /// Its answer, with the permission that is missing.
+        /// Its answer.
         why: String,
     },
     /// A tag under the prefix was ignored.
@@ -111,13 +116,15 @@ impl fmt::Display for Warning {
             Self::TokensEnforced => f.write_str(
                 "HttpTokens=optional is left out: EC2 refuses it while the account's HttpTokensEnforced is enabled",
             ),
-            Self::ExpiredRule { name, until } => {
-                write!(f, "the exemption in rule {} expired after {until}", Quoted(name))
+            Self::ExpiredRule { rule, until } => {
+                write!(f, "the exemption in rule {rule} expired after {until}{}", rule.responsible())
             }
-            Self::ExpiredDryRun { name, until } => {
-                write!(f, "the dry run in rule {} expired after {until}", Quoted(name))
+            Self::ExpiredDryRun { rule, until } => {
+                write!(f, "the dry run in rule {rule} expired after {until}{}", rule.responsible())
             }
-            Self::UsageRefused { why } => Escaped(why).fmt(f),
+            Self::UsageRefused { why } => {
+                write!(f, "the permission {} is missing: {}", Call::GetMetricData, Answered(why))
+            }
             Self::IgnoredTag { key, value, why } => {
                 write!(f, "tag {} with value {} is ignored: {why}", Quoted(key), Quoted(value))
             }

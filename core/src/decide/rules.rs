@@ -1,6 +1,7 @@
 //! The baseline and the rules for one instance.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
@@ -9,7 +10,7 @@ use super::reason::{Reason, Warning};
 use super::sourced::{Origin, SourcedRequirement, SourcedRequirements};
 use crate::instance::Missing;
 use crate::mode::Mode;
-use crate::policy::{Effect, Policy, Requirements, UsageGate};
+use crate::policy::{Effect, Policy, Requirements, RuleLabel, UsageGate};
 
 /// The result of the baseline and the rules for one instance.
 pub(super) struct Ruled {
@@ -34,7 +35,7 @@ pub(super) fn apply_rules(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTim
     ruled.require(&policy.baseline, &Origin::Baseline);
     for rule in &policy.rules {
         match rule.when.hold(facts.account, facts.region, facts.instance) {
-            Ok(true) => ruled.apply(&rule.name, &rule.effect, now),
+            Ok(true) => ruled.apply(&rule.label, &rule.effect, now),
             Ok(false) => {}
             Err(_) if rule.effect.is_over(now) => {}
             Err(missing) => {
@@ -46,18 +47,18 @@ pub(super) fn apply_rules(policy: &Policy, facts: &Facts<'_>, now: OffsetDateTim
 }
 
 impl Ruled {
-    fn apply(&mut self, name: &str, effect: &Effect, now: OffsetDateTime) {
-        let name = || name.to_owned();
+    fn apply(&mut self, rule: &Arc<RuleLabel>, effect: &Effect, now: OffsetDateTime) {
+        let rule = || Arc::clone(rule);
         match *effect {
-            Effect::Require(ref requirements) => self.require(requirements, &Origin::Rule(name())),
+            Effect::Require(ref requirements) => self.require(requirements, &Origin::Rule(rule())),
             Effect::Exempt { until } if effect.is_over(now) => {
-                self.warnings.push(Warning::ExpiredRule { name: name(), until });
+                self.warnings.push(Warning::ExpiredRule { rule: rule(), until });
             }
             Effect::Exempt { until } => {
-                self.exempt.push(Reason::Exempt { origin: Origin::Rule(name()), until });
+                self.exempt.push(Reason::Exempt { origin: Origin::Rule(rule()), until });
             }
             Effect::Mode { until: Some(until), .. } if effect.is_over(now) => {
-                self.warnings.push(Warning::ExpiredDryRun { name: name(), until });
+                self.warnings.push(Warning::ExpiredDryRun { rule: rule(), until });
             }
             Effect::Mode { mode, .. } => self.mode = mode,
             Effect::UsageGate(usage_gate) => self.usage_gate = usage_gate,

@@ -60,7 +60,7 @@ impl fmt::Display for TagRejection {
                 write!(f, "the name after the prefix is not one of the options {options}")
             }
             Self::Malformed(name) => write!(f, "{name} must be {}", name.expected()),
-            Self::NoRoom(sourced) => write!(f, "{} requires {}", sourced.origin, sourced.requirement),
+            Self::NoRoom(sourced) => sourced.fmt(f),
             Self::Looser { without } => {
                 write!(
                     f,

@@ -1,11 +1,13 @@
 //! The types of a policy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use time::{Date, OffsetDateTime};
 
 use super::day::{is_active, today};
 use super::pattern::Pattern;
+use super::rule_label::RuleLabel;
 use super::usage_gate::UsageGate;
 use crate::ids::{AccountId, Region};
 use crate::instance::{Instance, Missing};
@@ -35,7 +37,8 @@ pub(crate) type Requirements = BTreeMap<OptionName, Requirement>;
 /// What applies to the instances that it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
-    pub(crate) name: String,
+    /// Shared with the reasons of decisions, which name the rule and do not depend on its owner or ticket.
+    pub(crate) label: Arc<RuleLabel>,
     pub(crate) when: Conditions,
     pub(crate) effect: Effect,
 }
@@ -73,6 +76,11 @@ impl Policy {
         self.mode
     }
 
+    /// What is required of every instance, unless a rule says otherwise.
+    pub fn baseline(&self) -> impl Iterator<Item = Requirement> {
+        self.baseline.values().copied()
+    }
+
     /// What limits the changes of one sweep.
     pub fn limits(&self) -> Limits {
         self.limits
@@ -81,11 +89,6 @@ impl Policy {
     /// The longest lookback of any usage gate, in days. Which one applies can change with the instance's tags.
     pub(crate) fn longest_lookback_days(&self) -> u16 {
         self.gates().map(|gate| gate.lookback_days).max().unwrap_or_default()
-    }
-
-    /// How many usage gates still hold instances back, and end in less than 14 days.
-    pub fn gates_ending(&self, now: OffsetDateTime) -> usize {
-        self.gates().filter(|gate| gate.is_ending(now)).count()
     }
 
     /// The usage gates of the policy and of its rules.
@@ -105,6 +108,17 @@ pub struct Limits {
     pub changes_per_sweep: Option<usize>,
     /// After this many changes that fail or are denied, no more changes are sent.
     pub failures_per_sweep: Option<usize>,
+}
+
+impl Limits {
+    /// The maximum of both numbers, and of the changes of a sweep with any limit: more than the default rate allows in an
+    /// invocation.
+    pub const MOST_CHANGES: usize = 10_000;
+
+    /// The maximum number of instances that are changed, if there is any limit.
+    pub fn most_changes(&self) -> Option<usize> {
+        (*self != Self::default()).then(|| self.changes_per_sweep.unwrap_or(Self::MOST_CHANGES))
+    }
 }
 
 /// Conditions on an instance; all must hold, and one of several patterns suffices.

@@ -1,8 +1,8 @@
 //! The usage gate of a policy.
 
-use time::{Date, Duration, OffsetDateTime};
+use time::{Date, OffsetDateTime};
 
-use super::day::{is_active, today};
+use super::day::is_active;
 
 /// Holds `HttpTokens=required` back from instances that still use IMDSv1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,6 @@ impl Default for UsageGate {
     }
 }
 
-/// How soon a gate ends that `GateEnding` counts.
-const ENDING_WITHIN: Duration = Duration::days(14);
-
 impl UsageGate {
     /// On how many days there must be data by default, with a lookback of `lookback_days`.
     pub(super) fn default_min_days(lookback_days: u16) -> u16 {
@@ -53,11 +50,6 @@ impl UsageGate {
     /// Whether it still holds instances back.
     pub(crate) fn is_active(&self, now: OffsetDateTime) -> bool {
         self.until.is_none_or(|until| is_active(until, now))
-    }
-
-    /// Whether it ends in less than 14 days.
-    pub(super) fn is_ending(&self, now: OffsetDateTime) -> bool {
-        self.until.is_some_and(|until| is_active(until, now) && until - today(now) < ENDING_WITHIN)
     }
 }
 

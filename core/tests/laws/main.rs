@@ -5,6 +5,8 @@
 
 mod gate;
 mod given;
+mod owners;
+mod restore;
 
 use given::{Given, given, instance, options, tags};
 use imds_core::decide::{Decision, Facts, Reason, Verdict, Warning, decide};

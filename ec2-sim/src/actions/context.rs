@@ -3,7 +3,7 @@
 use crate::clock::Now;
 use crate::error::ApiError;
 use crate::fault::Hidden;
-use crate::instance::Key;
+use crate::instance::{Key, is_id};
 use crate::request::Request;
 use crate::world::{Account, World};
 use crate::xml::Xml;
@@ -34,7 +34,7 @@ impl Context<'_> {
 
     /// Checks the format of the ids, then that the instances exist.
     pub fn check_ids(&mut self, ids: &[String]) -> Result<(), ApiError> {
-        if let Some(id) = ids.iter().find(|id| !is_instance_id(id)) {
+        if let Some(id) = ids.iter().find(|id| !is_id("i-", id)) {
             return Err(ApiError::malformed_id(id));
         }
         let unknown: Vec<String> = ids.iter().filter(|id| !self.shows(id)).cloned().collect();
@@ -45,10 +45,4 @@ impl Context<'_> {
     pub fn end_if_dry_run(&self) -> Result<(), ApiError> {
         if self.request.flag("DryRun") { Err(ApiError::dry_run()) } else { Ok(()) }
     }
-}
-
-fn is_instance_id(id: &str) -> bool {
-    id.strip_prefix("i-").is_some_and(|hex| {
-        matches!(hex.len(), 8 | 17) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    })
 }

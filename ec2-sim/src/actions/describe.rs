@@ -3,6 +3,7 @@
 use super::context::{Answer, Context};
 use super::filter::{self, Filter};
 use super::item::Items;
+use super::page;
 use crate::error::ApiError;
 use crate::instance::Instance;
 use crate::world::Account;
@@ -12,7 +13,7 @@ pub fn describe(context: &mut Context<'_>) -> Answer {
     let request = context.request;
     let ids = request.list("InstanceId");
     let filters = filter::read(request)?;
-    let most = most_results(context)?;
+    let most = page::most(request, 5..=1000)?;
     if most.is_some() && !ids.is_empty() {
         return Err(ApiError::combination(
             "The parameter instancesSet cannot be used with the parameter maxResults",
@@ -20,17 +21,18 @@ pub fn describe(context: &mut Context<'_>) -> Answer {
     }
     context.check_ids(&ids)?;
     context.end_if_dry_run()?;
-    let start = start(context)?;
+    let start = page::start(request)?;
     let (key, is_realistic) = (context.key.clone(), context.world.settings.realistic);
-    let (page, next) = page(context, &ids, &filters, start, most.unwrap_or(usize::MAX));
+    let (page, next) = page_of(context, &ids, &filters, start, most.unwrap_or(usize::MAX));
     let mut answer =
         vec![("reservationSet", Xml::Items(reservations(Items { key: &key, is_realistic }, &page)))];
-    answer.extend(next.map(|next| ("nextToken", Xml::text(format!("{TOKEN}{next}")))));
+    answer.extend(next.map(page::token));
     Ok(Xml::Node(answer))
 }
 
-/// Up to `most` instances from the position `start`, and the position of the next one.
-fn page<'c>(
+/// Up to `most` instances from the position `start`, and the position of the next one. A position is one among all
+/// instances, so that an instance that starts or stops to match a filter between two pages does not shift the others.
+fn page_of<'c>(
     context: &'c mut Context<'_>,
     ids: &[String],
     filters: &[Filter],
@@ -67,28 +69,6 @@ fn candidates(account: &Account, ids: &[String], filters: &[Filter]) -> Vec<usiz
     positions.sort_unstable();
     positions.dedup();
     positions
-}
-
-/// The prefix of a pagination token. The rest is a position among all instances, so that an instance that starts or
-/// stops to match a filter between two pages does not shift the others.
-const TOKEN: &str = "sim-";
-
-fn most_results(context: &Context<'_>) -> Result<Option<usize>, ApiError> {
-    match context.request.number("MaxResults")? {
-        None => Ok(None),
-        Some(most @ 5..=1000) => Ok(usize::try_from(most).ok()),
-        Some(most) => {
-            Err(ApiError::invalid_value(&most.to_string(), "MaxResults", "Expecting a value from 5 to 1000."))
-        }
-    }
-}
-
-fn start(context: &Context<'_>) -> Result<usize, ApiError> {
-    let Some(token) = context.request.get("NextToken").filter(|token| !token.is_empty()) else {
-        return Ok(0);
-    };
-    let start = token.strip_prefix(TOKEN).and_then(|start| start.parse().ok());
-    start.ok_or_else(|| ApiError::invalid_value(token, "nextToken", "Unable to parse pagination token."))
 }
 
 /// Groups instances by reservation.

@@ -1,4 +1,4 @@
-//! The filters of DescribeInstances.
+//! The filters of a call, and those of DescribeInstances.
 
 use crate::clock;
 use crate::error::ApiError;
@@ -112,16 +112,25 @@ impl Filter {
     }
 }
 
-/// Reads the filters of a call.
+/// Reads the filters of DescribeInstances.
 pub fn read(request: &Request) -> Result<Vec<Filter>, ApiError> {
+    let filter = |(name, patterns): (&str, Patterns)| {
+        let field = Field::from_name(name).ok_or_else(|| unknown(name))?;
+        Ok(Filter { field, patterns })
+    };
+    conditions(request)?.into_iter().map(filter).collect()
+}
+
+/// Reads the names and the values of the filters of any call.
+pub fn conditions(request: &Request) -> Result<Vec<(&str, Patterns)>, ApiError> {
     let members = request.members("Filter");
     if members.len() > MOST_FILTERS {
         return Err(too_many(&format!("filters specified on a single call is {MOST_FILTERS}")));
     }
-    members.iter().map(|member| filter(request, member)).collect()
+    members.iter().map(|member| condition(request, member)).collect()
 }
 
-fn filter(request: &Request, member: &str) -> Result<Filter, ApiError> {
+fn condition<'r>(request: &'r Request, member: &str) -> Result<(&'r str, Patterns), ApiError> {
     let name = request.needed(&format!("{member}.Name"))?;
     let values = request.list(&format!("{member}.Value"));
     if values.len() > MOST_VALUES {
@@ -130,11 +139,12 @@ fn filter(request: &Request, member: &str) -> Result<Filter, ApiError> {
     if let Some(value) = values.iter().find(|value| value.chars().count() > MOST_CHARACTERS) {
         return Err(ApiError::invalid_value(value, name, "Filter values have at most 255 characters."));
     }
-    let Some(field) = Field::from_name(name) else {
-        let message = format!("The filter '{name}' is invalid");
-        return Err(ApiError::new(400, "InvalidParameterValue", message));
-    };
-    Ok(Filter { field, patterns: Patterns::new(&values) })
+    Ok((name, Patterns::new(&values)))
+}
+
+/// The action has no filter with this name.
+pub fn unknown(name: &str) -> ApiError {
+    ApiError::new(400, "InvalidParameterValue", format!("The filter '{name}' is invalid"))
 }
 
 fn too_many(what: &str) -> ApiError {

@@ -1,5 +1,5 @@
-//! The two protocols of CloudWatch that the simulator speaks. Both have the same members: Smithy RPC v2 CBOR, and AWS
-//! JSON 1.0.
+//! The protocols in which an operation is named outside the body: Smithy RPC v2 CBOR and AWS JSON 1.0, which CloudWatch
+//! speaks with the same members, and AWS JSON 1.1, which AWS Organizations speaks.
 
 mod cbor;
 
@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 
-/// The name of CloudWatch in its protocols.
-const SERVICE: &str = "GraniteServiceVersion20100801";
+/// The names of CloudWatch and of AWS Organizations in their protocols.
+const CLOUDWATCH: &str = "GraniteServiceVersion20100801";
+const ORGANIZATIONS: &str = "AWSOrganizationsV20161128";
 
 const PROTOCOL: &str = "smithy-protocol";
 const CBOR: &str = "rpc-v2-cbor";
@@ -26,25 +27,31 @@ pub enum Codec {
     Cbor,
     /// AWS JSON 1.0.
     Json,
+    /// AWS JSON 1.1.
+    Json11,
 }
 
 impl Codec {
-    /// The protocol and the operation of a request. `None` if the request is not for CloudWatch.
+    /// The protocol and the operation of a request. `None` if the request is neither for CloudWatch nor for AWS
+    /// Organizations.
     pub fn of<'r>(path: &'r str, headers: &'r HeaderMap) -> Option<(Self, &'r str)> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let after = |text: &'r str, separator: char| text.strip_prefix(SERVICE)?.strip_prefix(separator);
         if header(PROTOCOL) == Some(CBOR) {
-            let operation = after(path.strip_prefix("/service/")?, '/')?.strip_prefix("operation/")?;
-            return Some((Self::Cbor, operation));
+            let (service, operation) = path.strip_prefix("/service/")?.split_once("/operation/")?;
+            return (service == CLOUDWATCH).then_some((Self::Cbor, operation));
         }
-        Some((Self::Json, after(headers.get("x-amz-target")?.to_str().ok()?, '.')?))
+        match headers.get("x-amz-target")?.to_str().ok()?.split_once('.')? {
+            (CLOUDWATCH, operation) => Some((Self::Json, operation)),
+            (ORGANIZATIONS, operation) => Some((Self::Json11, operation)),
+            _ => None,
+        }
     }
 
     /// Parses the body of a request. Timestamps are numbers: seconds since 1970.
     pub fn decode(self, body: &[u8]) -> Result<Value, ApiError> {
         let value = match self {
             Self::Cbor => cbor::decode(body),
-            Self::Json => serde_json::from_slice(body).ok(),
+            Self::Json | Self::Json11 => serde_json::from_slice(body).ok(),
         };
         value.filter(Value::is_object).ok_or_else(ApiError::unreadable)
     }
@@ -52,16 +59,19 @@ impl Codec {
     pub fn encode(self, value: &Value) -> Vec<u8> {
         match self {
             Self::Cbor => cbor::encode(value),
-            Self::Json => value.to_string().into_bytes(),
+            Self::Json | Self::Json11 => value.to_string().into_bytes(),
         }
     }
 
     /// The body of an error response.
     pub fn error(self, error: &ApiError) -> Vec<u8> {
-        self.encode(&json!({"__type": shape(&error.code), "message": error.message}))
+        self.encode(&match self {
+            Self::Cbor | Self::Json => json!({"__type": shape(&error.code), "message": error.message}),
+            Self::Json11 => json!({"__type": error.code, "Message": error.message}),
+        })
     }
 
-    /// The headers of a response. Clients take the error code from the header `x-amzn-query-error`.
+    /// The headers of a response. Clients of CloudWatch take the error code from the header `x-amzn-query-error`.
     pub fn headers(self, request_id: &str, error: Option<&ApiError>) -> Vec<(&'static str, String)> {
         let mut headers = vec![("x-amzn-requestid", request_id.to_owned())];
         match self {
@@ -70,6 +80,10 @@ impl Codec {
                     .extend([("content-type", "application/cbor".to_owned()), (PROTOCOL, CBOR.to_owned())]);
             }
             Self::Json => headers.push(("content-type", "application/x-amz-json-1.0".to_owned())),
+            Self::Json11 => {
+                headers.push(("content-type", "application/x-amz-json-1.1".to_owned()));
+                return headers;
+            }
         }
         let fault = |error: &ApiError| if error.status < 500 { "Sender" } else { "Receiver" };
         headers.extend(error.map(|error| ("x-amzn-query-error", format!("{};{}", error.code, fault(error)))));
@@ -114,9 +128,11 @@ mod tests {
     fn the_path_or_the_target_names_the_operation() {
         let path = "/service/GraniteServiceVersion20100801/operation/GetMetricData";
         let target = "GraniteServiceVersion20100801.GetMetricData";
+        let organizations = "AWSOrganizationsV20161128.ListAccounts";
         for (path, name, value, expected) in [
             (path, PROTOCOL, CBOR, Some((Codec::Cbor, "GetMetricData"))),
             ("/", "x-amz-target", target, Some((Codec::Json, "GetMetricData"))),
+            ("/", "x-amz-target", organizations, Some((Codec::Json11, "ListAccounts"))),
             (path, PROTOCOL, "rpc-v2-json", None),
             (path, "accept", "application/cbor", None),
             ("/", PROTOCOL, CBOR, None),

@@ -1,5 +1,6 @@
 //! The simulator's controls over HTTP, for tests in other processes.
 
+mod fleet;
 mod setup;
 
 use hyper::{Method, StatusCode};
@@ -14,7 +15,9 @@ use setup::Refused;
 
 /// The controls, for the error of an unknown one.
 const CONTROLS: &str = "GET or DELETE /_sim/calls, POST or DELETE /_sim/faults, GET /_sim/events, POST /_sim/reset, \
-                        POST /_sim/instances, POST /_sim/tags, POST /_sim/metrics";
+                        POST /_sim/instances, POST /_sim/tags, POST /_sim/metrics, POST /_sim/regions, \
+                        POST /_sim/organization, POST /_sim/launch-templates, \
+                        POST /_sim/images, POST /_sim/defaults";
 
 /// Returns the JSON response to a request under `/_sim/`.
 pub fn answer(world: &mut World, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
@@ -62,6 +65,11 @@ fn run(
         ("POST", "/_sim/instances") => setup::instances(world, body, now),
         ("POST", "/_sim/tags") => setup::tags(world, body, now).map(|()| done),
         ("POST", "/_sim/metrics") => setup::metrics(world, body, now).map(|()| done),
+        ("POST", "/_sim/regions") => fleet::regions(world, body).map(|()| done),
+        ("POST", "/_sim/organization") => fleet::organization(world, body).map(|()| done),
+        ("POST", "/_sim/launch-templates") => fleet::launch_template(world, body).map(|()| done),
+        ("POST", "/_sim/images") => fleet::image(world, body).map(|()| done),
+        ("POST", "/_sim/defaults") => fleet::defaults(world, body).map(|()| done),
         _ => return None,
     })
 }

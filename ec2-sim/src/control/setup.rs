@@ -12,9 +12,11 @@ use time::{Date, Duration, OffsetDateTime};
 use crate::actions;
 use crate::clock::Now;
 use crate::error::ApiError;
-use crate::instance::{Key, OPTIONS, Options, State, check_option, check_tags};
+use crate::instance::{Key, Options, State, check_options, check_tags};
 use crate::launch::{self, Launch};
 use crate::metrics::Metric;
+use crate::organization::InvalidOrganization;
+use crate::regions::UnknownRegion;
 use crate::request::DEFAULT_ACCOUNT;
 use crate::world::World;
 
@@ -32,10 +34,12 @@ pub enum Refused {
     Ec2(#[from] ApiError),
     #[error("{0}")]
     State(#[from] launch::UnknownState),
+    #[error("{0}")]
+    Region(#[from] UnknownRegion),
+    #[error("{0}")]
+    Organization(#[from] InvalidOrganization),
     #[error("count must be 1 to {MOST_INSTANCES}")]
     Count,
-    #[error("there is no metadata option {0}")]
-    Option(String),
     #[error("{0:?} is not a time of RFC 3339, and not an age in seconds")]
     Time(Value),
     #[error("firstRan must not be after launchTime")]
@@ -63,28 +67,42 @@ struct Instances {
     send_events: bool,
 }
 
-/// Adds instances and returns their ids.
+/// Adds the instances of one launch or of a list of them, of all or of none. Returns their ids by launch.
 pub fn instances(world: &mut World, body: &[u8], now: Now) -> Result<Value, Refused> {
-    let mut asked: Instances = serde_json::from_slice(body)?;
-    let key = key(asked.account.take(), std::mem::take(&mut asked.region));
-    check_options(&asked.options)?;
-    let mut options = world.account(&key).default_options();
-    options.extend(asked.options.clone());
-    check_tags(&asked.tags, &options)?;
-    let launch = asked.launch(now)?;
-    Ok(json!({"instanceIds": launch::launch(world, &key, &launch, now)?}))
+    let body: Value = serde_json::from_slice(body)?;
+    let is_list = body.is_array();
+    let asked = if is_list { Vec::deserialize(body)? } else { vec![Instances::deserialize(body)?] };
+    let launches = asked.into_iter().map(|asked| asked.checked(world, now));
+    let launches = launches.collect::<Result<Vec<_>, Refused>>()?;
+    let total = launches.iter().map(|(_, launch)| launch.count).fold(0, usize::saturating_add);
+    if total > MOST_INSTANCES || launches.iter().any(|(_, launch)| launch.count == 0) {
+        return Err(Refused::Count);
+    }
+    let ids = launches
+        .iter()
+        .map(|(key, launch)| Ok(json!({"instanceIds": launch::launch(world, key, launch, now)?})));
+    let mut ids = ids.collect::<Result<Vec<Value>, Refused>>()?;
+    Ok(if is_list { ids.into() } else { ids.pop().unwrap_or_default() })
 }
 
 impl Instances {
+    /// The account and Region, and the launch.
+    fn checked(mut self, world: &mut World, now: Now) -> Result<(Key, Launch), Refused> {
+        let key = key(self.account.take(), std::mem::take(&mut self.region));
+        check_options(&self.options)?;
+        let mut options = world.account(&key).default_options();
+        options.extend(self.options.clone());
+        check_tags(&self.tags, &options)?;
+        let launch = self.launch(now)?;
+        launch::state(&launch)?;
+        Ok((key, launch))
+    }
+
     fn launch(self, now: Now) -> Result<Launch, Refused> {
-        let count = self.count.unwrap_or(1);
-        if !(1..=MOST_INSTANCES).contains(&count) {
-            return Err(Refused::Count);
-        }
         let (launch_time, first_ran) = times(self.launch_time, self.first_ran, now)?;
         let state = self.state.as_deref().and_then(State::from_name);
         let launch = Launch {
-            count,
+            count: self.count.unwrap_or(1),
             tags: self.tags.into_iter().collect(),
             options: self.options.into_iter().collect(),
             operator: self.operator,
@@ -100,18 +118,14 @@ impl Instances {
     }
 }
 
-fn key(account: Option<String>, region: String) -> Key {
-    (account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()), region)
+/// The account of a control.
+pub fn account(account: Option<String>) -> String {
+    account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned())
 }
 
-fn check_options(options: &Options) -> Result<(), Refused> {
-    for (name, value) in options {
-        if !OPTIONS.iter().any(|(known, ..)| known == name) {
-            return Err(Refused::Option(name.clone()));
-        }
-        check_option(name, value)?;
-    }
-    Ok(())
+/// The account and the Region of a control.
+pub fn key(account: Option<String>, region: String) -> Key {
+    (self::account(account), region)
 }
 
 /// The launch time, and when the instances first ran. Each is the other by default, and both are now without either.

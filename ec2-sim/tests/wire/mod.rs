@@ -36,8 +36,18 @@ pub async fn http_to(
     Ok((head.split(' ').nth(1).unwrap().parse().unwrap(), body))
 }
 
-/// Sends a request. Returns the head of the response, and the body.
+/// Sends a request. Returns the head of the response, and the body, if they come within 5 seconds.
 async fn exchange(
+    endpoint: &str,
+    request: &str,
+    headers: &str,
+    body: &str,
+) -> Result<(String, String), ErrorKind> {
+    exchange_within(Duration::from_secs(5), endpoint, request, headers, body).await
+}
+
+async fn exchange_within(
+    timeout: Duration,
     endpoint: &str,
     request: &str,
     headers: &str,
@@ -52,7 +62,7 @@ async fn exchange(
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer));
+    let read = tokio::time::timeout(timeout, stream.read_to_string(&mut answer));
     read.await.map_err(|_| ErrorKind::TimedOut)?.map_err(|error| error.kind())?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
     Ok((head.to_owned(), body.to_owned()))
@@ -116,6 +126,28 @@ pub async fn cloudwatch(sim: &Ec2Sim, operation: &str, input: &Value) -> (u16, V
 pub async fn cloudwatch_whole(sim: &Ec2Sim, operation: &str, input: &Value) -> (String, String) {
     let headers = authorization(ACCOUNT, REGION) + &target(operation);
     exchange(&sim.endpoint(), "POST /", &headers, &input.to_string()).await.unwrap()
+}
+
+/// Calls AWS Organizations in an account, or with the access key of a session. Returns the status and the body.
+pub async fn organizations(sim: &Ec2Sim, key: &str, operation: &str, input: &Value) -> (u16, Value) {
+    let target = format!("X-Amz-Target: AWSOrganizationsV20161128.{operation}\r\n");
+    let headers = authorization(key, REGION) + &target;
+    let (status, body) = http(sim, "POST", "/", &headers, &input.to_string()).await.unwrap();
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+}
+
+/// Sends a control, which can set up a large fleet on a busy machine. Returns the status and the body.
+pub async fn control(sim: &Ec2Sim, control: &str, body: &Value) -> (u16, Value) {
+    let (endpoint, request, body) = (sim.endpoint(), format!("POST /_sim/{control}"), body.to_string());
+    let sent = exchange_within(Duration::from_secs(60), &endpoint, &request, "", &body).await;
+    let (head, answer) = sent.unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(&answer).unwrap())
+}
+
+/// The texts of an element in a response, in order.
+pub fn texts<'a>(answer: &'a str, element: &str) -> Vec<&'a str> {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    answer.split(&*open).skip(1).filter_map(|rest| rest.split_once(&*close)).map(|(text, _)| text).collect()
 }
 
 /// The header that names an operation of CloudWatch.

@@ -26,7 +26,7 @@ use super::call_counts::{Count, Counts};
 use super::closing_tag::RequireClosingTag;
 use super::cloudwatch::CloudWatch;
 pub use super::convert::Listed;
-use super::error::call_error;
+use super::error::{LackOfCredentials, call_error};
 use super::member_role::MemberCredentials;
 use super::rate_limit::{RateLimit, RateLimiter};
 use super::settings::{retries, retry_partition, timeouts};
@@ -47,6 +47,7 @@ pub struct RegionClient {
     slots: Arc<Semaphore>,
     /// The credentials of the member role; `None` in the own account.
     credentials: Option<MemberCredentials>,
+    lack: LackOfCredentials,
     /// Limits the rate of changes.
     pub(crate) rate_limiter: Arc<RateLimiter>,
     counts: Counts,
@@ -85,10 +86,11 @@ impl RegionClient {
         sdk: SdkClients,
         slots: Arc<Semaphore>,
         credentials: Option<MemberCredentials>,
+        lack: LackOfCredentials,
         modify_limit: RateLimit,
     ) -> Self {
         let rate_limiter = Arc::new(RateLimiter::new(modify_limit));
-        Self { sdk, slots, credentials, rate_limiter, counts: Counts::default() }
+        Self { sdk, slots, credentials, lack, rate_limiter, counts: Counts::default() }
     }
 
     /// Returns the calls since the last `take_counts`, including the SDK's retries.
@@ -131,8 +133,8 @@ impl RegionClient {
         }
     }
 
-    /// Sends `change` as soon as the rate limit allows it, with `DryRun=true` in [`Mode::DryRun`]. Returns the options
-    /// state in EC2's response. Returns `None` and sends nothing if the rate limit does not allow it before `until`.
+    /// Sends `change`, with `DryRun=true` in [`Mode::DryRun`]. Returns the options state in EC2's response. `taken` is when
+    /// [`RateLimiter::acquire`] allowed it.
     ///
     /// # Errors
     /// EC2's error, or that EC2 did not respond. A dry run always ends in an error: `DryRunOperation` means success.
@@ -141,10 +143,9 @@ impl RegionClient {
         id: &InstanceId,
         change: &Change,
         mode: Mode,
-        until: Instant,
+        taken: Instant,
         deadline: &Deadline,
-    ) -> Option<Result<Option<OptionsState>, CallError>> {
-        let taken = self.rate_limiter.acquire(until).await?;
+    ) -> Result<Option<OptionsState>, CallError> {
         let answer = deadline.bound(Call::ModifyInstanceMetadataOptions, self.send(id, change, mode)).await;
         match answer.as_ref().map_err(CallError::kind) {
             Err(CallErrorKind::Throttled) => self.rate_limiter.throttled(taken),
@@ -152,7 +153,7 @@ impl RegionClient {
             Err(CallErrorKind::Unreachable | CallErrorKind::CutOff | CallErrorKind::Transient) => {}
             _ => self.rate_limiter.accepted(),
         }
-        Some(answer)
+        answer
     }
 
     async fn send(
@@ -220,8 +221,14 @@ impl RegionClient {
 }
 
 impl RegionClient {
+    /// Returns the SDK's client of EC2, which retries.
+    #[cfg(feature = "fleet")]
+    pub(super) fn ec2(&self) -> &aws_sdk_ec2::Client {
+        &self.sdk.retrying
+    }
+
     /// Makes a call as soon as a slot is free. The role is assumed before, so that a failure of STS is reported as such.
-    async fn call<T, E>(
+    pub(super) async fn call<T, E>(
         &self,
         call: Call,
         sent: impl Future<Output = Result<T, SdkError<E>>>,
@@ -234,7 +241,12 @@ impl RegionClient {
         }
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await;
-        sent.await.map_err(|error| call_error(call, &error))
+        sent.await.map_err(|error| {
+            if self.credentials.is_none() {
+                self.lack.note(&error);
+            }
+            call_error(call, &error)
+        })
     }
 }
 

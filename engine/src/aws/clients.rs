@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::call_counts::Count;
 use super::client::{RegionClient, SdkClients};
+use super::error::LackOfCredentials;
 use super::member_role::MemberCredentials;
 pub use super::member_role::MemberRole;
 use super::rate_limit::RateLimit;
@@ -34,6 +35,7 @@ pub struct RegionClients {
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
     slots: Arc<Semaphore>,
+    lack: LackOfCredentials,
     queues: Queues,
     cache: Mutex<ClientCache>,
 }
@@ -67,7 +69,8 @@ impl RegionClients {
         let home = region.map(|region| (region.clone(), SdkClients::new(&shared, &region)));
         let queues = Queues::new(shared.clone());
         let (own, cache) = (OnceLock::new(), Mutex::default());
-        Self { shared, home, modify_limit, member_role, own, slots, queues, cache }
+        let lack = LackOfCredentials::default();
+        Self { shared, home, modify_limit, member_role, own, slots, lack, queues, cache }
     }
 
     /// Returns the queues that records come from.
@@ -103,9 +106,28 @@ impl RegionClients {
                 (SdkClients::new(settings, &account_region.region), Some(credentials.clone()))
             }
         };
-        let client = RegionClient::new(sdk, Arc::clone(&self.slots), credentials, self.modify_limit);
+        let (slots, lack) = (Arc::clone(&self.slots), self.lack.clone());
+        let client = RegionClient::new(sdk, slots, credentials, lack, self.modify_limit);
         cache.clients.insert(account_region.clone(), (client.clone(), uses));
         client
+    }
+
+    /// Returns whether the own credentials have expired, or cannot be loaded, so that no call can succeed.
+    #[cfg(feature = "fleet")]
+    pub fn lack_credentials(&self) -> bool {
+        self.lack.is_noted()
+    }
+
+    /// Returns where errors of calls with the own credentials are noted.
+    #[cfg(feature = "fleet")]
+    pub(super) fn lack(&self) -> &LackOfCredentials {
+        &self.lack
+    }
+
+    /// Returns the settings of the own credentials.
+    #[cfg(feature = "fleet")]
+    pub(super) fn shared(&self) -> &SdkConfig {
+        &self.shared
     }
 
     fn is_own(&self, account: &AccountId) -> bool {
@@ -127,7 +149,8 @@ impl RegionClients {
     ) -> &'k (MemberCredentials, SdkConfig) {
         cache.members.entry(account.clone()).or_insert_with(|| {
             let partition = self.own.get().map_or("aws", |own| &own.partition);
-            let credentials = MemberCredentials::new(role, &self.shared, partition, account);
+            let credentials =
+                MemberCredentials::new(role, &self.shared, self.lack.clone(), partition, account);
             let settings = self
                 .shared
                 .to_builder()

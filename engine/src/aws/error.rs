@@ -1,9 +1,12 @@
 //! SDK errors → [`CallError`].
 
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
-use imds_core::call_error::{Call, CallError};
+use imds_core::call_error::{Call, CallError, is_expired};
 
 use super::closing_tag::CutOff;
 
@@ -20,6 +23,29 @@ where
         // The body of a response ended too early, with the connection or with an error.
         is_cut_off: matches!(error, SdkError::ResponseError(_))
             || causes(error).any(<dyn Error>::is::<CutOff>),
+    }
+}
+
+/// Whether a call of this process lacked the caller's own credentials: they have expired, or cannot be loaded. Clones share
+/// it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LackOfCredentials(Arc<AtomicBool>);
+
+impl LackOfCredentials {
+    /// Takes the error of a call with the caller's own credentials.
+    pub(super) fn note<E>(&self, error: &SdkError<E>)
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        let is_lack =
+            error.code().is_some_and(is_expired) || causes(error).any(<dyn Error>::is::<CredentialsError>);
+        self.0.fetch_or(is_lack, Ordering::Relaxed);
+    }
+
+    /// Returns whether there was such an error.
+    #[cfg(feature = "fleet")]
+    pub(super) fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The HTTP client of all AWS clients.
 //!
 //! The SDK's own client takes root certificates as PEM only and parses them again at every start, which takes longer than
-//! all else that the function does before its first event. This one takes them parsed.
+//! all else that the function does before its first event. This one takes them parsed, and may get them later.
 
 use std::error::Error;
 use std::fmt;
@@ -25,6 +25,7 @@ use hyper_util::client::legacy::connect::{
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::SetOnce;
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -36,22 +37,47 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(3100);
 
 /// An HTTP client that trusts no server certificate: for ec2-sim, which speaks plain HTTP.
 pub fn http_client() -> SharedHttpClient {
-    client(RootCertStore::empty())
+    let (client, trust) = waiting_client();
+    trust.set(RootCertStore::empty());
+    client
 }
 
 /// An HTTP client that trusts these root certificates. It speaks HTTP/1.1, as AWS's endpoints do.
 ///
 /// All clients share one pool of connections. How long a call may take is a setting of each client.
 pub fn https_client(root_certificates: RootCertificates) -> SharedHttpClient {
-    client(root_certificates.into_store())
+    let (client, trust) = waiting_client();
+    trust.set_roots(root_certificates);
+    client
 }
 
-fn client(roots: RootCertStore) -> SharedHttpClient {
-    let connector = SharedHttpConnector::new(connector(roots));
-    http_client_fn(move |_, _| connector.clone())
+/// The same client before the root certificates are known. Its calls wait for [`Trust::set_roots`], until they time out.
+pub fn waiting_client() -> (SharedHttpClient, Trust) {
+    let set = Arc::new(SetOnce::new());
+    let connector = SharedHttpConnector::new(Connector(Arc::clone(&set)));
+    (http_client_fn(move |_, _| connector.clone()), Trust(set))
 }
 
-fn connector(roots: RootCertStore) -> Connector {
+/// Gives a client the root certificates that it waits for.
+#[derive(Debug)]
+#[must_use = "without it, every call times out"]
+pub struct Trust(Arc<SetOnce<HyperClient>>);
+
+impl Trust {
+    /// Lets the client trust these root certificates.
+    pub fn set_roots(self, root_certificates: RootCertificates) {
+        self.set(root_certificates.into_store());
+    }
+
+    fn set(self, roots: RootCertStore) {
+        // Only this value sets it, once.
+        let _ = self.0.set(hyper_client(roots));
+    }
+}
+
+type HyperClient = Client<ConnectTimeout, SdkBody>;
+
+fn hyper_client(roots: RootCertStore) -> HyperClient {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -68,12 +94,12 @@ fn connector(roots: RootCertStore) -> Connector {
     let mut builder = Client::builder(TokioExecutor::new());
     // Without it, idle connections are never closed.
     builder.pool_timer(TokioTimer::new());
-    Connector(builder.build(ConnectTimeout(https)))
+    builder.build(ConnectTimeout(https))
 }
 
 /// Hyper's client as a connector of the SDK.
 #[derive(Debug)]
-struct Connector(Client<ConnectTimeout, SdkBody>);
+struct Connector(Arc<SetOnce<HyperClient>>);
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
@@ -86,9 +112,9 @@ impl HttpConnector for Connector {
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || metadata(&captured));
         }
-        let answer = self.0.request(request);
+        let client = Arc::clone(&self.0);
         HttpConnectorFuture::new(async move {
-            let answer = answer.await.map_err(connector_error)?;
+            let answer = client.wait().await.request(request).await.map_err(connector_error)?;
             HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
@@ -159,11 +185,13 @@ impl Service<http::Uri> for ConnectTimeout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
     use tokio::net::TcpListener;
 
     /// What a call to `url` fails with.
     async fn error_of(url: &str) -> ConnectorError {
-        let connector = SharedHttpConnector::new(connector(RootCertStore::empty()));
+        let set = SetOnce::new_with(Some(hyper_client(RootCertStore::empty())));
+        let connector = SharedHttpConnector::new(Connector(Arc::new(set)));
         connector.call(HttpRequest::get(url).unwrap()).await.unwrap_err()
     }
 
@@ -174,6 +202,16 @@ mod tests {
         let error = error_of(&format!("https://{}/", silent.local_addr().unwrap())).await;
         assert!(error.is_timeout(), "{error:?}");
         assert_eq!(start.elapsed().as_millis(), CONNECT_WITHIN.as_millis());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_waits_until_the_root_certificates_are_known() {
+        let (_, trust) = waiting_client();
+        let connector = SharedHttpConnector::new(Connector(Arc::clone(&trust.0)));
+        let mut call = pin!(connector.call(HttpRequest::get("http://127.0.0.1:1/").unwrap()));
+        assert!(timeout(Duration::from_secs(3600), &mut call).await.is_err(), "it does not end before");
+        trust.set(RootCertStore::empty());
+        assert!(call.await.unwrap_err().is_io(), "nothing listens there");
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use imds_core::ids::AccountId;
 use tokio::sync::Mutex;
 
 use super::closing_tag::RequireClosingTag;
-use super::error::call_error;
+use super::error::{LackOfCredentials, call_error};
 use super::settings::retry_partition;
 
 /// The shortest that STS gives, 15 minutes: as long as the longest invocation. It is renewed while there is work.
@@ -46,13 +46,20 @@ struct Shared {
     sts: aws_sdk_sts::Client,
     arn: String,
     session: String,
+    lack: LackOfCredentials,
     /// The last answer, and until when it is used.
     cached: Mutex<Option<(Result<Credentials, CallError>, SystemTime)>>,
 }
 
 impl MemberCredentials {
     /// The credentials of `role` in `account`, from the STS that `shared` names.
-    pub(super) fn new(role: &MemberRole, shared: &SdkConfig, partition: &str, account: &AccountId) -> Self {
+    pub(super) fn new(
+        role: &MemberRole,
+        shared: &SdkConfig,
+        lack: LackOfCredentials,
+        partition: &str,
+        account: &AccountId,
+    ) -> Self {
         let config = aws_sdk_sts::config::Builder::from(shared)
             .timeout_config(timeouts())
             .retry_partition(retry_partition(&format!("sts {account}")))
@@ -64,6 +71,7 @@ impl MemberCredentials {
             sts: aws_sdk_sts::Client::from_conf(config.build()),
             arn: format!("arn:{partition}:iam::{account}:role/{}", role.name),
             session: role.session.clone(),
+            lack,
             cached: Mutex::new(None),
         }))
     }
@@ -95,10 +103,13 @@ impl MemberCredentials {
     }
 
     async fn assume(&self) -> Result<Credentials, CallError> {
-        let Shared { sts, arn, session, .. } = &*self.0;
+        let Shared { sts, arn, session, lack, .. } = &*self.0;
         let request = sts.assume_role().role_arn(arn).role_session_name(session);
         let answer = request.duration_seconds(SESSION_SECONDS).send().await;
-        let answer = answer.map_err(|error| call_error(Call::AssumeRole, &error))?;
+        let answer = answer.map_err(|error| {
+            lack.note(&error);
+            call_error(Call::AssumeRole, &error)
+        })?;
         let incomplete = |message: &str| CallError::without_response(Call::AssumeRole, message);
         let found = answer.credentials.ok_or_else(|| incomplete("the answer has no credentials"))?;
         let expiry = SystemTime::try_from(found.expiration)

@@ -6,7 +6,11 @@ pub mod clients;
 mod closing_tag;
 mod cloudwatch;
 mod convert;
+#[cfg(test)]
+mod endpoints;
 mod error;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod http;
 mod member_role;
 mod query;

@@ -34,6 +34,16 @@ pub async fn load(http_client: SharedHttpClient) -> SdkConfig {
     builder.service_config(NonEmpty(loaded)).build()
 }
 
+/// Returns the settings with this Region, if they have none.
+#[cfg(feature = "fleet")]
+pub fn in_region_if_none(shared: SdkConfig, region: &imds_core::ids::Region) -> SdkConfig {
+    // An empty variable is no Region.
+    match shared.region() {
+        Some(set) if !set.as_ref().is_empty() => shared,
+        _ => shared.to_builder().region(Region::new(region.as_str().to_owned())).build(),
+    }
+}
+
 /// Returns settings for ec2-sim at `endpoint`. Reads nothing from the environment. The access key determines the
 /// account.
 pub fn for_simulator(endpoint: &str, access_key: &str, region: &str) -> SdkConfig {

@@ -35,10 +35,9 @@ impl Allowance {
     /// The allowance of one delivery of a sweep.
     pub(super) fn of_sweep(limits: Limits) -> Self {
         let failures = |most: usize| Failures { most, so_far: Cell::new(0), permits: Semaphore::new(most) };
-        let is_limited = limits != Limits::default();
         Self {
             dry_runs: Some(Cell::new(DRY_RUNS)),
-            is_limited,
+            is_limited: limits.most_changes().is_some(),
             failures: limits.failures_per_sweep.map(failures),
         }
     }

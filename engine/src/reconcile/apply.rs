@@ -11,6 +11,7 @@ use imds_core::outcome::Outcome;
 use tokio::time::Instant;
 
 use super::allowance::{Allowance, TooManyFailures};
+use super::calls::Calls;
 use super::decide::DecisionContext;
 use super::describe::describe;
 use super::reconciliation::Reconciliation;
@@ -23,7 +24,7 @@ use crate::deadline::{Deadline, wait_until};
 const CHANGES_AT_ONCE: usize = 20;
 
 /// How long an observation is recent enough to change the instance: its owner may change it, too.
-const FRESH_FOR: Duration = Duration::from_secs(5);
+pub(super) const FRESH_FOR: Duration = Duration::from_secs(5);
 
 /// The maximum number of attempts at a change while EC2 throttles or fails.
 const ATTEMPTS: u32 = 8;
@@ -39,6 +40,7 @@ pub(super) struct Applier<'a> {
     pub(super) allowance: &'a Allowance,
     /// When the instances were described.
     pub(super) described_at: Instant,
+    pub(super) calls: Calls<'a>,
 }
 
 impl Applier<'_> {
@@ -57,17 +59,23 @@ impl Applier<'_> {
         let order = RandomState::new();
         due.sort_by_cached_key(|one| order.hash_one(&one.target.id));
         // Further answers, such as CloudWatch's, may have taken long.
-        let mut is_recent = self.described_at.elapsed() < FRESH_FOR;
+        let mut first_until = Some(self.described_at + FRESH_FOR).filter(|end| *end > Instant::now());
         while !due.is_empty() {
             self.defer_if_stopped(&mut due);
+            if due.is_empty() {
+                return;
+            }
             // A wave has as many changes as the rate limit allows while their observations are recent enough.
+            let first = first_until.take();
+            let recent_for = first.map_or(FRESH_FOR, |end| end.duration_since(Instant::now()));
             let mut wave: Vec<&mut Reconciliation> =
-                due.drain(..due.len().min(self.client.rate_limiter.within(FRESH_FOR))).collect();
-            if !std::mem::take(&mut is_recent) {
+                due.drain(..due.len().min(self.client.rate_limiter.within(recent_for))).collect();
+            if first.is_none() {
                 wait_until(self.deadline.last_start.min(self.client.rate_limiter.next())).await;
                 self.decide_again(&mut wave).await;
             }
-            let until = self.deadline.last_start.min(Instant::now() + FRESH_FOR);
+            let recent_until = first.unwrap_or_else(|| Instant::now() + FRESH_FOR);
+            let until = self.deadline.last_start.min(recent_until);
             let sent = stream::iter(wave).map(async |reconciliation| {
                 self.send(reconciliation, until).await;
                 reconciliation
@@ -77,8 +85,11 @@ impl Applier<'_> {
         }
     }
 
-    /// Leaves the changes to the next sweep if too many failed. Dry runs go on.
+    /// Leaves the changes to the next sweep if too many failed, or to the next run. Dry runs of a sweep go on.
     fn defer_if_stopped(&self, due: &mut Vec<&mut Reconciliation>) {
+        if let Some(why) = self.calls.stopped() {
+            due.drain(..).for_each(|reconciliation| reconciliation.defer(why.clone()));
+        }
         let Some(stopped) = self.allowance.stopped() else { return };
         for reconciliation in due.iter_mut().filter(|one| one.mode == Mode::Enforce) {
             reconciliation.defer(after(stopped));
@@ -123,9 +134,19 @@ impl Applier<'_> {
     async fn send_all(&self, reconciliation: &mut Reconciliation, until: Instant) {
         let (mode, mut until) = (reconciliation.mode, until);
         while let Some(change) = reconciliation.state.due() {
-            let answer = self.ask(&mut reconciliation.target, &change, mode, until).await;
-            if answer == Answer::TooLate && until < self.deadline.last_start {
-                return;
+            let (before, target) = (reconciliation.options(), &mut reconciliation.target);
+            let ask = async |target: &mut Target| self.ask(target, &change, mode, until).await;
+            let answer = match self.calls.around(target, &before, &change, ask).await {
+                Ok(answer) => answer,
+                Err(why) => return reconciliation.defer(why),
+            };
+            if answer == Answer::TooLate {
+                if let Some(why) = self.calls.stopped() {
+                    return reconciliation.defer(why);
+                }
+                if until < self.deadline.last_start {
+                    return;
+                }
             }
             reconciliation.take_answer(answer);
             // After the first response, the options may follow one by one; they are sent in the same wave.
@@ -133,20 +154,26 @@ impl Applier<'_> {
         }
     }
 
-    /// Requests a change from EC2 if the rate limit allows it before `until`. Retries while EC2 throttles or fails. The
-    /// rate limit applies to every attempt.
+    /// Requests a change from EC2 if the rate limit allows it before `until` and the run is not stopped until then. Retries
+    /// while EC2 throttles or fails. The rate limit applies to every attempt.
     async fn ask(&self, target: &mut Target, change: &Change, mode: Mode, until: Instant) -> Answer {
         let Self { client, deadline, .. } = self;
         let mut answer = Answer::TooLate;
         loop {
+            let Some(taken) = client.rate_limiter.acquire(until).await else {
+                return if until < deadline.last_start { Answer::TooLate } else { answer };
+            };
+            if self.calls.stopped().is_some() {
+                return answer;
+            }
             let mut is_tried_again = false;
-            answer = match client.modify(&target.id, change, mode, until, deadline).await {
-                Some(Ok(_)) if mode == Mode::DryRun => Answer::Rejected {
+            answer = match client.modify(&target.id, change, mode, taken, deadline).await {
+                Ok(_) if mode == Mode::DryRun => Answer::Rejected {
                     outcome: Outcome::Failed { retry: false },
                     why: "EC2 answered the dry run as if it had made the change".to_owned(),
                 },
-                Some(Ok(state)) => Answer::Accepted(state),
-                Some(Err(error)) => {
+                Ok(state) => Answer::Accepted(state),
+                Err(error) => {
                     is_tried_again = error.kind().is_tried_again();
                     target.may_be_changed |= error.kind().may_have_effect();
                     let outcome = match error.outcome(target.age, target.redelivered) {
@@ -158,10 +185,9 @@ impl Applier<'_> {
                     target.failure = Some((outcome, why.clone()));
                     Answer::Rejected { outcome, why }
                 }
-                None => return if until < deadline.last_start { Answer::TooLate } else { answer },
             };
             target.attempts += u32::from(is_tried_again);
-            if !is_tried_again || target.attempts >= ATTEMPTS {
+            if !is_tried_again || target.attempts >= ATTEMPTS || self.calls.stopped().is_some() {
                 return answer;
             }
             wait_until(until.min(Instant::now() + pause_after(target.attempts))).await;

@@ -12,6 +12,7 @@ use imds_core::policy::Policy;
 use imds_core::usage::Usage;
 use time::{Date, OffsetDateTime};
 
+use super::planned::Wanted;
 use super::target::{Observation, Target};
 
 /// Everything that a decision depends on besides the instance.
@@ -112,9 +113,20 @@ impl<'a> DecisionContext<'a> {
 
     /// Returns what must be asked before the observed instance can be decided on.
     pub(super) fn questions(&self, (target, observation): &(Target, Observation)) -> Questions {
+        match observation {
+            // Whether the policy would change it back is decided without further answers.
+            Observation::Shown(_) if matches!(target.wanted, Some(Wanted::Restored(_))) => {
+                Questions::default()
+            }
+            Observation::Shown(instance) => self.questions_about(target.is_launch, instance),
+            Observation::NotShown | Observation::Failed(_) => Questions::default(),
+        }
+    }
+
+    /// Returns what must be asked before the instance can be decided on.
+    pub(super) fn questions_about(&self, is_launch: bool, instance: &Instance) -> Questions {
         let mut questions = Questions::default();
-        let Observation::Shown(instance) = observation else { return questions };
-        match self.decide(target.is_launch, instance).verdict {
+        match self.decide(is_launch, instance).verdict {
             Verdict::Change { change, .. } => questions.tokens_enforced = makes_tokens_optional(&change),
             Verdict::NeedsUsage(Needed::Usage { since }) => {
                 questions.usage_of.push(instance.id.clone());

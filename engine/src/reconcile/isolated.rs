@@ -61,7 +61,7 @@ fn halves<T>(all: &[T]) -> Vec<&[T]> {
 /// # Errors
 /// The message of the panic that ended it. What `work` shares with others must hold after any panic: locks are taken
 /// whether or not they are poisoned, and counts are changed in one step.
-async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
+pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
     // On the heap, as a future that holds another by value keeps room for it twice.
     let mut work = Box::pin(work);
     let polled = poll_fn(|context| {

@@ -2,11 +2,18 @@
 
 mod allowance;
 mod apply;
+#[cfg(feature = "fleet")]
+mod apply_chosen;
+#[cfg(feature = "fleet")]
+mod assess;
+mod calls;
 mod decide;
 mod describe;
 mod enforced;
 mod group;
 mod isolated;
+mod pages;
+mod planned;
 mod reconciler;
 mod reconciliation;
 mod resolve;
@@ -23,18 +30,27 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+#[cfg(feature = "fleet")]
+use imds_core::call_error::CallError;
 use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::mode::Mode;
 use imds_core::outcome::InstanceOutcome;
 use imds_core::policy::Policy;
 use imds_core::selector::InstanceSelector;
+#[cfg(feature = "fleet")]
+use time::OffsetDateTime;
+use tokio::time::Instant;
 
+use crate::aws::client::RegionClient;
 use crate::aws::clients::RegionClients;
 use crate::deadline::Deadline;
 use allowance::Allowance;
+#[cfg(feature = "fleet")]
+pub use assess::{AskUsage, Assessed, UnknownIds};
 pub use enforced::Enforced;
 use group::Groups;
 use isolated::{Batch, isolated};
+pub use planned::{Attempt, Chosen, Hooks, Planned, Sent, Wanted};
 use reconciler::Reconciler;
 use resolve::Resolver;
 use sweep::{Asked, Sweep};
@@ -48,6 +64,10 @@ const ACCOUNT_REGIONS_AT_ONCE: usize = 128;
 /// How many sets of instances are worked on at once in an account and Region: those that EC2 returns at once, after each
 /// pause, and not at all.
 const OBSERVATIONS_AT_ONCE: usize = 4;
+
+/// How long the decisions of one account and Region may take: pages of instances and what CloudWatch knows of them.
+#[cfg(feature = "fleet")]
+const ASSESSED_WITHIN: Duration = Duration::from_secs(3600);
 
 /// Brings instances to the options that the policy requires.
 #[derive(Debug)]
@@ -102,6 +122,45 @@ impl Enforcer {
         ended.fold(Enforced::default(), |all, ended| async { all.and(ended) }).await
     }
 
+    /// Decides on every instance of the account and Region, page by page, and changes nothing.
+    ///
+    /// # Errors
+    /// The error of DescribeInstances, or that of `on_page`. The pages before it were passed to `on_page`.
+    #[cfg(feature = "fleet")]
+    pub async fn assess<E: From<CallError>>(
+        &self,
+        account_region: &AccountRegion,
+        usage: AskUsage,
+        now: OffsetDateTime,
+        on_page: impl AsyncFnMut(Vec<Assessed>, UnknownIds) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let client = self.clients.get(account_region).await;
+        let reconciler = self.reconciler(account_region, client, Deadline::new(now, ASSESSED_WITHIN));
+        reconciler.assess(usage, on_page).await
+    }
+
+    fn reconciler<'a>(
+        &'a self,
+        account_region: &'a AccountRegion,
+        client: RegionClient,
+        deadline: Deadline,
+    ) -> Reconciler<'a> {
+        let Self { mode, policy, verify_within, .. } = self;
+        let (mode, verify_within) = (*mode, *verify_within);
+        let (groups, usage) = (Groups::default(), UsageReader::new(client.clone(), deadline));
+        Reconciler {
+            mode,
+            policy,
+            verify_within,
+            account_region,
+            client,
+            deadline,
+            groups,
+            usage,
+            hooks: None,
+        }
+    }
+
     /// Processes the deliveries of one account and Region.
     async fn enforce_in(
         &self,
@@ -110,12 +169,8 @@ impl Enforcer {
         deadline: Deadline,
         on_report: &dyn Fn(InstanceOutcome),
     ) -> Enforced {
-        let Self { mode, policy, verify_within, clients } = self;
-        let (mode, verify_within) = (*mode, *verify_within);
-        let client = clients.get(account_region).await;
-        let (groups, usage) = (Groups::default(), UsageReader::new(client.clone(), deadline));
-        let reconciler =
-            Reconciler { mode, policy, verify_within, account_region, client, deadline, groups, usage };
+        let client = self.clients.get(account_region).await;
+        let reconciler = self.reconciler(account_region, client, deadline);
         let (sweeps, named): (Vec<_>, Vec<_>) =
             batch.iter().partition(|(_, delivery)| delivery.trigger.instances == InstanceSelector::All);
         let mut enforced = Enforced::default();
@@ -140,7 +195,7 @@ async fn enforce_named(
         let observed =
             stream::unfold(&mut resolver, async |resolver| Some((resolver.next().await?, resolver)));
         let reconciled = observed.map(async |observations| {
-            reconciler.reconcile(observations, &Allowance::default(), |all| all).await
+            reconciler.reconcile(Instant::now(), observations, &Allowance::default(), |all| all).await
         });
         let mut reconciled = pin!(reconciled.buffer_unordered(OBSERVATIONS_AT_ONCE));
         while let Some(reconciliations) = reconciled.next().await {

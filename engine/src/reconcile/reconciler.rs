@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use super::allowance::Allowance;
 use super::apply::Applier;
+use super::calls::Calls;
 use super::decide::{DecisionContext, DependsOn, Questions};
 use super::group::Groups;
+use super::planned::Hooks;
 use super::reconciliation::Reconciliation;
 use super::target::{Observation, Target};
 use super::usage::UsageReader;
@@ -38,19 +40,22 @@ pub(super) struct Reconciler<'a> {
     pub(super) deadline: Deadline,
     pub(super) groups: Groups,
     pub(super) usage: UsageReader,
+    /// What is called around each change, if anything.
+    pub(super) hooks: Option<&'a Hooks<'a>>,
 }
 
 impl<'a> Reconciler<'a> {
-    /// Decides on the observed instances, then applies and verifies the changes, except those that `put_aside` takes away.
-    /// An instance that depends on further answers, such as those of CloudWatch, delays only those that depend on the same
-    /// kind of answer.
+    /// Decides on the instances, which were observed at `described_at`, then applies and verifies the changes, except those
+    /// that `put_aside` takes away. An instance that depends on further answers, such as those of CloudWatch, delays only
+    /// those that depend on the same kind of answer.
     pub(super) async fn reconcile(
         &self,
+        described_at: Instant,
         observations: Vec<(Target, Observation)>,
         allowance: &Allowance,
         put_aside: impl Fn(Vec<Reconciliation>) -> Vec<Reconciliation>,
     ) -> Vec<Reconciliation> {
-        let (described_at, context) = (Instant::now(), self.empty_context());
+        let context = self.empty_context();
         let mut parts: BTreeMap<DependsOn, (Questions, Vec<(Target, Observation)>)> = BTreeMap::new();
         for observed in observations {
             let asked = context.questions(&observed);
@@ -63,8 +68,9 @@ impl<'a> Reconciler<'a> {
             let context = self.answered(questions).await;
             let open = |(target, observation)| Reconciliation::open(target, observation, &context);
             let mut reconciliations = put_aside(part.into_iter().map(open).collect());
-            let (client, deadline) = (&self.client, &self.deadline);
-            let applier = Applier { client, deadline, context: &context, allowance, described_at };
+            let Self { client, deadline, hooks, .. } = self;
+            let (context, calls) = (&context, Calls::new(*hooks));
+            let applier = Applier { client, deadline, context, allowance, described_at, calls };
             applier.apply(&mut reconciliations).await;
             verify(client, self.verify_within, deadline, &mut reconciliations).await;
             reconciliations
@@ -72,7 +78,8 @@ impl<'a> Reconciler<'a> {
         join_all(reconciled).await.into_iter().flatten().collect()
     }
 
-    async fn answered(&self, questions: Questions) -> DecisionContext<'a> {
+    /// Asks the questions, and returns a context with the answers.
+    pub(super) async fn answered(&self, questions: Questions) -> DecisionContext<'a> {
         let Self { client, deadline, .. } = self;
         let mut context = self.empty_context();
         if questions.tokens_enforced {
@@ -96,7 +103,7 @@ impl<'a> Reconciler<'a> {
     }
 
     /// Returns a context in which nothing was asked.
-    fn empty_context(&self) -> DecisionContext<'a> {
+    pub(super) fn empty_context(&self) -> DecisionContext<'a> {
         DecisionContext::new(self.policy, self.account_region, self.deadline.now, self.mode)
     }
 }

@@ -4,27 +4,24 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join;
-use imds_core::call_error::{Call, CallError};
+use imds_core::call_error::CallError;
 use imds_core::ids::{AccountRegion, InstanceId};
 use imds_core::instance::Instance;
 use imds_core::mode::Mode;
 use imds_core::outcome::InstanceOutcome;
-use imds_core::selector::InstanceSelector;
+use imds_core::policy::Limits;
 use imds_core::trigger::TriggerKind;
 use time::Duration;
 use tokio::time::Instant;
 
 use super::allowance::{Allowance, TooManyFailures};
 use super::describe::describe;
+use super::pages::{Page, Pages};
 use super::reconciler::Reconciler;
 use super::reconciliation::Reconciliation;
 use super::selected::Selected;
 use super::target::{Observation, Retry, Target};
 use crate::deadline::Deadline;
-
-/// The maximum number of changes of a sweep with limits, more than the default rate allows in an invocation: each is kept
-/// in memory until the listing ends.
-const CHANGES: usize = 10_000;
 
 /// The maximum number of selected instances that are changed together: those of a page.
 const SELECTED_AT_ONCE: usize = 1000;
@@ -78,9 +75,9 @@ impl<'a> Sweep<'a> {
     ) -> Self {
         let limits = reconciler.policy.limits();
         let allowance = Allowance::of_sweep(limits);
-        let most =
-            if asked.is_retried { 0 } else { limits.changes_per_sweep.unwrap_or(CHANGES).min(CHANGES) };
-        let selected = allowance.is_limited().then(|| RefCell::new(Selected::new(asked.event_id, most)));
+        let most = |most| if asked.is_retried { 0 } else { most };
+        let selected = |changes| RefCell::new(Selected::new(asked.event_id, most(changes)));
+        let selected = limits.most_changes().map(selected);
         Self {
             reconciler,
             asked,
@@ -120,23 +117,19 @@ impl<'a> Sweep<'a> {
         ))
     }
 
+    /// Takes all pages. Each after the first is requested ahead, while the page before it is worked on, so that EC2's and
+    /// CloudWatch's answers arrive at the same time.
     async fn list(&mut self) -> Result<(), Stopped> {
-        let Reconciler { client, deadline, .. } = self.reconciler;
         let ends = self.listing_ends();
-        let mut token = None;
-        loop {
+        let mut pages = Pages::new(self.reconciler);
+        while !pages.is_over() {
             if Instant::now() >= ends {
-                return Err(self.out_of_time());
+                return Err(pages.take_error().map_or_else(|| self.out_of_time(), not_listed));
             }
-            let listed = client.page(&InstanceSelector::All, token);
-            let page = deadline.bound(Call::DescribeInstances, listed).await.map_err(not_listed)?;
-            self.unknown_ids.extend(page.listed.unknown_ids);
-            self.take(page.listed.instances).await;
-            match page.next {
-                Some(next) => token = Some(next),
-                None => return Ok(()),
-            }
+            let page = pages.next().await.map_err(not_listed)?;
+            join(self.take(page), pages.request_ahead(ends)).await;
         }
+        Ok(())
     }
 
     /// Reserves half of the time for changes that follow the listing.
@@ -149,13 +142,15 @@ impl<'a> Sweep<'a> {
     }
 
     /// Takes a page of instances. The changes do not wait for the answers about refused calls.
-    async fn take(&mut self, mut instances: Vec<Instance>) {
+    async fn take(&mut self, page: Page) {
+        let Page { mut instances, unknown_ids, described_at } = page;
+        self.unknown_ids.extend(unknown_ids);
         instances.retain(|instance| !self.asked.handled.contains(&instance.id));
         let watched = if self.asked.watch { watched(&instances) } else { Vec::new() };
         let observed = |instance: Instance| (self.target(&instance.id), Observation::Shown(instance));
         let observations = instances.into_iter().map(observed).collect();
         let put_aside = |reconciliations| self.put_aside(reconciliations);
-        let reconciled = self.reconciler.reconcile(observations, &self.allowance, put_aside);
+        let reconciled = self.reconciler.reconcile(described_at, observations, &self.allowance, put_aside);
         let (reconciliations, rejected) =
             join(reconciled, self.reconciler.usage.rejected_calls(&watched)).await;
         for (id, answer) in rejected {
@@ -187,7 +182,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn why_deferred(&self) -> String {
-        let most = self.reconciler.policy.limits().changes_per_sweep.filter(|most| *most <= CHANGES);
+        let most = self.reconciler.policy.limits().changes_per_sweep;
         match most {
             _ if self.asked.is_retried => {
                 "a retried sweep with limits changes nothing more: the next sweep goes on".to_owned()
@@ -198,7 +193,10 @@ impl<'a> Sweep<'a> {
                 )
             }
             None => {
-                format!("a sweep with limits changes at most {CHANGES} instances: the next sweep goes on")
+                format!(
+                    "a sweep with limits changes at most {} instances: the next sweep goes on",
+                    Limits::MOST_CHANGES
+                )
             }
         }
     }
@@ -212,8 +210,10 @@ impl<'a> Sweep<'a> {
             let mut described = describe(client, deadline, ids).await;
             let mut observation = |id| described.take(id).unwrap_or(Observation::NotShown);
             let observations = ids.iter().map(|id| (self.target(id), observation(id))).collect();
-            let reconciliations = self.reconciler.reconcile(observations, &self.allowance, |all| all).await;
-            self.report(reconciliations);
+            let described_at = Instant::now();
+            let reconciled =
+                self.reconciler.reconcile(described_at, observations, &self.allowance, |all| all).await;
+            self.report(reconciled);
         }
     }
 

@@ -8,6 +8,8 @@ use imds_core::instance::Instance;
 use imds_core::outcome::Outcome;
 use imds_core::trigger::{Trigger, TriggerKind};
 
+use super::planned::Wanted;
+
 /// When a delivery is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Retry {
@@ -63,6 +65,8 @@ pub(super) struct Target {
     pub(super) failure: Option<(Outcome, String)>,
     /// The number of failed attempts at a change.
     pub(super) attempts: u32,
+    /// What it may become, if it was chosen beforehand; otherwise what the policy requires.
+    pub(super) wanted: Option<Wanted>,
 }
 
 impl Target {
@@ -78,6 +82,7 @@ impl Target {
             may_be_changed: false,
             failure: None,
             attempts: 0,
+            wanted: None,
         }
     }
 }

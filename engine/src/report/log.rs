@@ -29,6 +29,13 @@ struct Message<'a> {
     message: &'a str,
 }
 
+/// The first line of a process.
+#[derive(Serialize)]
+struct Started<'a> {
+    message: &'static str,
+    version: &'a str,
+}
+
 /// The result of an invocation, without its outcomes, which have their own lines.
 #[derive(Serialize)]
 struct Done<'a> {
@@ -53,6 +60,14 @@ pub struct Log<'a, W> {
 }
 
 impl<W: Write> Log<'_, W> {
+    /// Writes a line for the start of the function: which version runs.
+    ///
+    /// # Errors
+    /// The writer's errors; the line is lost.
+    pub fn started(&mut self, version: &str) -> io::Result<()> {
+        self.line("INFO", Started { message: "started", version })
+    }
+
     /// Writes a line for the outcome of an instance.
     ///
     /// # Errors

@@ -3,6 +3,12 @@
 use ec2_sim::{AccountRegion, Launch};
 use time::{Date, Duration, OffsetDateTime};
 
+/// The account.
+pub const ACCOUNT: &str = "111122223333";
+
+/// The Region.
+pub const REGION: &str = "us-east-1";
+
 /// How many days of use the policy's gate looks at.
 pub const LOOKBACK_DAYS: i64 = 14;
 
@@ -30,32 +36,34 @@ const POLICY: &str = r#"{
   ]
 }"#;
 
-type Pairs = &'static [(&'static str, &'static str)];
+/// Names or keys with values.
+pub type Pairs = &'static [(&'static str, &'static str)];
 
 /// A kind of instance.
 pub struct Member {
     /// The name in the output.
     pub name: &'static str,
     /// How many to launch.
-    count: usize,
+    pub count: usize,
     /// The options that differ from ec2-sim's defaults, which allow IMDSv1.
-    options: Pairs,
+    pub options: Pairs,
     /// The tags.
-    tags: Pairs,
+    pub tags: Pairs,
     /// The state, if not running.
-    state: Option<&'static str>,
+    pub state: Option<&'static str>,
     /// The service that manages the instances, if any.
-    operator: Option<&'static str>,
+    pub operator: Option<&'static str>,
     /// The calls without a token on each day of the lookback, if the instances first ran weeks ago. Such instances send no
     /// events.
-    calls_a_day: Option<f64>,
+    pub calls_a_day: Option<f64>,
     /// The outcome that is expected.
     pub outcome: &'static str,
     /// The options that must change; no others may change.
     pub changed: Pairs,
 }
 
-const PLAIN: Member = Member {
+/// A running instance that accepts IMDSv1 and must not.
+pub const PLAIN: Member = Member {
     name: "",
     count: 1,
     options: &[],

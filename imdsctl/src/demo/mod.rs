@@ -1,10 +1,12 @@
 //! `imdsctl demo`: the closed loop in one process.
 
 mod fleet;
+mod keep;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,14 +21,14 @@ use imds_engine::aws::settings;
 use imds_engine::deadline::Deadline;
 use imds_engine::reconcile::Enforcer;
 use serde_json::{Value, json};
-use terminal_size::{Width, terminal_size_of};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock;
 use crate::exit::Exit;
+use crate::output::{LEAST_WIDTH, width};
 use crate::paragraph::{Paragraph, summary};
-use fleet::{FLEET, LOOKBACK_DAYS, Member};
+use fleet::{ACCOUNT, FLEET, LOOKBACK_DAYS, Member, REGION};
 
 /// Enforce a policy on a small fleet in an embedded EC2, and show what was done and why.
 ///
@@ -34,14 +36,20 @@ use fleet::{FLEET, LOOKBACK_DAYS, Member};
 /// Lambda function's own handler. Then it compares every instance with what the policy requires. It needs no AWS
 /// account, credentials or network, and ends by itself.
 ///
-/// To try an embedded EC2 that stays, run `ec2-sim`. For your own instances, see `imdsctl explain`.
+/// With --keep, nothing is enforced. The embedded EC2 stays, with a fleet on which `imdsctl audit`, `plan`, `apply` and
+/// `restore` can be tried at once. The output says how.
 ///
 /// Exit codes: 0 every instance is as expected, 1 some are not, 2 error.
 #[derive(Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Keep the embedded EC2 running until Ctrl-C, for the other commands.
+    #[arg(long)]
+    keep: bool,
+    /// The address of the embedded EC2 with --keep.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566", requires = "keep")]
+    listen: SocketAddr,
+}
 
-const ACCOUNT: &str = "111122223333";
-const REGION: &str = "us-east-1";
 /// How many days the exemption in the demo's policy lasts.
 const EXEMPT_DAYS: i64 = 90;
 
@@ -54,7 +62,10 @@ struct DemoInstance {
 }
 
 /// Runs the demo.
-pub async fn run(out: &mut impl Write) -> Result<Exit> {
+pub async fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
+    if arguments.keep {
+        return keep::run(arguments.listen, out).await;
+    }
     let sim = Ec2Sim::start(Settings::default())
         .await
         .context("ec2-sim cannot listen on a free port of 127.0.0.1")?;
@@ -133,12 +144,11 @@ fn sqs_batch<'a>(events: impl Iterator<Item = &'a Value>) -> Value {
 
 /// Prints a paragraph for each instance, and how many have each outcome.
 fn print_outcomes(fleet: &[DemoInstance], out: &mut impl Write) -> io::Result<()> {
-    const LEAST_WIDTH: usize = 80;
-    let width = terminal_size_of(io::stdout()).map_or(0, |(Width(columns), _)| usize::from(columns));
+    let width = width(LEAST_WIDTH);
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in fleet {
         *counts.entry(instance.outcome()).or_default() += 1;
-        instance.paragraph().print(width.max(LEAST_WIDTH), out)?;
+        instance.paragraph().print(width, out)?;
     }
     writeln!(
         out,

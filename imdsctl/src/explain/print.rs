@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use imds_core::decide::{Decision, Verdict};
+use imds_core::decide::Decision;
 use imds_core::ids::{AccountId, InstanceId, Region};
 use imds_core::instance::Instance;
-use imds_core::metadata::{Change, MetadataOptions};
+use imds_core::metadata::MetadataOptions;
 use imds_core::mode::Mode;
-use imds_core::outcome::Outcome;
 use imds_core::text::Quoted;
 use serde::Serialize;
 
+use crate::decision::{self, is_finding, word};
 use crate::exit::Exit;
 use crate::output;
 use crate::paragraph::{Paragraph, summary};
@@ -82,51 +82,10 @@ impl<'o, W: Write> Printer<'o, W> {
     }
 }
 
-/// Returns whether the instance is not, or may not be, as the policy requires.
-fn is_finding(verdict: &Verdict) -> bool {
-    match verdict {
-        Verdict::Compliant { .. } | Verdict::Exempt { .. } | Verdict::OutOfScope { .. } => false,
-        Verdict::Change { .. }
-        | Verdict::Blocked { .. }
-        | Verdict::InUse { .. }
-        | Verdict::NeedsUsage(_)
-        | Verdict::Incomplete { .. } => true,
-    }
-}
-
-/// Returns the name of a decision: that of the function's outcome, where there is one.
-fn word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Compliant { .. } => Outcome::Compliant.as_str(),
-        Verdict::Change { .. } => "change",
-        Verdict::Exempt { .. } => Outcome::Exempt.as_str(),
-        Verdict::OutOfScope { .. } => Outcome::OutOfScope.as_str(),
-        Verdict::Blocked { .. } => Outcome::Blocked.as_str(),
-        Verdict::InUse { .. } => Outcome::InUse.as_str(),
-        // The function asks, and then decides.
-        Verdict::NeedsUsage(_) => "needs-usage",
-        Verdict::Incomplete { .. } => Outcome::NotReady.as_str(),
-    }
-}
-
 impl Explained {
     /// The `Name` tag, which whoever may tag the instance sets.
     fn name(&self) -> Option<&str> {
         self.instance.tags.get("Name").map(String::as_str)
-    }
-
-    fn change(&self) -> Option<&Change> {
-        match &self.decision.verdict {
-            Verdict::Change { change, .. } => Some(change),
-            _ => None,
-        }
-    }
-
-    fn reasons(&self) -> Vec<String> {
-        match &self.decision.verdict {
-            Verdict::NeedsUsage(needed) => vec![needed.to_string()],
-            verdict => verdict.reasons().iter().map(ToString::to_string).collect(),
-        }
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -151,8 +110,10 @@ impl Explained {
             mode: self.decision.mode,
             decision: word(&self.decision.verdict),
             before: &self.instance.options,
-            change: self.change().map(|change| *change.options()).unwrap_or_default(),
-            reasons: self.reasons(),
+            change: decision::change(&self.decision.verdict)
+                .map(|change| *change.options())
+                .unwrap_or_default(),
+            reasons: decision::reasons(&self.decision.verdict),
             warnings: self.warnings(),
         }
     }
@@ -164,8 +125,8 @@ impl Explained {
             word: word(&self.decision.verdict),
             details: self.details(),
             before: Some(&self.instance.options),
-            change: self.change(),
-            reasons: &self.reasons(),
+            change: decision::change(&self.decision.verdict),
+            reasons: &decision::reasons(&self.decision.verdict),
             warnings: &self.warnings(),
         };
         // A terminal wraps long lines. Programs read them whole.

@@ -4,26 +4,37 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Args;
-use imds_core::policy::{Policy, PolicyError, PolicyWarning};
+use clap::{Args, value_parser};
+use imds_core::policy::PolicyWarning;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::expiring;
+use super::file::{self, Finding};
 use crate::clock;
 use crate::exit::Exit;
 use crate::input;
-use crate::output::{json, printable};
+use crate::output::printable;
 use crate::paragraph::WARNING;
 
-/// Describe what policies do in plain sentences, with warnings, or list every error with its location.
+/// Describe what policies do, with warnings, or list their errors.
 ///
-/// Errors make a policy invalid: the function does not start with it. Warnings are for what is valid, but may not be
-/// meant: rules that loosen or exempt by tags that anyone can set, exemptions that have ended or end in more than two
-/// years, HttpTokens=optional (also if only tags can require it), rules that never have an effect, and a policy that
+/// Every error is listed with its location. Errors make a policy invalid: the
+/// function does not start with it. Warnings are for what is valid, but may not
+/// be meant: rules that loosen or exempt by tags that anyone can set, exemptions
+/// that have ended or end in more than two years, HttpTokens=optional (also if
+/// only tags can require it), rules that never have an effect, and a policy that
 /// requires nothing.
 ///
-/// Exit codes: 0 every policy is valid, 1 one has warnings (with --strict), 2 one has errors.
+/// With --expiring, only what ends soon or has ended is printed, for a job that
+/// runs every day and reminds the owners:
+///
+///     imdsctl policy check --expiring 14 policy.json
+///
+/// Exit codes: 0 every policy is valid, 1 one has warnings (with --strict) or
+/// something ends (with --expiring), 2 one has errors.
 #[derive(Args)]
+#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The policy files; - means standard input.
     #[arg(required = true, value_name = "FILE")]
@@ -31,8 +42,14 @@ pub struct Arguments {
     /// Exit with 1 if a policy has warnings.
     #[arg(long)]
     strict: bool,
+    /// Print what has ended or ends within DAYS days from today, in UTC (0 to 3650; 0 is today): exemptions by rules, dry
+    /// runs and usage gates, with the owner and the ticket of their rules. Exit with 1 if there is any.
+    #[arg(long, value_name = "DAYS", conflicts_with = "strict", value_parser = value_parser!(u16).range(0..=3650))]
+    expiring: Option<u16>,
     /// Print a JSON list of {file, ok, errors, warnings, summary}; errors and warnings are lists of {place, problem},
-    /// where place is the location in the document, and ok is false if there are errors.
+    /// where place is the location in the document, and ok is false if there are errors. With --expiring, it is {file,
+    /// ok, errors, expiring}; expiring is a list of {place, kind, rule, owner, ticket, until, daysLeft}, the earliest day
+    /// first.
     #[arg(long)]
     json: bool,
 }
@@ -48,20 +65,15 @@ struct Checked {
     summary: Vec<String>,
 }
 
-/// What is wrong in a policy, or may not be meant.
-#[derive(Serialize)]
-struct Finding {
-    /// The location in the document; empty if the file cannot be read.
-    place: String,
-    problem: String,
-}
-
 /// Runs `imdsctl policy check`.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
     let now = clock::now();
+    if let Some(days) = arguments.expiring {
+        return expiring::run(days, &arguments.files, arguments.json, now, out);
+    }
     let checked: Vec<Checked> = arguments.files.iter().map(|file| check(file, now)).collect();
     if arguments.json {
-        print_json(&checked, out)?;
+        file::print_json(&checked, out)?;
     } else {
         for one in &checked {
             print_text(one, checked.len() > 1, out)?;
@@ -76,13 +88,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit> {
 }
 
 fn check(file: &Path, now: OffsetDateTime) -> Checked {
-    let read = input::read(file)
-        .map_err(|error| vec![Finding { place: String::new(), problem: format!("cannot be read: {error}") }]);
-    let parsed = read.and_then(|document| {
-        let finding = |error: PolicyError| Finding { place: error.place, problem: error.problem };
-        Policy::from_bytes(&document).map_err(|errors| errors.0.into_iter().map(finding).collect())
-    });
-    let (errors, warnings, summary) = match parsed {
+    let (errors, warnings, summary) = match file::read(file) {
         Ok(policy) => (Vec::new(), policy.warnings(now), policy.summary(now)),
         Err(errors) => (errors, Vec::new(), Vec::new()),
     };
@@ -93,16 +99,11 @@ fn check(file: &Path, now: OffsetDateTime) -> Checked {
 
 /// Prints what a valid policy does; what is wrong with another goes to standard error.
 fn print_text(checked: &Checked, is_one_of_several: bool, out: &mut impl Write) -> io::Result<()> {
-    let file = printable(&checked.file);
-    for Finding { place, problem } in &checked.errors {
-        let place = if place.is_empty() { String::new() } else { format!("{}: ", printable(place)) };
-        // The exit code reports the error even if it cannot be printed.
-        let _ = writeln!(anstream::stderr(), "{file}: {place}{}", printable(problem));
-    }
-    if checked.ok && is_one_of_several {
-        writeln!(out, "{file}:")?;
-    }
+    file::print_errors(&checked.file, &checked.errors);
     let indent = if is_one_of_several { "  " } else { "" };
+    if checked.ok && is_one_of_several {
+        writeln!(out, "{}:", printable(&checked.file))?;
+    }
     for sentence in &checked.summary {
         writeln!(out, "{indent}{}", printable(sentence))?;
     }
@@ -110,12 +111,5 @@ fn print_text(checked: &Checked, is_one_of_several: bool, out: &mut impl Write) 
         let (place, problem) = (printable(place), printable(problem));
         writeln!(out, "{indent}{WARNING}warning{WARNING:#}: {place}: {problem}")?;
     }
-    Ok(())
-}
-
-/// Prints a list with one entry in each line.
-fn print_json(checked: &[Checked], out: &mut impl Write) -> Result<()> {
-    let entries = checked.iter().map(json).collect::<Result<Vec<_>, _>>()?;
-    writeln!(out, "[\n{}\n]", entries.join(",\n"))?;
     Ok(())
 }

@@ -1,18 +1,23 @@
 //! `imdsctl` as its users run it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod completions;
+mod defaults;
 mod demo;
+mod expiring;
 mod explain;
 mod incomplete;
 mod memory;
 mod output;
 mod policy;
+mod sources;
 mod staged;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use ec2_sim::Ec2Sim;
 use serde_json::{Value, json};
 
 /// The policy that is deployed by default: it requires tokens, and reads tags.
@@ -53,6 +58,27 @@ fn stdout(output: &Output) -> String {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// `imdsctl` with the credentials of account 111122223333, whose AWS is `sim`. Instances and images are of Region us-east-1,
+/// if no flag says otherwise.
+#[expect(clippy::disallowed_methods, reason = "the settings of the machine must not reach the command")]
+fn in_account(sim: &Ec2Sim, arguments: &[&str]) -> Command {
+    let mut command = command(arguments);
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_string_lossy().starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    command.envs([
+        ("AWS_ENDPOINT_URL", sim.endpoint().as_str()),
+        ("AWS_ACCESS_KEY_ID", "111122223333"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_CONFIG_FILE", "/dev/null"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ]);
+    command
 }
 
 /// A folder of a test, which is removed after it.

@@ -15,6 +15,7 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["policy", "check", "--json", POLICY], 0),
     (&["policy", "schema"], 0),
     (&["demo"], 0),
+    (&["completions", "bash"], 0),
     (&["--help"], 0),
     (&["explain", "--help"], 0),
     (&["--version"], 0),
@@ -88,6 +89,9 @@ fn help_fits_80_columns_and_names_the_exit_codes() {
         &["policy", "check", "--help"],
         &["policy", "schema", "--help"],
         &["demo", "--help"],
+        &["defaults", "--help"],
+        &["defaults", "set", "--help"],
+        &["completions", "--help"],
     ] {
         let help = stdout(&imdsctl(arguments, ""));
         let long = help.lines().find(|line| line.chars().count() > 80);
@@ -98,7 +102,16 @@ fn help_fits_80_columns_and_names_the_exit_codes() {
 
 #[test]
 fn incorrect_usage_is_an_error() {
-    for arguments in [&["explain"][..], &["policy", "check"], &["nothing"], &[]] {
+    for arguments in [
+        &["explain"][..],
+        &["policy", "check"],
+        &["nothing"],
+        &[],
+        &["defaults", "set"],
+        &["defaults", "set", "--yes", "--region", "us-east-1"],
+        &["defaults", "--json", "set", "--http-tokens", "required"],
+        &["completions"],
+    ] {
         let output = imdsctl(arguments, "");
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{arguments:?}");
         assert!(stderr(&output).contains("Usage: imdsctl"), "{arguments:?}: {}", stderr(&output));

@@ -133,7 +133,7 @@ fn calls_and_too_little_data_hold_back_and_nothing_else_does() {
     let (tolerant, single) = (gate(r#""toleratedCalls": 5"#), gate(r#""lookbackDays": 1, "minDays": 1"#));
     let calls = |calls: &str| Some(format!("HttpTokens=required is held back: {calls}"));
     let with = |number, more: &[(i64, u64)]| days(&[&quiet(number), more].concat());
-    let refused = Some(Usage::Refused("cloudwatch:GetMetricData is missing".to_owned()));
+    let refused = Some(Usage::Refused("Forbidden: no".to_owned()));
     let rows = [
         (&standard, with(15, &[]), None),
         (&standard, with(7, &[]), None),
@@ -179,9 +179,10 @@ fn calls_and_too_little_data_hold_back_and_nothing_else_does() {
 
 #[test]
 fn a_refusal_has_a_warning_and_the_use_is_told() {
-    let text = "cloudwatch:GetMetricData is missing\u{202e}";
+    let text = "Forbidden: no\u{202e}";
     let refused = Known { usage: Some(Usage::Refused(text.to_owned())), ..known(GATED) }.decided();
-    assert_eq!(summary(&refused).1, [r"cloudwatch:GetMetricData is missing\u{202e}"]);
+    let warning = r"the permission cloudwatch:GetMetricData is missing: Forbidden: no\u{202e}";
+    assert_eq!(summary(&refused).1, [warning]);
     assert_eq!(refused.usage, None);
     for (calls, last_day) in [(0, None), (3, Some(date!(2026 - 03 - 16)))] {
         let usage = days(&[&quiet(15)[..], &[(1, calls)]].concat());
@@ -256,7 +257,7 @@ fn a_gate_holds_through_its_last_day_and_the_last_match_wins() {
 #[test]
 fn a_launch_follows_its_group() {
     let sibling = InstanceId::new("i-00000001").unwrap();
-    let why = HeldBack::UsageRefused { why: "cloudwatch:GetMetricData is missing".to_owned() };
+    let why = HeldBack::UsageRefused { why: "Forbidden: no".to_owned() };
     let held = Some(GroupUse::HeldBack { instance: sibling, why });
     let enforce = r#"{"baseline": {"HttpTokens": "required"}, "usageGate": {"launches": "enforce"}}"#;
     let (scaling, template) = (("aws:autoscaling:groupName", "web"), ("aws:ec2launchtemplate:id", "lt-1"));
@@ -282,5 +283,8 @@ fn a_launch_follows_its_group() {
     let expected = "HttpTokens=required is held back: instance i-00000001 of the same Auto Scaling group \"web\" is held \
                     back (CloudWatch refused to say whether the instance makes calls without a token)";
     assert_eq!(known.held_back().as_deref(), Some(expected));
-    assert_eq!(summary(&known.decided()).1, ["cloudwatch:GetMetricData is missing"]);
+    assert_eq!(
+        summary(&known.decided()).1,
+        ["the permission cloudwatch:GetMetricData is missing: Forbidden: no"]
+    );
 }

@@ -2,6 +2,7 @@
 
 mod gate;
 mod incomplete;
+mod owners;
 mod staged;
 mod tags;
 

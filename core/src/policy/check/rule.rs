@@ -1,13 +1,16 @@
 //! The rules: each has conditions and one effect.
 
 use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
 
 use super::Check;
 use crate::mode::Mode;
 use crate::policy::document::{self, Exempt, Options, Part, RuleGate};
 use crate::policy::json::{index, join};
 use crate::policy::model::{Conditions, Effect, Rule, is_set_by_aws};
-use crate::text::Quoted;
+use crate::policy::rule_label::RuleLabel;
+use crate::text::{Quoted, is_hidden};
 
 impl Check {
     pub(super) fn rules(&mut self, rules: Vec<Part<document::Rule>>) -> Vec<Rule> {
@@ -31,11 +34,7 @@ impl Check {
 
     fn rule(&mut self, place: &str, mut rule: document::Rule) -> Option<Rule> {
         self.unknown(place, &rule.unknown, document::Rule::KEYS);
-        let name_at = join(place, "name");
-        let name = self.needed(&name_at, std::mem::take(&mut rule.name));
-        if name.as_deref().is_some_and(|name| name.trim().is_empty()) {
-            self.fail(&name_at, "must not be empty");
-        }
+        let label = self.label(place, &mut rule);
         let when_at = join(place, "when");
         let is_for_all = match &rule.when {
             Part::Absent => true,
@@ -46,10 +45,44 @@ impl Check {
             let keys = document::When::KEYS.join(", ");
             self.fail(&when_at, format!("an exemption needs a condition: add one of {keys}"));
         }
-        let when = self.part(&when_at, std::mem::take(&mut rule.when));
+        let when = self.part(&when_at, mem::take(&mut rule.when));
         let when = when.map(|when| self.conditions(&when_at, when)).unwrap_or_default();
         let effect = self.effect(place, rule, &when);
-        Some(Rule { name: name?, when, effect: effect? })
+        Some(Rule { label: Arc::new(label?), when, effect: effect? })
+    }
+
+    fn label(&mut self, place: &str, rule: &mut document::Rule) -> Option<RuleLabel> {
+        let name_at = join(place, "name");
+        let name = self.needed(&name_at, mem::take(&mut rule.name));
+        name.iter().for_each(|name| self.not_blank(&name_at, name));
+        let owner = self.shown(&join(place, "owner"), mem::take(&mut rule.owner));
+        let ticket = self.shown(&join(place, "ticket"), mem::take(&mut rule.ticket));
+        Some(RuleLabel { name: name?, owner, ticket })
+    }
+
+    fn not_blank(&mut self, place: &str, text: &str) {
+        if text.trim().is_empty() {
+            self.fail(place, "must not be empty");
+        }
+    }
+
+    /// A text that reports show as it is, without the spaces around it.
+    fn shown(&mut self, place: &str, text: Part<String>) -> Option<String> {
+        let text = self.part(place, text)?;
+        self.not_blank(place, &text);
+        if text.chars().count() > RuleLabel::MOST_CHARACTERS {
+            let most = RuleLabel::MOST_CHARACTERS;
+            self.fail(place, format!("must have at most {most} characters: shorten it"));
+        }
+        let text = text.trim();
+        if let Some(hidden) = text.chars().find(|c| is_hidden(*c)) {
+            let problem = format!(
+                "has the character U+{:04X}, which is invisible or changes how text is displayed: remove it",
+                u32::from(hidden)
+            );
+            self.fail(place, problem);
+        }
+        Some(text.to_owned())
     }
 
     fn effect(&mut self, place: &str, rule: document::Rule, when: &Conditions) -> Option<Effect> {

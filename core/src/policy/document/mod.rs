@@ -14,7 +14,7 @@ use crate::policy::usage_gate::{Launches, OnUnknown};
 use part::{Expected, expected, object};
 pub(super) use part::{Part, Unknown};
 pub(super) use values::DateText;
-use values::{Calls, Days, DaysOfUse, Instances};
+use values::{Calls, Changes, Days, DaysOfUse};
 
 object! {
     /// The instance metadata options that imds-enforcer requires of EC2 instances.
@@ -100,6 +100,12 @@ object! {
         /// The name of the rule in reports. It must be unique.
         #[cfg_attr(feature = "schema", schemars(extend("pattern" = "\\S")))]
         "name" name: String,
+        /// The person or team that answers for the rule. Reports show it; decisions do not depend on it.
+        #[cfg_attr(feature = "schema", schemars(length(max = 200), extend("pattern" = "\\S")))]
+        "owner" owner: String,
+        /// The ticket in which the rule was requested or approved. Reports show it; decisions do not depend on it.
+        #[cfg_attr(feature = "schema", schemars(length(max = 200), extend("pattern" = "\\S")))]
+        "ticket" ticket: String,
         /// Conditions that an instance must meet. Without them, the rule matches every instance, and may not exempt.
         "when" when: When,
         /// Requirements for the matching instances.
@@ -160,9 +166,9 @@ object! {
     /// What limits the changes of one sweep of an account and Region, one or both.
     Limits {
         /// The maximum number of instances that are changed. The next sweep goes on.
-        "changesPerSweep" changes_per_sweep: Instances,
+        "changesPerSweep" changes_per_sweep: Changes,
         /// The number of changes that fail or are denied, after which no more changes are sent.
-        "failuresPerSweep" failures_per_sweep: Instances,
+        "failuresPerSweep" failures_per_sweep: Changes,
     }
 }
 

@@ -82,8 +82,9 @@ numbers! {
     DaysOfUse(u16): 1 to 90, "a whole number from 1 to 90";
     /// A number of calls, 0 to 1,000,000.
     Calls(u64): 0 to 1_000_000, "a whole number from 0 to 1000000";
-    /// A number of instances, 1 to 1,000,000.
-    Instances(usize): 1 to 1_000_000, "a whole number from 1 to 1000000";
+    // `Limits::MOST_CHANGES` is the same number.
+    /// A number of changes, 1 to 10,000.
+    Changes(usize): 1 to 10_000, "a whole number from 1 to 10000";
 }
 
 expected! {

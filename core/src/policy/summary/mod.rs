@@ -30,7 +30,7 @@ impl Policy {
 }
 
 fn rule(rule: &Rule, now: OffsetDateTime) -> String {
-    let (name, who) = (Quoted(&rule.name), conditions(&rule.when));
+    let (label, who) = (&rule.label, conditions(&rule.when));
     let what = match &rule.effect {
         Effect::Require(options) => format!("must have {}.", requirements(options)),
         Effect::Exempt { until } if is_active(*until, now) => format!("is exempt through {until} (UTC)."),
@@ -49,13 +49,13 @@ fn rule(rule: &Rule, now: OffsetDateTime) -> String {
         }
         Effect::UsageGate(gate) => gate::of_rule(gate.as_ref(), now),
     };
-    format!("Rule {name}: {who} {what}")
+    format!("Rule {label}{}: {who} {what}", label.responsible())
 }
 
 fn limits(limits: Limits) -> Option<String> {
     let instances = |most| counted(most, "instance", "instances");
     let failures = |most| counted(most, "change that fails or is denied", "changes that fail or are denied");
-    let changes = limits.changes_per_sweep.map(|most| format!("changes at most {}", instances(most)));
+    let changes = limits.most_changes().map(|most| format!("changes at most {}", instances(most)));
     let failed =
         limits.failures_per_sweep.map(|most| format!("sends no more changes after {}", failures(most)));
     let parts: Vec<String> = changes.into_iter().chain(failed).collect();

@@ -1,6 +1,8 @@
 //! Valid and invalid documents.
 
+mod endings;
 mod input;
+mod owners;
 mod published;
 mod staged;
 mod staged_check;

@@ -71,6 +71,8 @@ fn modes_limits_conditions_and_options_of_tags_are_read() {
     let limits = Limits { changes_per_sweep: Some(200), failures_per_sweep: Some(20) };
     assert_eq!(policy.limits, limits);
     assert_eq!(parsed(r#"{"mode": "enforce"}"#).limits, Limits::default());
+    let most = parsed(&format!(r#"{{"limits": {{"failuresPerSweep": {}}}}}"#, Limits::MOST_CHANGES)).limits;
+    assert_eq!((most.failures_per_sweep, most.most_changes()), (Some(10_000), Some(10_000)));
     assert!(policy.tags.options.iter().eq(&[OptionName::HttpTokens, OptionName::HttpEndpoint]));
     assert!(parsed(r#"{"instanceTags": {"options": []}}"#).tags.options.is_empty());
     let loosen = parsed(r#"{"instanceTags": {"authority": "loosen"}}"#);
@@ -184,11 +186,14 @@ fn an_error_in_a_staged_policy_names_its_place_and_how_to_fix_it() {
         (r#"{"limits": {}}"#.to_owned(), "limits: must have changesPerSweep, failuresPerSweep or both".to_owned()),
         (
             r#"{"limits": {"changesPerSweep": 0}}"#.to_owned(),
-            "limits.changesPerSweep: must be a whole number from 1 to 1000000, not 0".to_owned(),
+            "limits.changesPerSweep: must be a whole number from 1 to 10000, not 0".to_owned(),
         ),
         (
-            r#"{"usageGate": {"until": "2027-06-30"}, "limits": {"changesPerSweep": 1000001}}"#.to_owned(),
-            "limits.changesPerSweep: must be a whole number from 1 to 1000000, not 1000001".to_owned(),
+            format!(
+                r#"{{"usageGate": {{"until": "2027-06-30"}}, "limits": {{"changesPerSweep": {}}}}}"#,
+                Limits::MOST_CHANGES + 1
+            ),
+            "limits.changesPerSweep: must be a whole number from 1 to 10000, not 10001".to_owned(),
         ),
         (
             r#"{"usageGate": {"until": "2027-06-30"}, "limits": 200}"#.to_owned(),

@@ -282,7 +282,8 @@ fn a_staged_policy_has_a_summary() {
     assert_eq!(rest[4], "No tag can set an option of its instance.");
     assert!(
         rest[6].starts_with(
-            "A sweep of an account and Region sends no more changes after 20 changes that fail or are denied;"
+            "A sweep of an account and Region changes at most 10000 instances and sends no more changes after 20 changes \
+             that fail or are denied;"
         ),
         "{rest:?}"
     );

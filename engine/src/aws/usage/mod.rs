@@ -188,9 +188,7 @@ fn usage(answer: Answer, since: Date) -> Result<Usage, CallError> {
             let days = points.into_iter().map(|(time, sum)| (time.date(), sum));
             Ok(Usage::from_points(days.filter(|(day, _)| *day >= since)))
         }
-        Err(error) if error.kind() == CallErrorKind::Denied => {
-            Ok(Usage::Refused(format!("the permission {CALL} is missing: {error}")))
-        }
+        Err(error) if error.kind() == CallErrorKind::Denied => Ok(Usage::Refused(error.details())),
         Err(error) => Err(error),
     }
 }

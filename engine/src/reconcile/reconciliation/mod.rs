@@ -1,20 +1,23 @@
 //! One instance during one invocation: its observation, its state, and the content of its report.
 
+mod chosen;
 mod sentences;
 
 use imds_core::call_error::{CallError, unknown_instance};
 use imds_core::decide::{Needed, Reason, Verdict};
 use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
-use imds_core::metadata::{Change, OptionValue, Requirement};
+use imds_core::metadata::{Change, MetadataOptions, OptionValue, Requirement};
 use imds_core::mode::Mode;
 use imds_core::outcome::{InstanceOutcome, MetricFields, Outcome};
+use imds_core::source::Source;
 use imds_core::text::counted;
 use imds_core::trigger::TriggerKind;
 use imds_core::usage::Use;
 use time::OffsetDateTime;
 
 use super::decide::DecisionContext;
+use super::planned::Wanted;
 use super::state::{Answer, Record, State};
 use super::target::{Observation, Target};
 use sentences::{not_said, warnings};
@@ -74,7 +77,7 @@ impl Reconciliation {
         let reopened = Self::open(self.target.clone(), observation, context);
         let before = std::mem::replace(self, reopened);
         if self.instance.is_none() {
-            self.mode = before.mode;
+            (self.mode, self.usage) = (before.mode, before.usage);
         }
         let change = before.record.change.filter(|_| before.target.may_be_changed);
         let is_made =
@@ -125,6 +128,9 @@ impl Reconciliation {
     }
 
     fn decided(target: Target, instance: Instance, context: &DecisionContext<'_>) -> Self {
+        if let Some(Wanted::Restored(restoration)) = target.wanted {
+            return Self::restored(target, instance, &restoration, context);
+        }
         let decision = context.decide(target.is_launch, &instance);
         if let Verdict::NeedsUsage(needed) = &decision.verdict {
             return Self::usage_unknown(target, instance, needed, decision.mode, context);
@@ -152,6 +158,7 @@ impl Reconciliation {
             state,
             instance: Some(instance),
         };
+        decided.hold_to_plan(&decision);
         decided.measure(context.now);
         decided
     }
@@ -198,6 +205,8 @@ impl Reconciliation {
     /// Returns the outcome. If the usage gate holds tokens back, it is that, unless something else did not end well.
     pub(super) fn outcome(&self) -> Outcome {
         match self.state.outcome() {
+            // The plan's change is not what is held back.
+            Outcome::Enforced if self.target.wanted.is_some() => self.made(),
             Outcome::Enforced | Outcome::WouldEnforce | Outcome::Compliant if self.is_held_back => {
                 Outcome::InUse
             }
@@ -252,6 +261,11 @@ impl Reconciliation {
         self.metric_fields.launch_to_applied = exposed.map(|exposed| exposed.max(time::Duration::ZERO));
     }
 
+    /// Returns the options as last observed.
+    pub(super) fn options(&self) -> MetadataOptions {
+        self.instance.as_ref().map(|instance| instance.options).unwrap_or_default()
+    }
+
     /// Returns whether EC2 accepted a change.
     pub(super) fn is_changed(&self) -> bool {
         self.record.is_accepted
@@ -266,6 +280,7 @@ impl Reconciliation {
             instance_id: self.target.id,
             trigger: self.target.kind,
             mode: self.mode,
+            source: self.instance.as_ref().and_then(Source::of),
             usage: self.usage,
             before: self.instance.map(|instance| instance.options),
             change: self.record.change,

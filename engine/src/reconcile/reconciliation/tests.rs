@@ -71,6 +71,16 @@ fn a_change_whose_response_was_lost_is_reported_as_made() {
 }
 
 #[test]
+fn an_instance_that_is_not_shown_again_keeps_its_mode_and_its_use() {
+    let mut opened = open(target(), instance("optional", "applied"));
+    let used = Use { calls: 3, last_day: None, days: 14, observed_days: 14 };
+    (opened.mode, opened.usage) = (Mode::DryRun, Some(used));
+    with_context(|context| opened.reopen(Observation::NotShown, context));
+    assert_eq!(opened.state, State::Ended(Outcome::NotReady));
+    assert_eq!((opened.mode, opened.usage), (Mode::DryRun, Some(used)));
+}
+
+#[test]
 fn an_attempt_that_failed_before_the_time_ran_out_is_the_reason() {
     let failed = (Outcome::Failed { retry: true }, "no response".to_owned());
     for (failure, outcome, reason) in [

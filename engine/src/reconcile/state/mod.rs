@@ -49,6 +49,11 @@ impl State {
         }
     }
 
+    /// Returns the first state if an earlier attempt made the change of a plan.
+    pub(super) fn made(instance: &Instance) -> Self {
+        if is_awaited(instance) { Self::Verifying(Outcome::Enforced) } else { Self::Ended(Outcome::Enforced) }
+    }
+
     /// Returns the change to send next.
     pub(super) fn due(&self) -> Option<Change> {
         match self {

@@ -23,6 +23,8 @@ pub(in crate::reconcile) struct Record {
     pub(in crate::reconcile) options_state: Option<OptionsState>,
     /// Whether EC2 accepted the change, or a part of it.
     pub(in crate::reconcile) is_accepted: bool,
+    /// Whether EC2 rejected an option of a change whose options were sent one by one.
+    pub(in crate::reconcile) is_in_part: bool,
     pub(in crate::reconcile) reasons: Vec<String>,
     pub(in crate::reconcile) warnings: Vec<String>,
 }

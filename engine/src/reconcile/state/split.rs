@@ -57,6 +57,7 @@ impl Split {
 
     fn reject(&mut self, value: OptionValue, outcome: Outcome, why: String, record: &mut Record) {
         let leave_out = format!("{value} is left out: {why}");
+        record.is_in_part = true;
         match outcome {
             Outcome::Blocked => record.warnings.push(leave_out),
             Outcome::Denied if value == OptionValue::TOKENS_OPTIONAL => {

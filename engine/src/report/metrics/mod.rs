@@ -12,6 +12,7 @@ use imds_core::call_error::Call;
 use imds_core::ids::AccountRegion;
 use imds_core::mode::Mode;
 use imds_core::outcome::{InstanceOutcome, Outcome};
+use imds_core::policy::is_ending;
 use imds_core::trigger::TriggerKind;
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
@@ -23,9 +24,6 @@ const NAMESPACE: &str = "ImdsEnforcer";
 
 /// The maximum number of values of a metric in one document.
 const VALUES_PER_DOCUMENT: usize = 100;
-
-/// How long before its end an exemption is counted as ending.
-const ENDING_WITHIN: Duration = Duration::days(14);
 
 /// The metrics of one invocation.
 #[derive(Debug, Default)]
@@ -57,7 +55,7 @@ impl Metrics {
             instance;
         let account_region = AccountRegion { account: account.clone(), region: region.clone() };
         let instances = self.instances.entry((account_region, *trigger, *mode)).or_default();
-        let is_ending = metric_fields.exempt_until.is_some_and(|until| until - now.date() <= ENDING_WITHIN);
+        let is_ending = metric_fields.exempt_until.is_some_and(|until| is_ending(until, now));
         for (name, count) in [
             (name(*outcome), 1),
             ("Warnings", warnings.len()),
@@ -236,6 +234,8 @@ fn name(outcome: Outcome) -> &'static str {
         Outcome::OutOfScope => "OutOfScope",
         Outcome::InUse => "InUse",
         Outcome::Deferred => "Deferred",
+        // Only runs of a plan have it, which publish no metrics.
+        Outcome::ChangedSincePlan => "ChangedSincePlan",
         Outcome::Blocked => "Blocked",
         Outcome::Denied => "Denied",
         Outcome::Gone => "Gone",

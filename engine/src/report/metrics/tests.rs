@@ -12,6 +12,7 @@ fn report(outcome: Outcome, metric_fields: MetricFields) -> InstanceOutcome {
         instance_id: InstanceId::new("i-01234567").unwrap(),
         trigger: TriggerKind::Launch,
         mode: Mode::Enforce,
+        source: None,
         usage: None,
         outcome,
         before: None,
