@@ -70,9 +70,11 @@ DESCRIPTIONS = {
     "Ec2EndpointUrl": "The endpoint of EC2, such as that of a VPC endpoint without private DNS. If empty, the Region's "
     "own endpoint. One endpoint serves one Region, so override it in the stacks of each Region.",
     "UseFipsEndpoints": "Whether the functions call the FIPS endpoints of AWS. Each Region must have them, for EC2, "
-    "SQS and CloudWatch.",
+    "SQS and CloudWatch, and with OutcomeBus for EventBridge.",
+    "OutcomeBus": "The name of an event bus, in each account and Region, that gets an event for each change, each new "
+    "problem and each exemption that ends soon. If empty, no such events are sent.",
     "SubnetIds": "The subnets that the functions run in, if their calls must leave from a VPC. The VPC needs a route "
-    "to EC2, SQS and CloudWatch. Override it in the stacks of each account and Region. If empty, the functions run in "
+    "to EC2, SQS and CloudWatch, and with OutcomeBus to EventBridge. Override it in the stacks of each account and Region. If empty, the functions run in "
     "Lambda's own network.",
     "SecurityGroupIds": "The security groups of the functions in SubnetIds. They must allow outbound HTTPS (TCP 443). "
     "Override it with SubnetIds.",

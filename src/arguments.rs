@@ -34,6 +34,8 @@ Environment variables (an empty variable counts as unset):
                         and Region, after a burst, 0.01 to 100000 [default: 4]
   IMDS_MODIFY_BURST     the maximum number of changes at once, before the rate
                         applies, 1 to 1000 [default: 80]
+  IMDS_OUTCOME_BUS      the event bus that gets an event for each change and
+                        each new problem: its name or ARN [default: none]
   SSL_CERT_FILE         a file of root certificates in PEM format, instead of
                         the system's [default: none]
   SSL_CERT_DIR          folders of root certificates, separated by colons

@@ -14,7 +14,7 @@ use imds_engine::report::Report;
 use serde_json::Value;
 
 use crate::answer::{Answer, HandlerError};
-use crate::redelivery::{Cause, delay};
+use crate::redelivery::{Cause, RECEIVES, delay};
 
 /// A record of an SQS batch.
 pub struct Record {
@@ -56,7 +56,7 @@ impl Record {
             ignored: None,
             unreadable: None,
         };
-        let redelivered = record.receives > 1;
+        let (redelivered, is_last) = (record.receives > 1, record.receives >= RECEIVES);
         match serde_json::from_str(&message.body.unwrap_or_default()) {
             Err(error) => record.unreadable = Some(format!("it is not JSON: {error}")),
             Ok(event) => match Trigger::from_event(&event, policy) {
@@ -64,7 +64,7 @@ impl Record {
                 Err(error @ NoTrigger::Unreadable { .. }) => record.unreadable = Some(error.to_string()),
                 Ok(trigger) => {
                     record.unreadable = unreadable_ids(&trigger);
-                    record.delivery = Some(Delivery { trigger, redelivered });
+                    record.delivery = Some(Delivery { trigger, redelivered, is_last });
                 }
             },
         }

@@ -80,7 +80,8 @@ async fn answer_trigger(
             _ => report.outcomes.push(outcome),
         }
     };
-    let ended = enforcer.enforce(&[Delivery { trigger, redelivered: false }], deadline, &take).await;
+    let ended =
+        enforcer.enforce(&[Delivery { trigger, redelivered: false, is_last: false }], deadline, &take).await;
     let mut report = report.into_inner();
     report.unresolved = unreadable.iter().cloned().chain(ended.unresolved).collect();
     let unreadable_events = usize::from(unreadable.is_some()) + ended.unknown_ids;

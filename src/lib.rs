@@ -9,6 +9,7 @@ mod batch;
 pub mod config;
 pub mod environment;
 pub mod handler;
+pub mod outcome_events;
 mod redelivery;
 
 /// The version, with the commit that it was built from if that is known.

@@ -10,8 +10,10 @@ use imds_core::outcome::InstanceOutcome;
 use imds_enforcer::arguments::Start;
 use imds_enforcer::config::{Config, ConfigErrors};
 use imds_enforcer::environment::Environment;
-use imds_enforcer::handler::{HandlerError, answer};
+use imds_enforcer::handler::{Answer, HandlerError, answer};
+use imds_enforcer::outcome_events::{self, NotPut};
 use imds_engine::aws::clients::{MemberRole, RegionClients};
+use imds_engine::aws::event_bus::EventBus;
 use imds_engine::aws::http::{self, Trust};
 use imds_engine::aws::root_certificates::{KNOWN_PLACES, NoRootCertificates, RootCertificates};
 use imds_engine::aws::settings;
@@ -23,6 +25,15 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::{JoinHandle, spawn_blocking};
+
+/// What serves the invocations.
+struct Function {
+    enforcer: Enforcer,
+    /// The event bus that gets outcome events.
+    outcome_bus: Option<EventBus>,
+    /// The lowest level that Lambda's log filter passes.
+    log_level: String,
+}
 
 // One thread is enough: the function mostly waits for EC2.
 #[tokio::main(flavor = "current_thread")]
@@ -64,15 +75,17 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
     let reading = spawn_blocking(move || RootCertificates::find(|name| variables.get(name), KNOWN_PLACES));
     let shared = settings::load(http_client).await;
     let member_role = member_role(&config, variable("AWS_LAMBDA_FUNCTION_NAME"));
+    let outcome_bus = config.outcome_bus.clone().map(|name| EventBus::new(shared.clone(), name));
     let clients = RegionClients::new(shared, config.modify_limit, member_role);
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
-    let level = variable("AWS_LAMBDA_LOG_LEVEL")
+    let log_level = variable("AWS_LAMBDA_LOG_LEVEL")
         .filter(|level| !level.is_empty())
         .unwrap_or_else(|| "INFO".to_owned());
+    let function = Function { enforcer, outcome_bus, log_level };
     tokio::select! {
         error = trust_roots(reading, trust) => fail(&error),
-        served = lambda_runtime::run(service_fn(|event| handle(&enforcer, event, &level))) => match served {
+        served = lambda_runtime::run(service_fn(|event| handle(&function, event))) => match served {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
         },
@@ -102,8 +115,9 @@ fn log_of_start() -> Log<'static, StdoutLock<'static>> {
     Log { out: io::stdout().lock(), request_id: "", now: now() }
 }
 
-async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> Result<Value, HandlerError> {
+async fn handle(function: &Function, event: LambdaEvent<Value>) -> Result<Value, HandlerError> {
     let start = now();
+    let enforcer = &function.enforcer;
     enforcer.clients().invoked_as(&event.context.invoked_function_arn);
     let LambdaEvent { payload, context } = event;
     let metrics = RefCell::new(Metrics::default());
@@ -114,25 +128,47 @@ async fn handle(enforcer: &Enforcer, event: LambdaEvent<Value>, level: &str) -> 
         let _ = log().outcome(instance);
     };
     let deadline = Deadline::new(start, allowed(context.deadline, start));
-    let answer = answer(enforcer, payload, deadline, &on_report).await;
+    let (answer, not_put) = work(function, payload, deadline, on_report).await;
     let mut metrics = metrics.into_inner();
     for (account_region, counts) in enforcer.clients().take_counts().await {
         metrics.add_calls(&account_region, counts);
     }
     metrics.add_unreadable(answer.unreadable);
+    metrics.add_events_not_put(not_put.as_ref().map_or(0, |not_put| not_put.events));
     for account_region in answer.swept {
         metrics.add_sweep(account_region, enforcer.policy().gates_ending(start));
     }
     answer.stopped.into_iter().for_each(|account_region| metrics.add_stopped(account_region));
-    for warning in &answer.warnings {
+    for warning in answer.warnings.iter().chain(not_put.as_ref().map(|not_put| &not_put.why)) {
         let _ = log().warning(warning);
     }
-    let _ = log().metrics(enforcer.mode(), &metrics, level);
+    let _ = log().metrics(enforcer.mode(), &metrics, &function.log_level);
     let _ = log().done(&answer.report);
     if let Err(error) = &answer.response {
         let _ = log().error(&error.to_string());
     }
     answer.response
+}
+
+/// Answers the payload, and puts outcome events meanwhile if there is a bus for them. Returns those that were not put, too.
+async fn work(
+    function: &Function,
+    payload: Value,
+    deadline: Deadline,
+    on_report: impl Fn(&InstanceOutcome),
+) -> (Answer, Option<NotPut>) {
+    let enforcer = &function.enforcer;
+    let Some(bus) = &function.outcome_bus else {
+        return (answer(enforcer, payload, deadline, &on_report).await, None);
+    };
+    let work = async |put: &dyn Fn(&InstanceOutcome)| {
+        let on_report = |instance: &InstanceOutcome| {
+            on_report(instance);
+            put(instance);
+        };
+        answer(enforcer, payload, deadline, &on_report).await
+    };
+    outcome_events::during(bus, enforcer.clients().partition(), &deadline, work).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here only")]

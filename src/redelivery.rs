@@ -14,6 +14,10 @@ pub enum Cause {
     Unreadable,
 }
 
+/// How often the queue of events delivers a record, before it moves the record to its dead-letter queue: `maxReceiveCount`
+/// in template.yaml.
+pub const RECEIVES: u32 = 12;
+
 /// The delay after the first receive; it doubles at each further one.
 const FIRST: Duration = Duration::from_secs(10);
 
@@ -71,8 +75,14 @@ mod tests {
     }
 
     #[test]
+    fn the_queue_of_events_delivers_a_record_as_often() {
+        let queue = format!("maxReceiveCount: {RECEIVES}\n\n  SweepQueue:");
+        assert!(include_str!("../template.yaml").contains(&queue));
+    }
+
+    #[test]
     fn twelve_receives_take_some_eighty_minutes() {
-        let total: Duration = (1..12).map(|n| delay(Cause::Retry(Retry::AfterBackoff), n, "m")).sum();
+        let total: Duration = (1..RECEIVES).map(|n| delay(Cause::Retry(Retry::AfterBackoff), n, "m")).sum();
         assert!((70 * 60..95 * 60).contains(&total.as_secs()), "{total:?}");
     }
 }

@@ -138,14 +138,14 @@ pub struct InstanceOutcome {
     pub reasons: Vec<String>,
     /// What was ignored or left out.
     pub warnings: Vec<String>,
-    /// Values for metrics that are not in the report.
+    /// What metrics and outcome events need beside it.
     #[serde(skip)]
-    pub metric_fields: MetricFields,
+    pub unlogged: Unlogged,
 }
 
-/// Values for metrics that are not in an instance's report.
+/// What metrics and outcome events need of an instance, and its report does not have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MetricFields {
+pub struct Unlogged {
     /// Whether its options are still not applied on a redelivery, more than 15 minutes after the event.
     pub is_pending_too_long: bool,
     /// The time from its launch or start until `HttpTokens=required` was observed as applied, if this delivery or an
@@ -157,4 +157,8 @@ pub struct MetricFields {
     pub first_ran: Option<OffsetDateTime>,
     /// The calls without a token that were refused in the 24 hours before, if CloudWatch was asked.
     pub rejected_calls: u64,
+    /// Whether an event that names it is not delivered again, whatever the outcome.
+    pub is_last_receive: bool,
+    /// Whether a sweep with the watch found it.
+    pub is_watched: bool,
 }

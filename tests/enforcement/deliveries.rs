@@ -180,6 +180,7 @@ async fn a_panic_fails_only_the_record_that_meets_it() {
     let delivery = |event| Delivery {
         trigger: Trigger::from_event(event, scene.enforcer.policy()).unwrap(),
         redelivered: false,
+        is_last: false,
     };
     let deliveries: Vec<Delivery> = events.iter().map(delivery).collect();
     let reported = RefCell::new(Vec::new());

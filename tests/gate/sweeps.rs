@@ -57,7 +57,7 @@ async fn refused_calls_of_an_instance_that_is_put_aside_are_a_warning() {
     assert_eq!(answer.report.counts, [("deferred", 2), ("enforced", 1)].into());
     for id in &ids {
         let found = outcome(&answer, id);
-        assert_eq!((&found.warnings, found.metric_fields.rejected_calls), (&vec![text(9)], 9), "{id}");
+        assert_eq!((&found.warnings, found.unlogged.rejected_calls), (&vec![text(9)], 9), "{id}");
     }
 }
 

@@ -49,7 +49,7 @@ async fn refused_calls_are_a_warning_and_counted() {
     for (id, (calls, warnings)) in ids.iter().zip(expected) {
         let found = outcome(&answer, id);
         assert_eq!((found.outcome.as_str(), &found.warnings), ("compliant", &warnings), "{id}");
-        assert_eq!(found.metric_fields.rejected_calls, calls, "{id}");
+        assert_eq!(found.unlogged.rejected_calls, calls, "{id}");
     }
     assert_eq!(actions(&scene), [DESCRIBE, METRICS]);
     let call = scene.calls(METRICS).remove(0);

@@ -69,6 +69,7 @@ impl Lambda {
                 ("AWS_ENDPOINT_URL_STS", &sim.endpoint()),
                 // Closed, unless a test has a queue there: no test calls AWS.
                 ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9"),
+                ("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://127.0.0.1:9"),
             ])
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())

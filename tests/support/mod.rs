@@ -3,6 +3,8 @@
 // No test file uses all of this.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared between test files")]
 
+pub mod event_bus;
+pub mod http;
 pub mod lambda;
 pub mod queue;
 pub mod sqs;

@@ -88,6 +88,11 @@ impl RegionClients {
         }
     }
 
+    /// Returns the partition of the function's ARN.
+    pub fn partition(&self) -> &str {
+        self.own.get().map_or("aws", |own| &own.partition)
+    }
+
     /// Returns the client of `account_region`.
     pub async fn get(&self, account_region: &AccountRegion) -> RegionClient {
         let mut cache = self.cache.lock().await;
@@ -148,9 +153,8 @@ impl RegionClients {
         cache: &'k mut ClientCache,
     ) -> &'k (MemberCredentials, SdkConfig) {
         cache.members.entry(account.clone()).or_insert_with(|| {
-            let partition = self.own.get().map_or("aws", |own| &own.partition);
-            let credentials =
-                MemberCredentials::new(role, &self.shared, self.lack.clone(), partition, account);
+            let (lack, partition) = (self.lack.clone(), self.partition());
+            let credentials = MemberCredentials::new(role, &self.shared, lack, partition, account);
             let settings = self
                 .shared
                 .to_builder()

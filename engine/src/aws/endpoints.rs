@@ -17,9 +17,11 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use imds_core::ids::{AccountId, AccountRegion, Region};
 use imds_core::selector::InstanceSelector;
 use time::OffsetDateTime;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::Instant;
 
 use super::clients::{MemberRole, RegionClients};
+use super::event_bus::{EventBus, OutcomeEvent, Tally};
 use super::rate_limit::RateLimit;
 use super::settings;
 use super::visibility::Redelivery;
@@ -44,9 +46,10 @@ impl Hosts {
     }
 }
 
-/// The hosts that a hub calls in `region`: for its queue, for EC2 and CloudWatch in its own account, and for a member's role.
+/// The hosts that a hub calls in `region`: for its queue, for outcome events, for EC2 and CloudWatch in its own account, and for a member's role.
 async fn called(shared: SdkConfig, hosts: &Hosts, region: &str) -> Vec<String> {
     let role = MemberRole { name: "member".to_owned(), session: "tests".to_owned() };
+    let bus = EventBus::new(shared.clone(), "outcomes".to_owned());
     let clients = RegionClients::new(shared, RateLimit { ceiling: 1.0, burst: 1 }, Some(role));
     clients.invoked_as(&format!("arn:aws:lambda:{region}:111122223333:function:f"));
     for account in ["111122223333", "444455556666"] {
@@ -64,6 +67,12 @@ async fn called(shared: SdkConfig, hosts: &Hosts, region: &str) -> Vec<String> {
     };
     let failures = clients.queues().redeliver(&[redelivery], Instant::now() + Duration::from_secs(9)).await;
     assert_eq!(failures.len(), 1);
+    let (sender, events) = unbounded_channel();
+    sender.send(OutcomeEvent { instance_arn: String::new(), detail: "{}".to_owned() }).unwrap();
+    drop(sender);
+    let tally = Tally::default();
+    bus.put(events, &tally).await;
+    assert_eq!((tally.put(), tally.why_not().is_some()), (0, true));
     let hosts = hosts.0.lock().unwrap();
     hosts.iter().cloned().collect()
 }
@@ -77,6 +86,7 @@ async fn fips_and_dual_stack_endpoints_are_called_by_every_client() {
             "us-east-1",
             [
                 "ec2.us-east-1.amazonaws.com",
+                "events.us-east-1.amazonaws.com",
                 "monitoring.us-east-1.amazonaws.com",
                 "sqs.us-east-1.amazonaws.com",
                 "sts.us-east-1.amazonaws.com",
@@ -88,6 +98,7 @@ async fn fips_and_dual_stack_endpoints_are_called_by_every_client() {
             "us-west-2",
             [
                 "ec2-fips.us-west-2.amazonaws.com",
+                "events-fips.us-west-2.amazonaws.com",
                 "monitoring-fips.us-west-2.amazonaws.com",
                 "sqs-fips.us-west-2.amazonaws.com",
                 "sts-fips.us-west-2.amazonaws.com",
@@ -99,6 +110,7 @@ async fn fips_and_dual_stack_endpoints_are_called_by_every_client() {
             "eu-west-1",
             [
                 "ec2.eu-west-1.api.aws",
+                "events.eu-west-1.api.aws",
                 "monitoring.eu-west-1.api.aws",
                 "sqs.eu-west-1.api.aws",
                 "sts.eu-west-1.api.aws",
@@ -110,6 +122,7 @@ async fn fips_and_dual_stack_endpoints_are_called_by_every_client() {
             "us-east-1",
             [
                 "ec2-fips.us-east-1.api.aws",
+                "events-fips.us-east-1.api.aws",
                 "monitoring-fips.us-east-1.api.aws",
                 "sqs-fips.us-east-1.api.aws",
                 "sts-fips.us-east-1.api.aws",
@@ -157,7 +170,7 @@ async fn the_variables_of_the_sdk_choose_the_endpoints() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let expected = ["ec2-fips", "monitoring-fips", "sqs-fips", "sts-fips"]
+    let expected = ["ec2-fips", "events-fips", "monitoring-fips", "sqs-fips", "sts-fips"]
         .map(|service| format!("{service}.us-east-2.api.aws"));
     assert!(text.contains(&format!("{expected:?}")), "{text}");
 }

@@ -9,6 +9,7 @@ mod convert;
 #[cfg(test)]
 mod endpoints;
 mod error;
+pub mod event_bus;
 #[cfg(feature = "fleet")]
 pub mod fleet;
 pub mod http;

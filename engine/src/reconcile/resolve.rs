@@ -119,6 +119,7 @@ impl<'a> Resolver<'a> {
         target.is_launch |= is_launch(delivery);
         target.redelivered |= delivery.redelivered;
         target.is_retried |= delivery.redelivered && is_alone;
+        target.is_last |= delivery.is_last;
         target.deliveries.insert(index);
     }
 

@@ -223,7 +223,9 @@ impl<'a> Sweep<'a> {
                 reconciliation.take_rejected_calls(calls);
             }
             self.changes += usize::from(reconciliation.is_changed());
-            (self.on_report)(reconciliation.into_outcome(self.reconciler.account_region));
+            let mut outcome = reconciliation.into_outcome(self.reconciler.account_region);
+            outcome.unlogged.is_watched = self.asked.watch;
+            (self.on_report)(outcome);
         }
     }
 

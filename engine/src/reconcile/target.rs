@@ -26,6 +26,8 @@ pub struct Delivery {
     pub trigger: Trigger,
     /// Whether the event was delivered before.
     pub redelivered: bool,
+    /// Whether the event is not delivered again: its queue would move it to the dead-letter queue.
+    pub is_last: bool,
 }
 
 /// A delivery that was not processed completely, for a reason that does not concern a single instance.
@@ -59,6 +61,8 @@ pub(super) struct Target {
     pub(super) redelivered: bool,
     /// Whether a redelivery names it alone, so that an earlier delivery left this very instance unfinished.
     pub(super) is_retried: bool,
+    /// Whether one of its deliveries is the last one of its event.
+    pub(super) is_last: bool,
     /// Whether EC2 may have made a change whose response was lost.
     pub(super) may_be_changed: bool,
     /// The outcome and the reason of the last failed attempt at a change.
@@ -79,6 +83,7 @@ impl Target {
             age,
             redelivered: false,
             is_retried: false,
+            is_last: false,
             may_be_changed: false,
             failure: None,
             attempts: 0,

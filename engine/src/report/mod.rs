@@ -2,6 +2,9 @@
 
 pub mod log;
 pub mod metrics;
+pub mod outcome_event;
+#[cfg(test)]
+mod sample;
 
 use std::collections::BTreeMap;
 

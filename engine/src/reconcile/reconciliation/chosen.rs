@@ -4,7 +4,7 @@ use imds_core::decide::{Decision, Verdict};
 use imds_core::instance::Instance;
 use imds_core::metadata::MetadataOptions;
 use imds_core::mode::Mode;
-use imds_core::outcome::{MetricFields, Outcome};
+use imds_core::outcome::{Outcome, Unlogged};
 use imds_core::restore::{Restoration, Restored};
 
 use super::Reconciliation;
@@ -66,7 +66,7 @@ impl Reconciliation {
                 warnings: restored.left.iter().map(ToString::to_string).collect(),
                 ..Record::default()
             },
-            metric_fields: MetricFields::default(),
+            unlogged: Unlogged::default(),
             state,
             instance: Some(instance),
         }

@@ -9,7 +9,7 @@ use imds_core::ids::AccountRegion;
 use imds_core::instance::{Instance, OptionsState};
 use imds_core::metadata::{Change, MetadataOptions, OptionValue, Requirement};
 use imds_core::mode::Mode;
-use imds_core::outcome::{InstanceOutcome, MetricFields, Outcome};
+use imds_core::outcome::{InstanceOutcome, Outcome, Unlogged};
 use imds_core::source::Source;
 use imds_core::text::counted;
 use imds_core::trigger::TriggerKind;
@@ -47,7 +47,7 @@ pub(super) struct Reconciliation {
     /// Whether `HttpTokens=required` is required of it.
     requires_tokens: bool,
     record: Record,
-    metric_fields: MetricFields,
+    unlogged: Unlogged,
 }
 
 impl Reconciliation {
@@ -106,7 +106,7 @@ impl Reconciliation {
             is_held_back: false,
             usage: None,
             requires_tokens: false,
-            metric_fields: MetricFields::default(),
+            unlogged: Unlogged::default(),
             record: Record { reasons: vec![reason], ..Record::default() },
         }
     }
@@ -141,10 +141,10 @@ impl Reconciliation {
             mode: decision.mode,
             is_held_back: decision.verdict.held_back().is_some(),
             usage: decision.usage,
-            metric_fields: MetricFields {
+            unlogged: Unlogged {
                 exempt_until: reasons.iter().filter_map(Reason::exempt_until).max(),
                 first_ran: instance.first_ran,
-                ..MetricFields::default()
+                ..Unlogged::default()
             },
             requires_tokens: reasons.iter().any(requires_tokens),
             record: Record {
@@ -190,7 +190,7 @@ impl Reconciliation {
                 .warnings
                 .push(format!("{refused} refused in 24 hours: something on the instance still uses IMDSv1"));
         }
-        self.metric_fields.rejected_calls = calls;
+        self.unlogged.rejected_calls = calls;
     }
 
     /// Returns whether the change failed or was denied, at least in part.
@@ -227,7 +227,7 @@ impl Reconciliation {
     pub(super) fn give_up(&mut self, error: Option<&CallError>) {
         self.advance(|state, record| state.gave_up(error.map(ToString::to_string), record));
         // A change of this delivery is too recent to count.
-        self.metric_fields.is_pending_too_long = self.state == State::Ended(Outcome::Pending)
+        self.unlogged.is_pending_too_long = self.state == State::Ended(Outcome::Pending)
             && self.target.redelivered
             && self.target.age > PENDING_TOO_LONG
             && !self.record.is_accepted;
@@ -258,7 +258,7 @@ impl Reconciliation {
         };
         let exposed = launched.filter(|_| is_over).filter(since_launch).map(|launched| at - launched);
         // The clocks of EC2 and Lambda may differ.
-        self.metric_fields.launch_to_applied = exposed.map(|exposed| exposed.max(time::Duration::ZERO));
+        self.unlogged.launch_to_applied = exposed.map(|exposed| exposed.max(time::Duration::ZERO));
     }
 
     /// Returns the options as last observed.
@@ -273,6 +273,7 @@ impl Reconciliation {
 
     /// Converts this into the outcome of the instance.
     pub(super) fn into_outcome(self, account_region: &AccountRegion) -> InstanceOutcome {
+        let is_last_receive = self.target.is_last;
         InstanceOutcome {
             account: account_region.account.clone(),
             region: account_region.region.clone(),
@@ -287,7 +288,7 @@ impl Reconciliation {
             state: self.record.options_state,
             reasons: self.record.reasons,
             warnings: self.record.warnings,
-            metric_fields: self.metric_fields,
+            unlogged: Unlogged { is_last_receive, ..self.unlogged },
         }
     }
 }

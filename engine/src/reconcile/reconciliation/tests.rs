@@ -109,7 +109,7 @@ fn pending_too_long_is_pending_on_a_redelivery_a_quarter_of_an_hour_after_the_ev
         opened.take_answer(Answer::Accepted(Some(OptionsState::Pending)));
         opened.take_description(Some(&instance("required", "pending")), NOW);
         opened.give_up(None);
-        let found = opened.metric_fields.is_pending_too_long;
+        let found = opened.unlogged.is_pending_too_long;
         assert_eq!(found, expected, "redelivered {redelivered}, {age} after the event, tokens {tokens}");
     }
 }
@@ -120,8 +120,7 @@ fn launch_to_applied_ends_with_the_delivery_that_sees_the_change_applied() {
     let neighbor_is_retried = || Target { redelivered: true, ..target() };
     let state_change = || Target { kind: TriggerKind::StateChange, ..retried() };
     let drift = || Target { kind: TriggerKind::Drift, ..retried() };
-    let seconds =
-        |opened: &Reconciliation| opened.metric_fields.launch_to_applied.map(Duration::whole_seconds);
+    let seconds = |opened: &Reconciliation| opened.unlogged.launch_to_applied.map(Duration::whole_seconds);
     for (name, target, first, expected) in [
         ("applied at a later delivery", retried(), instance("required", "applied"), Some(60)),
         ("compliant from the start", target(), instance("required", "applied"), None),

@@ -36,6 +36,8 @@ pub struct Metrics {
     stopped: Vec<AccountRegion>,
     /// Events of ours that could not be read.
     unreadable: usize,
+    /// Outcome events that were not put.
+    events_not_put: usize,
 }
 
 /// The instances of one account and Region that one kind of event named.
@@ -51,25 +53,24 @@ struct Instances {
 impl Metrics {
     /// Counts an instance.
     pub fn add(&mut self, instance: &InstanceOutcome, now: OffsetDateTime) {
-        let InstanceOutcome { account, region, trigger, mode, outcome, warnings, metric_fields, .. } =
-            instance;
+        let InstanceOutcome { account, region, trigger, mode, outcome, warnings, unlogged, .. } = instance;
         let account_region = AccountRegion { account: account.clone(), region: region.clone() };
         let instances = self.instances.entry((account_region, *trigger, *mode)).or_default();
-        let is_ending = metric_fields.exempt_until.is_some_and(|until| is_ending(until, now));
+        let is_ending = unlogged.exempt_until.is_some_and(|until| is_ending(until, now));
         for (name, count) in [
             (name(*outcome), 1),
             ("Warnings", warnings.len()),
-            ("PendingTooLong", usize::from(metric_fields.is_pending_too_long)),
-            ("RejectedCalls", usize::try_from(metric_fields.rejected_calls).unwrap_or(usize::MAX)),
+            ("PendingTooLong", usize::from(unlogged.is_pending_too_long)),
+            ("RejectedCalls", usize::try_from(unlogged.rejected_calls).unwrap_or(usize::MAX)),
             ("ExemptionsEnding", usize::from(is_ending)),
         ] {
             let so_far = instances.counts.entry(name).or_default();
             *so_far = so_far.saturating_add(count);
         }
-        let first_ran = metric_fields.first_ran.filter(|_| *outcome == Outcome::Exempt);
+        let first_ran = unlogged.first_ran.filter(|_| *outcome == Outcome::Exempt);
         let days = first_ran.map(|first_ran| (now - first_ran).whole_days().max(0));
         instances.oldest_exemption_days = instances.oldest_exemption_days.max(days);
-        instances.launch_to_applied.extend(metric_fields.launch_to_applied.map(Duration::as_seconds_f64));
+        instances.launch_to_applied.extend(unlogged.launch_to_applied.map(Duration::as_seconds_f64));
     }
 
     /// Counts calls to EC2 and CloudWatch in `account_region`.
@@ -96,15 +97,21 @@ impl Metrics {
         self.unreadable += events;
     }
 
+    /// Counts outcome events that were not put.
+    pub fn add_events_not_put(&mut self, events: usize) {
+        self.events_not_put += events;
+    }
+
     /// Returns the documents. Each is written as one log line. `mode` is that of the function, for what is not of an
     /// instance.
     pub fn documents(&self, mode: Mode, now: OffsetDateTime) -> Vec<Map<String, Value>> {
         let mut documents = self.of_instances(now);
         documents.extend(self.of_calls(mode, now));
         documents.extend(self.of_sweeps(mode, now));
-        if self.unreadable > 0 {
-            documents.push(unreadable_document(mode, now, self.unreadable));
-        }
+        let of_no_account =
+            [("UnreadableEvents", self.unreadable), ("OutcomeEventsFailed", self.events_not_put)];
+        let of_no_account = of_no_account.into_iter().filter(|(_, count)| *count > 0);
+        documents.extend(of_no_account.map(|(name, count)| document_of_events(mode, now, name, count)));
         documents
     }
 
@@ -195,13 +202,12 @@ fn document(
     fixed.into_iter().chain(dimension).chain(values).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Creates the document of `UnreadableEvents`, whose account and Region are not known.
-fn unreadable_document(mode: Mode, now: OffsetDateTime, events: usize) -> Map<String, Value> {
-    const NAME: &str = "UnreadableEvents";
+/// Creates the document of a metric that counts events, and has neither an account and Region nor a dimension.
+fn document_of_events(mode: Mode, now: OffsetDateTime, name: &str, events: usize) -> Map<String, Value> {
     let directive =
-        json!({"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": [{"Name": NAME, "Unit": "Count"}]});
+        json!({"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": [{"Name": name, "Unit": "Count"}]});
     let metadata = json!({"Timestamp": milliseconds(now), "CloudWatchMetrics": [directive]});
-    let fields = [("_aws", metadata), ("Mode", json!(mode)), (NAME, json!(events))];
+    let fields = [("_aws", metadata), ("Mode", json!(mode)), (name, json!(events))];
     fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }
 

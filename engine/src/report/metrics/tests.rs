@@ -1,28 +1,10 @@
 use super::*;
-use imds_core::ids::{AccountId, InstanceId, Region};
-use imds_core::outcome::MetricFields;
+use crate::report::sample::instance as report;
+use imds_core::ids::{AccountId, Region};
+use imds_core::outcome::Unlogged;
 use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-03-17 12:00 UTC);
-
-fn report(outcome: Outcome, metric_fields: MetricFields) -> InstanceOutcome {
-    InstanceOutcome {
-        account: AccountId::new("111122223333").unwrap(),
-        region: Region::new("us-east-1").unwrap(),
-        instance_id: InstanceId::new("i-01234567").unwrap(),
-        trigger: TriggerKind::Launch,
-        mode: Mode::Enforce,
-        source: None,
-        usage: None,
-        outcome,
-        before: None,
-        change: None,
-        state: None,
-        reasons: Vec::new(),
-        warnings: vec!["w".to_owned(); 2],
-        metric_fields,
-    }
-}
 
 fn documents(reports: impl IntoIterator<Item = InstanceOutcome>) -> Vec<Value> {
     let mut metrics = Metrics::default();
@@ -40,7 +22,7 @@ fn instances_are_counted_by_trigger() {
         "Mode": "enforce", "Trigger": "launch", "account": "111122223333", "region": "us-east-1",
         "Gone": 3, "Warnings": 6,
     });
-    assert_eq!(documents(vec![report(Outcome::Gone, MetricFields::default()); 3]), [expected]);
+    assert_eq!(documents(vec![report(Outcome::Gone, Unlogged::default()); 3]), [expected]);
 }
 
 /// The dimension sets of each metric, by its name.
@@ -57,7 +39,7 @@ fn sets(documents: &[Value]) -> BTreeMap<String, Value> {
 fn metrics_that_alarms_use_have_sets_without_the_mode() {
     let failed = Outcome::Failed { retry: true };
     let outcomes = [Outcome::Enforced, Outcome::Denied, Outcome::Blocked, failed];
-    let documents = documents(outcomes.map(|outcome| report(outcome, MetricFields::default())));
+    let documents = documents(outcomes.map(|outcome| report(outcome, Unlogged::default())));
     assert_eq!(documents.len(), 1);
     let expected = [
         ("Blocked", json!([[], ["Trigger"], ["Mode"], ["Mode", "Trigger"]])),
@@ -107,13 +89,13 @@ fn the_share_of_throttled_calls_is_emitted_once_per_account_and_region() {
 #[test]
 fn long_pending_changes_and_ending_exemptions_are_counted() {
     let pending = |is_pending_too_long| {
-        let metric_fields = MetricFields { is_pending_too_long, ..MetricFields::default() };
-        documents([report(Outcome::Pending, metric_fields)])[0].get("PendingTooLong").cloned()
+        let unlogged = Unlogged { is_pending_too_long, ..Unlogged::default() };
+        documents([report(Outcome::Pending, unlogged)])[0].get("PendingTooLong").cloned()
     };
     assert_eq!((pending(false), pending(true)), (None, Some(json!(1))));
     let exempt = |until| {
-        let metric_fields = MetricFields { exempt_until: Some(until), ..MetricFields::default() };
-        documents([report(Outcome::Exempt, metric_fields)])[0].get("ExemptionsEnding").cloned()
+        let unlogged = Unlogged { exempt_until: Some(until), ..Unlogged::default() };
+        documents([report(Outcome::Exempt, unlogged)])[0].get("ExemptionsEnding").cloned()
     };
     assert_eq!(exempt(time::macros::date!(2026 - 03 - 31)), Some(json!(1)));
     assert_eq!(exempt(time::macros::date!(2026 - 04 - 01)), None);
@@ -124,7 +106,7 @@ fn the_oldest_exempt_instance_is_told() {
     let days = |outcomes: &[(Outcome, Option<i64>)]| {
         let reports = outcomes.iter().map(|(outcome, days)| {
             let first_ran = days.map(|days| NOW - Duration::days(days) - Duration::HOUR);
-            report(*outcome, MetricFields { first_ran, ..MetricFields::default() })
+            report(*outcome, Unlogged { first_ran, ..Unlogged::default() })
         });
         documents(reports)[0].get("OldestExemptionDays").cloned()
     };
@@ -141,15 +123,14 @@ fn the_oldest_exempt_instance_is_told() {
     for (outcomes, expected) in rows {
         assert_eq!(days(outcomes), expected.map(|days| json!(days)), "{outcomes:?}");
     }
-    let exempt = MetricFields { first_ran: Some(NOW), ..MetricFields::default() };
+    let exempt = Unlogged { first_ran: Some(NOW), ..Unlogged::default() };
     let sets = sets(&documents([report(Outcome::Exempt, exempt)]));
     assert_eq!(sets["OldestExemptionDays"], json!([["Mode"], ["Mode", "Trigger"]]));
 }
 
 #[test]
 fn no_document_has_more_values_than_cloudwatch_takes() {
-    let applied =
-        |n| MetricFields { launch_to_applied: Some(Duration::seconds(n)), ..MetricFields::default() };
+    let applied = |n| Unlogged { launch_to_applied: Some(Duration::seconds(n)), ..Unlogged::default() };
     let documents = documents((0..250).map(|n| report(Outcome::Enforced, applied(n))));
     let values = documents.iter().filter_map(|d| d.get("LaunchToApplied")?.as_array());
     assert_eq!(values.map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
@@ -157,9 +138,9 @@ fn no_document_has_more_values_than_cloudwatch_takes() {
 
 #[test]
 fn an_instance_counts_in_its_own_mode_and_not_in_that_of_the_function() {
-    let mut dry = report(Outcome::WouldEnforce, MetricFields::default());
+    let mut dry = report(Outcome::WouldEnforce, Unlogged::default());
     dry.mode = Mode::DryRun;
-    let documents = documents([report(Outcome::InUse, MetricFields::default()), dry]);
+    let documents = documents([report(Outcome::InUse, Unlogged::default()), dry]);
     let found: Vec<Value> =
         documents.iter().map(|d| json!([d["Mode"], d["InUse"], d["WouldEnforce"]])).collect();
     assert_eq!(json!(found), json!([["enforce", 1, null], ["dry-run", null, 1]]));
@@ -172,9 +153,9 @@ fn what_alarms_look_at_has_no_dimension() {
         region: Region::new("us-east-1").unwrap(),
     };
     let mut metrics = Metrics::default();
-    let rejected = MetricFields { rejected_calls: u64::MAX, ..MetricFields::default() };
+    let rejected = Unlogged { rejected_calls: u64::MAX, ..Unlogged::default() };
     metrics.add(&report(Outcome::Compliant, rejected), NOW);
-    metrics.add(&report(Outcome::Compliant, MetricFields { rejected_calls: 5, ..rejected }), NOW);
+    metrics.add(&report(Outcome::Compliant, Unlogged { rejected_calls: 5, ..rejected }), NOW);
     metrics.add_sweep(one.clone(), 2);
     metrics.add_stopped(one);
     let documents: Vec<Value> =

@@ -1,5 +1,7 @@
 //! The function's environment → [`Config`]. All errors are reported at once.
 
+mod names;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -9,13 +11,15 @@ use imds_core::text::Quoted;
 use imds_engine::aws::clients::RegionClients;
 use imds_engine::aws::rate_limit::RateLimit;
 use imds_engine::reconcile::Enforcer;
+use names::{member_role, outcome_bus};
 
 /// Every variable of ours that the function reads.
-pub const VARIABLES: [&str; 7] = [
+pub const VARIABLES: [&str; 8] = [
     "IMDS_MODE",
     "IMDS_POLICY_FILE",
     "IMDS_POLICY",
     "IMDS_MEMBER_ROLE",
+    "IMDS_OUTCOME_BUS",
     "IMDS_VERIFY_SECONDS",
     "IMDS_MODIFY_RATE",
     "IMDS_MODIFY_BURST",
@@ -35,6 +39,8 @@ pub struct Config {
     /// The limit of changes of this process, per account and Region. `IMDS_MODIFY_RATE`, 0.01 to 100,000 a second; 4 by
     /// default. `IMDS_MODIFY_BURST`, 1 to 1,000 at once; 80 by default.
     pub modify_limit: RateLimit,
+    /// `IMDS_OUTCOME_BUS`: the event bus that gets outcome events, by its name or ARN; none by default.
+    pub outcome_bus: Option<String>,
 }
 
 /// The error of every invalid variable; never empty.
@@ -62,6 +68,7 @@ impl Config {
             mode: or_note(mode(set("IMDS_MODE")), &mut errors),
             policy: or_note(policy(set("IMDS_POLICY_FILE"), set("IMDS_POLICY")), &mut errors),
             member_role: or_note(member_role(set("IMDS_MEMBER_ROLE")), &mut errors),
+            outcome_bus: or_note(outcome_bus(set("IMDS_OUTCOME_BUS")), &mut errors),
             verify_within: or_note(verify_within(set("IMDS_VERIFY_SECONDS")), &mut errors),
             modify_limit: RateLimit {
                 ceiling: or_note(modify_rate(set("IMDS_MODIFY_RATE")), &mut errors),
@@ -106,39 +113,6 @@ fn policy(file: Option<String>, inline: Option<String>) -> Result<Policy, String
         (None, Some(document)) => ("IMDS_POLICY".to_owned(), document.into_bytes()),
     };
     Policy::from_bytes(&document).map_err(|errors| errors.in_document(&place))
-}
-
-fn member_role(value: Option<String>) -> Result<Option<String>, String> {
-    let Some(value) = value else { return Ok(None) };
-    let role = value.strip_prefix('/').unwrap_or(&value);
-    match flaw(role) {
-        None => Ok(Some(role.to_owned())),
-        Some(flaw) => Err(format!(
-            "IMDS_MEMBER_ROLE must be the name of a role, with its path if it has one, such as imds-enforcer-member or \
-             /platform/imds-enforcer-member, not {value:?}: {flaw}"
-        )),
-    }
-}
-
-/// Returns why IAM does not accept `PATH/NAME` or `NAME` (IAM API reference, `CreateRole`). In IAM, a path begins and
-/// ends with a slash, and both count toward its length.
-fn flaw(role: &str) -> Option<&'static str> {
-    let (path, name) = role.rsplit_once('/').unwrap_or(("", role));
-    let is_in_name = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-    let flaws = [
-        // Checked first, as an ARN would otherwise be read as a path.
-        (role.starts_with("arn:"), "it is an ARN"),
-        (name.is_empty(), "it ends with a slash"),
-        (role.split('/').any(str::is_empty), "a segment of its path is empty"),
-        (name.len() > 64, "its name has more than 64 characters"),
-        (path.len() + 2 > 512, "its path has more than 512 characters"),
-        (!name.chars().all(is_in_name), "its name has characters other than A-Z a-z 0-9 _+=,.@-"),
-        (
-            !path.chars().all(|c| c.is_ascii_graphic()),
-            "its path has characters other than visible ASCII characters",
-        ),
-    ];
-    flaws.into_iter().find_map(|(is_so, flaw)| is_so.then_some(flaw))
 }
 
 fn verify_within(value: Option<String>) -> Result<Duration, String> {
@@ -240,6 +214,7 @@ mod tests {
             ("IMDS_MODIFY_RATE", "NaN"),
             ("IMDS_MODIFY_BURST", "0"),
             ("IMDS_MEMBER_ROLE", "arn:aws:iam::*:role/x"),
+            ("IMDS_OUTCOME_BUS", "two words"),
         ])
         .unwrap_err()
         .to_string();
@@ -250,6 +225,7 @@ mod tests {
             "IMDS_MODIFY_RATE must be a number of changes a second, from 0.01",
             "IMDS_MODIFY_BURST must be a whole number of changes at once, from 1 to 1000, not \"0\"",
             "IMDS_MEMBER_ROLE must be the name of a role, with its path if it has one",
+            "IMDS_OUTCOME_BUS must be the name or ARN of an event bus",
             "IMDS_VERIFY_SECONDS must be a whole number of seconds from 0 to 600",
         ] {
             assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");
@@ -258,38 +234,5 @@ mod tests {
         assert!(both.contains("both set"), "{both}");
         let missing = read(&[("IMDS_POLICY_FILE", "/nowhere/policy.json")]).unwrap_err().to_string();
         assert!(missing.contains("\"/nowhere/policy.json\" cannot be read"), "{missing}");
-    }
-
-    #[test]
-    fn the_member_role_may_have_a_path() {
-        let role = |value: &str| read(&[("IMDS_MEMBER_ROLE", value)]).map(|config| config.member_role);
-        let (longest_path, longest_name) = ("p".repeat(510), "n".repeat(64));
-        for (value, expected) in [
-            ("", None),
-            ("imds-enforcer-member", Some("imds-enforcer-member")),
-            ("/imds-enforcer-member", Some("imds-enforcer-member")),
-            ("platform/imds-enforcer-member", Some("platform/imds-enforcer-member")),
-            ("/platform/security/a_+=,.@-9", Some("platform/security/a_+=,.@-9")),
-            (&longest_name, Some(&*longest_name)),
-            (&format!("/{longest_path}/x"), Some(&*format!("{longest_path}/x"))),
-        ] {
-            assert_eq!(role(value), Ok(expected.map(str::to_owned)), "{value:?}");
-        }
-        for (value, flaw) in [
-            ("arn:aws:iam::111122223333:role/platform/x", "it is an ARN"),
-            ("/arn:aws:iam::111122223333:role/x", "it is an ARN"),
-            ("/", "it ends with a slash"),
-            ("platform/x/", "it ends with a slash"),
-            ("a//b", "a segment of its path is empty"),
-            ("//x", "a segment of its path is empty"),
-            (&format!("a/{longest_name}n"), "its name has more than 64 characters"),
-            (&format!("/{longest_path}p/x"), "its path has more than 512 characters"),
-            ("a/b:c", "its name has characters other than A-Z a-z 0-9 _+=,.@-"),
-            ("r\u{f6}le", "its name has characters other than A-Z a-z 0-9 _+=,.@-"),
-            ("a b/c", "its path has characters other than visible ASCII characters"),
-        ] {
-            let errors = role(value).unwrap_err().to_string();
-            assert!(errors.ends_with(&format!("not {value:?}: {flaw}")), "{value:?}: {errors}");
-        }
     }
 }

@@ -1,0 +1,73 @@
+//! The outcome events of an invocation: put while it works.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::time::Duration;
+
+use imds_core::outcome::InstanceOutcome;
+use imds_engine::aws::event_bus::{EventBus, OutcomeEvent, Tally};
+use imds_engine::deadline::Deadline;
+use imds_engine::report::outcome_event;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, timeout_at};
+
+/// How long an invocation waits at its end for events that are not put yet.
+const PUT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Outcome events that were not put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotPut {
+    /// How many.
+    pub events: usize,
+    /// Why, in one sentence.
+    pub why: String,
+}
+
+/// Awaits `work`, which gets a function that takes outcomes, and puts their events on the bus meanwhile. `partition` is
+/// that of the instances. Failures to put do not change the result of `work`.
+pub async fn during<T>(
+    bus: &EventBus,
+    partition: &str,
+    deadline: &Deadline,
+    work: impl AsyncFnOnce(&dyn Fn(&InstanceOutcome)) -> T,
+) -> (T, Option<NotPut>) {
+    let (sender, events) = unbounded_channel();
+    let (offered, tally) = (Cell::new(0), Tally::default());
+    let mut putting = pin!(bus.put(events, &tally));
+    let result = {
+        let offer = |instance: &InstanceOutcome| {
+            if let Some(detail) = outcome_event::detail(instance, deadline.now) {
+                offered.set(offered.get() + 1);
+                // The receiver lives as long as `putting`.
+                let _ = sender.send(OutcomeEvent { instance_arn: arn(partition, instance), detail });
+            }
+        };
+        let mut working = pin!(work(&offer));
+        poll_fn(|context| {
+            let result = working.as_mut().poll(context);
+            // It does not end before the channel is closed.
+            let _ = putting.as_mut().poll(context);
+            result
+        })
+        .await
+    };
+    drop(sender);
+    let until = deadline.report_by.min(Instant::now() + PUT_WITHIN);
+    // What is not put by then is counted as such.
+    let _ = timeout_at(until, putting).await;
+    (result, not_put(bus, offered.get(), &tally))
+}
+
+fn not_put(bus: &EventBus, offered: usize, tally: &Tally) -> Option<NotPut> {
+    let events = offered - tally.put();
+    let why = tally.why_not().unwrap_or_else(|| "EventBridge did not respond in time".to_owned());
+    let bus = bus.name();
+    let why = format!("{events} of {offered} outcome events were not put on the event bus {bus}: {why}");
+    (events > 0).then_some(NotPut { events, why })
+}
+
+fn arn(partition: &str, instance: &InstanceOutcome) -> String {
+    let InstanceOutcome { account, region, instance_id, .. } = instance;
+    format!("arn:{partition}:ec2:{region}:{account}:instance/{instance_id}")
+}

@@ -1,0 +1,159 @@
+//! The events that tell others of outcomes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use ec2_sim::{Ec2Sim, Launch, Settings};
+use serde_json::{Value, json};
+use support::event_bus::{EventBus, Fault};
+use support::lambda::Lambda;
+use support::*;
+
+/// An EC2 with instances that allow IMDSv1, an event bus whose first calls meet faults, and the function.
+struct Scene {
+    _sim: Ec2Sim,
+    bus: EventBus,
+    lambda: Lambda,
+    ids: Vec<String>,
+}
+
+impl Scene {
+    async fn new(instances: Launch, variables: &[(&str, &str)], faults: &[Fault]) -> Self {
+        let settings = Settings { apply_delay: Duration::ZERO, ..Settings::default() };
+        let sim = Ec2Sim::start(settings).await.unwrap();
+        let ids = sim.account_region(ACCOUNT, REGION).launch(instances);
+        let (bus, url) = EventBus::start(faults).await;
+        let own = [("IMDS_OUTCOME_BUS", "outcomes"), ("AWS_ENDPOINT_URL_EVENTBRIDGE", &*url)];
+        let lambda = Lambda::start(&sim, &[&own, variables].concat()).await;
+        Self { _sim: sim, bus, lambda, ids }
+    }
+
+    /// Invokes the function, which must respond. Returns its log.
+    async fn log(&mut self, payload: Value) -> Vec<Value> {
+        let answer = self.lambda.invoke(payload, Duration::from_secs(60)).await;
+        answer.expect("in time").expect("an answer");
+        self.lambda.last_log().await
+    }
+}
+
+fn warnings(log: &[Value]) -> Vec<&str> {
+    let is_warning = |line: &&Value| line["level"] == "WARN" && line.get("message").is_some();
+    log.iter().filter(is_warning).map(|line| line["message"].as_str().unwrap()).collect()
+}
+
+fn failed(log: &[Value]) -> Option<u64> {
+    log.iter().find_map(|line| line.get("OutcomeEventsFailed")?.as_u64())
+}
+
+#[tokio::test]
+async fn a_change_is_told_as_it_is_logged() {
+    let mut scene = Scene::new(imdsv1(1), &[], &[]).await;
+    let log = scene.log(launch_event(&scene.ids)).await;
+    let [event] = &scene.bus.taken()[..] else { panic!("{:?}", scene.bus.taken()) };
+    let id = &scene.ids[0];
+    let arn = format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{id}");
+    assert_eq!(
+        (&event["EventBusName"], &event["Source"], &event["DetailType"], &event["Resources"]),
+        (
+            &json!("outcomes"),
+            &json!("imds-enforcer"),
+            &json!("Instance Metadata Options Outcome"),
+            &json!([arn])
+        )
+    );
+    let mut detail: Value = serde_json::from_str(event["Detail"].as_str().unwrap()).unwrap();
+    assert_eq!(detail.as_object_mut().unwrap().remove("schemaVersion"), Some(json!(1)));
+    let mut logged = log.iter().find(|line| line["instanceId"] == **id).unwrap().clone();
+    for field in ["timestamp", "level", "requestId"] {
+        logged.as_object_mut().unwrap().remove(field);
+    }
+    assert_eq!(detail, logged);
+    assert_eq!((warnings(&log), failed(&log)), (vec![], None));
+}
+
+#[tokio::test]
+async fn without_a_bus_or_anything_to_tell_nothing_is_put() {
+    let mut silent = Scene::new(with_options(&[("HttpTokens", "required")]), &[], &[]).await;
+    silent.log(launch_event(&silent.ids)).await;
+    assert_eq!(silent.bus.calls().len(), 0);
+    let mut off = Scene::new(imdsv1(1), &[("IMDS_OUTCOME_BUS", "")], &[]).await;
+    off.log(launch_event(&off.ids)).await;
+    assert_eq!(off.bus.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn many_events_are_put_by_tens() {
+    let mut scene = Scene::new(imdsv1(60), &[], &[]).await;
+    scene.log(launch_event(&scene.ids)).await;
+    assert_eq!(scene.bus.taken().len(), 60);
+    let calls = scene.bus.calls();
+    assert!(calls.len() <= 20, "60 instances that end at almost the same time: {calls:?}");
+}
+
+#[tokio::test]
+async fn entries_that_are_not_taken_are_put_again() {
+    let mut scene = Scene::new(imdsv1(10), &[], &[Fault::Half; 2]).await;
+    let log = scene.log(launch_event(&scene.ids)).await;
+    let mut told: Vec<Value> = scene.bus.taken().iter().map(|event| event["Resources"][0].clone()).collect();
+    told.sort_by_key(Value::to_string);
+    let before = told.len();
+    told.dedup();
+    assert_eq!((before, told.len()), (10, 10), "each once");
+    assert_eq!((warnings(&log), failed(&log)), (vec![], None));
+}
+
+#[tokio::test]
+async fn a_failure_to_put_is_counted_and_changes_nothing_else() {
+    for (faults, why) in [
+        (vec![Fault::Denied; 40], "AccessDeniedException: is not authorized"),
+        (vec![Fault::None; 40], "ThrottlingException: Rate exceeded"),
+    ] {
+        let mut scene = Scene::new(imdsv1(3), &[], &faults).await;
+        let log = scene.log(batch(&[launch_event(&scene.ids).to_string()], 1)).await;
+        let done = log.last().unwrap();
+        assert_eq!((&done["message"], &done["counts"]), (&json!("batch done"), &json!({"enforced": 3})));
+        assert_eq!(failed(&log), Some(3));
+        let expected = format!("3 of 3 outcome events were not put on the event bus outcomes: {why}");
+        assert_eq!(warnings(&log), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn an_event_bus_that_does_not_respond_delays_an_invocation_by_seconds() {
+    let mut scene = Scene::new(imdsv1(1), &[], &[Fault::Hang; 40]).await;
+    let start = Instant::now();
+    let log = scene.log(launch_event(&scene.ids)).await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert_eq!(failed(&log), Some(1));
+}
+
+#[tokio::test]
+async fn what_is_retried_is_told_at_the_last_receive() {
+    for (receives, expected) in [(11, 0), (12, 1), (13, 1)] {
+        let mut scene = Scene::new(imdsv1(1), &[], &[]).await;
+        let event = running_event("i-0123456789abcdef0", now());
+        let log = scene.log(batch(&[event.to_string()], receives)).await;
+        let outcome = log.iter().find_map(|line| line.get("outcome")).unwrap();
+        assert_eq!(outcome, "not-ready");
+        assert_eq!(scene.bus.taken().len(), expected, "{receives} receives");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_tells_of_changes_and_with_the_watch_of_exemptions_that_end() {
+    let until = (now() + time::Duration::days(3)).date();
+    let rule =
+        json!({"name": "legacy", "when": {"accounts": ACCOUNT}, "exempt": {"until": until.to_string()}});
+    let policy = json!({"baseline": {"HttpTokens": "required"}, "rules": [rule]}).to_string();
+    let mut scene = Scene::new(imdsv1(1), &[("IMDS_POLICY", &policy)], &[]).await;
+    scene.log(sweep_event()).await;
+    assert_eq!(scene.bus.taken(), Vec::<Value>::new(), "each sweep would tell of it");
+    let mut watch = sweep_event();
+    watch["detail"]["watch"] = json!(true);
+    scene.log(watch).await;
+    let [event] = &scene.bus.taken()[..] else { panic!("{:?}", scene.bus.taken()) };
+    assert!(event["Detail"].as_str().unwrap().contains(r#""outcome":"exempt""#), "{event}");
+}
