@@ -195,8 +195,9 @@ class Function(Running):
             "AWS_ENDPOINT_URL_EC2": ec2_url,
             # ec2-sim is CloudWatch, too.
             "AWS_ENDPOINT_URL_CLOUDWATCH": ec2_url,
-            # Nothing listens there: without it, the function would call SQS in AWS for records that fail.
+            # Nothing listens there: without them, the function would call SQS and EventBridge in AWS.
             "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9",
+            "AWS_ENDPOINT_URL_EVENTBRIDGE": "http://127.0.0.1:9",
             "AWS_LAMBDA_FUNCTION_TIMEOUT": "180",
             "AWS_LAMBDA_LOG_FORMAT": "JSON",
             "IMDS_POLICY_FILE": str(ROOT / "policy" / "policy.json"),

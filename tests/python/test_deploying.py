@@ -139,7 +139,7 @@ def test_the_documented_boundary_allows_what_the_roles_do():
     documented = set(re.findall(r"`(\w+:\w+)`", re.search(r"The boundary must allow(.*?)\n\* ", text, re.DOTALL)[1]))
     allowed = set()
     network = {"SubnetIds": "subnet-0a", "SecurityGroupIds": "sg-0b"}
-    for filled in (hub(AllowLoosening="true", **network), member(AllowLoosening="true")):
+    for filled in (hub(AllowLoosening="true", OutcomeBus="outcomes", **network), member(AllowLoosening="true")):
         documents = [p["PolicyDocument"] for p in filled.of_type("AWS::IAM::ManagedPolicy").values()]
         documents += [p["PolicyDocument"] for r in filled.of_type("AWS::IAM::Role").values() for p in r["Policies"]]
         statements = [s for d in documents for s in d["Statement"] if s["Effect"] == "Allow"]
@@ -298,9 +298,9 @@ def test_both_rates_have_the_same_bounds_and_every_parameter_is_in_a_group(templ
 
 def known_variables() -> set[str]:
     """The function does not start with an IMDS_ variable that it does not know."""
-    text = (ROOT / "src" / "config.rs").read_text()
+    text = (ROOT / "src" / "config" / "mod.rs").read_text()
     listed = re.search(r"VARIABLES: \[&str; \d+\] = \[(.*?)\];", text, re.DOTALL)
-    assert listed, "src/config.rs lists them"
+    assert listed, "src/config/mod.rs lists them"
     return set(re.findall(r'"(IMDS_\w+)"', listed[1]))
 
 

@@ -38,7 +38,7 @@ def test_every_outcome_is_counted(written):
     outcomes = {"Enforced", "Compliant", "WouldEnforce", "Exempt", "OutOfScope", "Blocked", "Denied", "Gone"}
     outcomes |= {"InUse", "Deferred", "Pending", "NotReady", "Throttled", "Unreachable", "Failed"}
     others = {"Warnings", "PendingTooLong", "ExemptionsEnding", "OldestExemptionDays", "LaunchToApplied", "SweepsDone"}
-    others |= {"UnreadableEvents", "RejectedCalls", "SweepsStopped", "GateEnding"}
+    others |= {"UnreadableEvents", "RejectedCalls", "SweepsStopped", "GateEnding", "OutcomeEventsFailed"}
     assert counted == outcomes | others | {"Calls", "Throttles", "ThrottledShare"}
 
 
@@ -55,6 +55,7 @@ def test_each_metric_has_the_dimension_sets_that_are_looked_at_and_no_more(writt
         "GateEnding": {(), ("Mode",)},
         "ThrottledShare": {()},
         "UnreadableEvents": {()},
+        "OutcomeEventsFailed": {()},
         "Calls": of_calls,
         "Throttles": of_calls,
     }

@@ -167,6 +167,34 @@ def test_lambda_connects_the_functions_to_a_vpc_and_the_code_of_no_function_may(
         assert is_allowed(inside, "ec2:ModifyInstanceMetadataOptions", INSTANCE, change)
 
 
+@pytest.mark.parametrize("role", ["EnforcerRole", "SweeperRole"])
+@pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])
+def test_only_outcome_events_are_put_and_only_on_the_bus_that_is_named(template, role):
+    outcome = {"events:source": ["imds-enforcer"], "events:detail-type": "Instance Metadata Options Outcome"}
+    bus = "arn:aws:events:us-east-1:111122223333:event-bus/"
+    with_bus, without = (statements(Filled(load(template), **more), role) for more in ({"OutcomeBus": "outcomes"}, {}))
+    assert is_allowed(with_bus, "events:PutEvents", bus + "outcomes", outcome)
+    assert not is_allowed(without, "events:PutEvents", bus + "outcomes", outcome)
+    assert not is_allowed(with_bus, "events:PutEvents", bus + "default", outcome)
+    for other in (
+        {"events:detail-type": "Sweep"},
+        {"events:source": ["imds-enforcer", "aws.ec2"]},
+        {"events:source": None},
+    ):
+        assert not is_allowed(with_bus, "events:PutEvents", bus + "outcomes", outcome | other), other
+
+
+@pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])
+def test_the_functions_know_the_bus_and_an_alarm_tells_of_what_it_did_not_get(template):
+    for bus in ("", "outcomes"):
+        variables = [f["Environment"]["Variables"] for f in functions(template, OutcomeBus=bus)]
+        assert {read.get("IMDS_OUTCOME_BUS") for read in variables} == {bus or None}
+        alarms = Filled(load(template), OutcomeBus=bus).of_type("AWS::CloudWatch::Alarm")
+        assert [alarm["MetricName"] for name, alarm in alarms.items() if name == "OutcomeEventsAlarm"] == (
+            ["OutcomeEventsFailed"] if bus else []
+        )
+
+
 @pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])
 def test_fips_and_dual_stack_endpoints_are_variables_of_the_sdk(template):
     def variables(**parameters: str) -> dict:

@@ -116,4 +116,7 @@ def of_gate_watch_and_limits(start) -> list[dict]:
     sim.fault(action=MODIFY, kind="deny")
     policy |= {"limits": {"changesPerSweep": 10, "failuresPerSweep": 1}}
     stopped = start(Function, sim.url, IMDS_POLICY_FILE="", IMDS_POLICY=json.dumps(policy))
-    return found + documents(stopped, sample_events.about("imds-enforcer-sweep", []))
+    found += documents(stopped, sample_events.about("imds-enforcer-sweep", []))
+    # Nothing listens there, so that the event is lost which tells of the denied change.
+    untold = start(Function, sim.url, IMDS_OUTCOME_BUS="outcomes", AWS_ENDPOINT_URL_EVENTBRIDGE="http://127.0.0.1:9")
+    return found + documents(untold, sample_events.about("ec2-launch-one", running(ec2_client(sim.url))))
