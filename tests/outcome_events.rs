@@ -107,8 +107,8 @@ async fn entries_that_are_not_taken_are_put_again() {
 #[tokio::test]
 async fn a_failure_to_put_is_counted_and_changes_nothing_else() {
     for (faults, why) in [
-        (vec![Fault::Denied; 40], "AccessDeniedException: is not authorized"),
-        (vec![Fault::None; 40], "ThrottlingException: Rate exceeded"),
+        (vec![Fault::Denied; 40], "events:PutEvents returned AccessDeniedException: is not authorized"),
+        (vec![Fault::None; 40], "events:PutEvents returned ThrottlingException: Rate exceeded"),
     ] {
         let mut scene = Scene::new(imdsv1(3), &[], &faults).await;
         let log = scene.log(batch(&[launch_event(&scene.ids).to_string()], 1)).await;

@@ -22,6 +22,8 @@ pub enum Call {
     AssumeRole,
     /// `cloudwatch:GetMetricData`.
     GetMetricData,
+    /// `events:PutEvents`.
+    PutEvents,
     /// `sts:GetCallerIdentity`.
     GetCallerIdentity,
     /// `ec2:DescribeRegions`.
@@ -48,6 +50,7 @@ impl fmt::Display for Call {
             Self::GetInstanceMetadataDefaults => "ec2:GetInstanceMetadataDefaults",
             Self::AssumeRole => "sts:AssumeRole",
             Self::GetMetricData => "cloudwatch:GetMetricData",
+            Self::PutEvents => "events:PutEvents",
             Self::GetCallerIdentity => "sts:GetCallerIdentity",
             Self::DescribeRegions => "ec2:DescribeRegions",
             Self::DescribeLaunchTemplateVersions => "ec2:DescribeLaunchTemplateVersions",

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use imds_core::call_error::{Call, CallError, is_expired};
-use imds_core::text::Answered;
 
 use super::closing_tag::CutOff;
 
@@ -47,17 +46,6 @@ impl LackOfCredentials {
     #[cfg(feature = "fleet")]
     pub(super) fn is_noted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What a service answered in words, with its code, or why there is no answer.
-pub(super) fn said<E>(error: &SdkError<E>) -> String
-where
-    E: Error + ProvideErrorMetadata + 'static,
-{
-    match (error.code(), error.message()) {
-        (Some(code), message) => format!("{code}: {}", Answered(message.unwrap_or_default())),
-        (None, _) => sentence(error),
     }
 }
 

@@ -6,14 +6,16 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::config::retry::RetryConfig;
 use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
-use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use futures_util::{StreamExt, stream};
-use imds_core::text::Answered;
+use imds_core::call_error::{Call, CallError};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::error::said;
+use super::error::call_error;
 use super::settings::retry_partition;
+
+const CALL: Call = Call::PutEvents;
 
 /// The source of the events.
 const SOURCE: &str = "imds-enforcer";
@@ -79,26 +81,27 @@ impl EventBus {
         calls.for_each_concurrent(CALLS_AT_ONCE, |events| self.put_at_once(events, tally)).await;
     }
 
-    /// Puts the events of one call. Those that EventBridge does not take are put again.
+    /// Puts the events of one call. Those that EventBridge does not take for now are put again.
     async fn put_at_once(&self, mut events: Vec<OutcomeEvent>, tally: &Tally) {
         let mut pauses = PUT_AGAIN_AFTER.into_iter();
         loop {
-            let (refused, why) = match self.send(&events).await {
+            let refused = match self.send(&events).await {
                 Ok(refused) => refused,
-                Err(why) => return tally.not_put(why),
+                Err(error) => return tally.not_put(&error),
             };
             tally.put.set(tally.put.get() + events.len() - refused.len());
-            if refused.is_empty() {
-                return;
-            }
-            let Some(pause) = pauses.next() else { return tally.not_put(why) };
+            let (again, lost): (Vec<_>, Vec<_>) =
+                refused.into_iter().partition(|(_, error)| error.kind().is_tried_again());
+            lost.iter().for_each(|(_, error)| tally.not_put(error));
+            let Some((_, error)) = again.first() else { return };
+            let Some(pause) = pauses.next() else { return tally.not_put(error) };
             tokio::time::sleep(pause).await;
-            events = refused.into_iter().filter_map(|index| events.get(index).cloned()).collect();
+            events = again.into_iter().map(|(event, _)| event).collect();
         }
     }
 
-    /// Returns the events that EventBridge did not take, by index, and its reason for the first of them.
-    async fn send(&self, events: &[OutcomeEvent]) -> Result<(Vec<usize>, String), String> {
+    /// Returns the events that EventBridge did not take, and why.
+    async fn send(&self, events: &[OutcomeEvent]) -> Result<Vec<(OutcomeEvent, CallError)>, CallError> {
         let entry = |event: &OutcomeEvent| {
             PutEventsRequestEntry::builder()
                 .event_bus_name(&self.name)
@@ -110,18 +113,13 @@ impl EventBus {
         };
         let client = self.client.get_or_init(|| async { client(&self.shared) }).await;
         let request = client.put_events().set_entries(Some(events.iter().map(entry).collect()));
-        let answer = request.send().await.map_err(|error| said(&error))?;
-        let mut why = String::new();
-        let mut refused = Vec::new();
-        for (index, entry) in answer.entries().iter().enumerate() {
-            if let Some(code) = entry.error_code() {
-                if refused.is_empty() {
-                    why = format!("{code}: {}", Answered(entry.error_message().unwrap_or_default()));
-                }
-                refused.push(index);
-            }
-        }
-        Ok((refused, why))
+        let answer = request.send().await.map_err(|error| call_error(CALL, &error))?;
+        let refused = |(event, entry): (&OutcomeEvent, &PutEventsResultEntry)| {
+            let code = Some(entry.error_code()?.to_owned());
+            let error = CallError::without_response(CALL, entry.error_message().unwrap_or_default());
+            Some((event.clone(), CallError { code, ..error }))
+        };
+        Ok(events.iter().zip(answer.entries()).filter_map(refused).collect())
     }
 }
 
@@ -136,8 +134,8 @@ impl Tally {
         self.why_not.borrow().clone()
     }
 
-    fn not_put(&self, why: String) {
-        self.why_not.borrow_mut().get_or_insert(why);
+    fn not_put(&self, error: &CallError) {
+        self.why_not.borrow_mut().get_or_insert_with(|| error.to_string());
     }
 }
 
