@@ -170,29 +170,36 @@ HEAD = ["accounts × Regions", "deployment", "launch to applied, s: median", "p9
 HEAD += ["STS calls a second, at most", "changes throttled", "round of sweeps, min", "log, GB a month", "cost a month"]
 
 
-def enforcers(size: Size, processes: int) -> list[str]:
-    """The busiest hour of a hub with so many Enforcers."""
+def enforcers(size: Size, processes: int, rate: float) -> list[str]:
+    """The busiest hour of a hub with so many Enforcers and this `ModifyRate`."""
     places, weights = fleet(size)
     settings = from_template(True)
-    settings["Enforcer"] = replace(settings["Enforcer"], concurrency=processes)
+    settings["Enforcer"] = replace(settings["Enforcer"], concurrency=processes, rate=rate)
     records = events(places, weights, BUSIEST * size.launches, 2 * costs().hop, 1)
     found = run(HUB, records, [], settings)
     took = [f"{percentile(found.applied, share):,.1f}" for share in (0.5, 0.99)]
-    return [name(size), f"{processes}", *took, throttled(found), f"{found.sts}"]
+    return [name(size), f"{processes}", f"{rate:g}", *took, throttled(found), f"{found.sts}"]
 
 
-def sweeps(size: Size, open_share: float, spread: float, processes: int, limit: int | None) -> list[str]:
-    """A round of sweeps of a hub with so many Sweepers. Sweeps begin within `spread` seconds."""
+def round_of(size: Size, open_share: float, spread: float, processes: int, limit: int | None):
+    """A round of sweeps of a hub with so many Sweepers: what happened, and the accounts and Regions after it."""
     some, (places, _) = random.Random(3), fleet(size, open_share)
     settings = from_template(True)
     settings["Sweeper"] = replace(settings["Sweeper"], concurrency=processes)
-    found = run(HUB, [], [Record(place, None, spread * some.random()) for place in places], settings, limit)
+    records = [Record(place, None, spread * some.random()) for place in places]
+    return run(HUB, [], records, settings, limit), places
+
+
+def sweeps(size: Size, open_share: float, spread: float, processes: int, limit: int | None) -> list[str]:
+    """A line of the third table. Sweeps begin within `spread` seconds."""
+    found, _ = round_of(size, open_share, spread, processes, limit)
     begin = f"within {spread / 60:.0f} min" if spread else "at once"
     cells = [name(size), f"{open_share:.0%}", begin, f"{processes}", f"{limit or 'none'}"]
     return [*cells, f"{found.counts['changes']:,}", f"{found.round / 60:.0f}", f"{found.sts}"]
 
 
-ENFORCERS = [(SIZES[1], (2, 5, 20)), (SIZES[2], (2, 5, 10, 20, 40))]
+ENFORCERS = [(SIZES[1], processes, rate) for processes, rate in ((2, 4.0), (5, 4.0), (20, 4.0), (20, 1.0))]
+ENFORCERS += [(SIZES[2], processes, rate) for processes, rate in ((5, 4.0), (10, 4.0), (20, 4.0), (20, 1.0), (40, 4.0))]
 SWEEPS = [
     (SIZES[1], OPEN_AT_FIRST, HOUR, 20, None),
     (SIZES[2], OPEN_AT_FIRST, HOUR, 20, None),
@@ -201,7 +208,7 @@ SWEEPS = [
     (SIZES[3], OPEN_AT_FIRST, HOUR, 20, None),
     (SIZES[3], OPEN_AT_FIRST, HOUR, 100, None),
 ]
-HEAD_OF_ENFORCERS = ["accounts × Regions", "Enforcers, at most", "launch to applied, s: median", "p99"]
+HEAD_OF_ENFORCERS = ["accounts × Regions", "Enforcers, at most", "ModifyRate", "launch to applied, s: median", "p99"]
 HEAD_OF_ENFORCERS += ["changes throttled", "STS calls a second, at most"]
 HEAD_OF_SWEEPS = [
     "accounts × Regions",
@@ -231,8 +238,7 @@ def main(is_small: bool) -> None:
     gc.disable()
     sizes = SIZES[:2] if is_small else SIZES
     table(HEAD, (row(size, deployment) for size in sizes for deployment in deployments(size)))
-    some = ((size, processes) for size, all_of_it in ENFORCERS if size in sizes for processes in all_of_it)
-    table(HEAD_OF_ENFORCERS, (enforcers(*one) for one in some))
+    table(HEAD_OF_ENFORCERS, (enforcers(*one) for one in ENFORCERS if one[0] in sizes))
     table(HEAD_OF_SWEEPS, (sweeps(*one) for one in SWEEPS if one[0] in sizes))
 
 

@@ -235,7 +235,7 @@ def own_costs(function: Path, fleet: Fleet, folder: Path) -> tuple[dict[str, flo
     # and a client.
     call = (spent["known account"] - spent["compliant"]) / 2
     own = {"cpu_call": call, "cpu_invocation": spent["compliant"] - call}
-    own["cpu_client"] = spent["new account"] - spent["known account"] - call
+    own["cpu_client"] = max(0.0, spent["new account"] - spent["known account"] - call)
     own["cpu_instance"] = (spent["sweep"] - spent["compliant"]) / (SWEPT - 1)
     return own, sizes
 
@@ -277,7 +277,7 @@ def compare(title: str, there: dict, here: dict) -> list[str]:
 def check(function: Path, binaries: Path) -> int:
     settings, errors = from_template(True), []
     with tempfile.TemporaryDirectory() as temporary:
-        with Ec2(binaries) as ec2:
+        with Ec2(binaries, "--realistic") as ec2:
             own, logs = own_costs(function, Fleet(ec2), Path(temporary))
         for kind, sizes in logs.items():
             print(f"log, {kind}: {', '.join(f'{part} {size:,.0f} bytes' for part, size in sizes.items())}")

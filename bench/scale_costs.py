@@ -20,11 +20,11 @@ EC2 = "https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html"
 COSTS = {
     # CPU, in milliseconds of a whole core.
     "cpu_start": (1.95, "ms", PERFORMANCE),
-    "cpu_invocation": (0.3, "ms", CHECK),
-    "cpu_client": (1.2, "ms", CHECK),
-    "cpu_call": (0.12, "ms", PERFORMANCE),
-    "cpu_instance": (0.052, "ms", PERFORMANCE),
-    "cpu_handshake": (3.0, "ms", PERFORMANCE),
+    "cpu_invocation": (0.275, "ms", CHECK),
+    "cpu_client": (0.025, "ms", CHECK),
+    "cpu_call": (0.275, "ms", CHECK),
+    "cpu_instance": (0.068, "ms", CHECK),
+    "cpu_handshake": (3.8, "ms", PERFORMANCE),
     "mb_of_a_core": (1769, "MB", LAMBDA + "configuration-memory.html"),
     # The time of AWS, in seconds.
     "assume": (0.1, "s", ASSUMPTION),
