@@ -78,7 +78,7 @@ def log_of(function: Function) -> float:
     """Bytes of log."""
     per, outcomes = costs(), function.outcomes
     size = function.mapping.invocations * (per.log_batch + per.log_lambda)
-    size += function.account_regions * per.log_account
+    size += function.account_regions * (per.log_account + function.settings.is_sweeper * per.log_sweep)
     size += outcomes["account and Region with a change"] * per.log_account_changed
     return size + outcomes["changed"] * per.log_changed + outcomes["compliant"] * per.log_compliant
 

@@ -7,6 +7,7 @@ with delays. First, calls one by one give the function's own CPU and log on this
 
 import json
 import random
+import statistics
 import sys
 import tempfile
 import threading
@@ -30,6 +31,8 @@ SWEPT = 100
 EVENTS = Path(__file__).resolve().parent.parent / "events"
 # ec2-sim's delays, in milliseconds, and how long a change takes until it is applied.
 DELAYS, APPLY_DELAY = {"AssumeRole": 100, "DescribeInstances": 200, "ModifyInstanceMetadataOptions": 300}, 2_000
+# Runs of the function and of the simulation. Which process gets which record is random, and times depend on it.
+RUNS, SIMULATIONS = 3, 25
 # How much the simulation may differ, of the figure or by this many seconds or calls, whatever is more.
 BOUND, LEAST = 0.2, {"s": 0.5, "calls": 20}
 
@@ -92,10 +95,10 @@ class Fleet:
 class Environments:
     """The function's processes: one that is idle, or a new one."""
 
-    def __init__(self, function: Path, fleet: Fleet, settings: Settings, clock: RealClock, folder: Path):
+    def __init__(self, function: Path, fleet: Fleet, settings: Settings, clock: RealClock, folder: Path, seed: int = 0):
         self.function, self.fleet, self.settings, self.clock, self.folder = function, fleet, settings, clock, folder
         self.idle, self.all, self.lock = [], [], threading.Lock()
-        self.world = World(costs())
+        self.world = World(costs(), seed=seed)
         self.world.clock = clock
         self.delays = Function(self.world, settings)
         self.mapping = Mapping(self.world, settings, self.invoke)
@@ -170,13 +173,13 @@ def of_sweeps() -> list[Record]:
 
 def figures(records: list[Record], calls: Counter) -> dict[str, tuple[float, str]]:
     took = sorted(record.done - record.sent for record in records)
-    found = {"median of a record": took[len(took) // 2], "p99 of a record": took[int(0.99 * len(took))]}
+    found = {"mean of a record": statistics.mean(took), "p99 of a record": took[int(0.99 * len(took))]}
     found["last record done"] = max(record.done for record in records)
     found = {name: (value, "s") for name, value in found.items()}
     return found | {name: (calls[name], "calls") for name in (*DELAYS, "throttled")}
 
 
-def real(function: Path, fleet: Fleet, settings: Settings, records: list[Record], folder: Path) -> dict:
+def real(function: Path, fleet: Fleet, settings: Settings, records: list[Record], folder: Path, seed: int) -> dict:
     """Runs the function. Instances are there before the first event."""
     for record in records:
         place = record.place
@@ -188,7 +191,7 @@ def real(function: Path, fleet: Fleet, settings: Settings, records: list[Record]
             (fleet.ids[record.instances[0]],) = fleet.launch(place, 1)
     fleet.calls()
     clock = RealClock()
-    environments = Environments(function, fleet, settings, clock, folder)
+    environments = Environments(function, fleet, settings, clock, folder, seed)
     try:
         for record in records:
             clock.later(record.sent, environments.mapping.arrive, record)
@@ -198,12 +201,12 @@ def real(function: Path, fleet: Fleet, settings: Settings, records: list[Record]
     return figures(records, fleet.calls())
 
 
-def simulated(settings: Settings, records: list[Record], own: dict[str, float]) -> dict:
+def simulated(settings: Settings, records: list[Record], own: dict[str, float], seed: int) -> dict:
     seconds = {"assume": "AssumeRole", "describe": "DescribeInstances", "modify": "ModifyInstanceMetadataOptions"}
     seconds = {name: DELAYS[action] / 1000 for name, action in seconds.items()}
     here = {"other_region": 0.0, "cpu_handshake": 0.1, "cold_start": 0.0, "mb_of_a_core": settings.memory}
     here |= {"applied_least": APPLY_DELAY / 1000, "applied_most": APPLY_DELAY / 1000, "sts_burst": 1e9}
-    world = World(costs(**seconds, **here, **own))
+    world = World(costs(**seconds, **here, **own), seed=seed)
     simulated = Function(world, settings)
     for record in records:
         world.clock.later(record.sent, simulated.mapping.arrive, record)
@@ -262,13 +265,18 @@ def log_sizes(text: str) -> dict[str, float]:
     return {kind: size / ALONE for kind, size in found.items()}
 
 
+def medians(runs: list[dict]) -> dict[str, tuple[float, str]]:
+    return {name: (statistics.median(run[name][0] for run in runs), unit) for name, (_, unit) in runs[0].items()}
+
+
 def compare(title: str, there: dict, here: dict) -> list[str]:
     """Prints both, and returns what differs by too much."""
     print(f"\n| {title} | function | simulation | difference |\n| --- | --- | --- | --- |")
     errors = []
     for name, (value, unit) in there.items():
         difference = here[name][0] - value
-        print(f"| {name}, {unit} | {value:,.2f} | {here[name][0]:,.2f} | {difference / max(value, 1e-9):+.0%} |")
+        both = (f"{one:,.2f}" if unit == "s" else f"{one:,.0f}" for one in (value, here[name][0]))
+        print(f"| {name}, {unit} | {' | '.join(both)} | {difference / max(value, 1e-9):+.0%} |")
         if abs(difference) > max(BOUND * value, LEAST[unit]):
             errors.append(f"{title}: {name} differs by {difference:+.2f}, more than {BOUND:.0%}")
     return errors
@@ -283,13 +291,14 @@ def check(function: Path, binaries: Path) -> int:
             print(f"log, {kind}: {', '.join(f'{part} {size:,.0f} bytes' for part, size in sizes.items())}")
         print(", ".join(f"{name} {value:.3f} ms" for name, value in own.items()))
         for title, name, made in (("launches", "Enforcer", of_launches), ("sweeps", "Sweeper", of_sweeps)):
-            folder = Path(temporary) / title
-            folder.mkdir()
-            with Ec2(binaries, "--buckets", apply_delay=APPLY_DELAY) as ec2:
-                fleet = Fleet(ec2)
-                fleet.delayed()
-                there = real(function, fleet, settings[name], made(), folder)
-            errors += compare(title, there, simulated(settings[name], made(), own))
+            there, here = [], [simulated(settings[name], made(), own, seed) for seed in range(SIMULATIONS)]
+            for seed in range(RUNS):
+                with Ec2(binaries, "--buckets", apply_delay=APPLY_DELAY) as ec2:
+                    fleet = Fleet(ec2)
+                    fleet.delayed()
+                    folder = Path(tempfile.mkdtemp(dir=temporary))
+                    there.append(real(function, fleet, settings[name], made(), folder, seed))
+            errors += compare(title, medians(there), medians(here))
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 1 if errors else 0

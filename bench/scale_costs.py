@@ -23,7 +23,7 @@ COSTS = {
     "cpu_invocation": (0.275, "ms", CHECK),
     "cpu_client": (0.025, "ms", CHECK),
     "cpu_call": (0.275, "ms", CHECK),
-    "cpu_instance": (0.068, "ms", CHECK),
+    "cpu_instance": (0.07, "ms", CHECK),
     "cpu_handshake": (3.8, "ms", PERFORMANCE),
     "mb_of_a_core": (1769, "MB", LAMBDA + "configuration-memory.html"),
     # The time of AWS, in seconds.
@@ -51,6 +51,7 @@ COSTS = {
     "log_compliant": (494, "bytes", CHECK),
     "log_account": (952, "bytes", CHECK),
     "log_account_changed": (866, "bytes", CHECK),
+    "log_sweep": (348, "bytes", CHECK),
     "log_batch": (178, "bytes", CHECK),
     "log_lambda": (1000, "bytes", ASSUMPTION),
 }
