@@ -24,10 +24,8 @@ from scale_queue import Function, Mapping, Record
 from simulator import Ec2
 
 ACCOUNTS, REGIONS = 1_000, ("us-east-1", "eu-west-1")
-# As many accounts, one by one, for the function's own costs.
-ALONE = 200
-# Instances of a sweep, for the same.
-SWEPT = 100
+# For the function's own costs: accounts, one by one, and the instances of a sweep.
+ALONE, SWEPT = 200, 100
 EVENTS = Path(__file__).resolve().parent.parent / "events"
 # ec2-sim's delays, in milliseconds, and how long a change takes until it is applied.
 DELAYS, APPLY_DELAY = {"AssumeRole": 100, "DescribeInstances": 200, "ModifyInstanceMetadataOptions": 300}, 2_000
@@ -35,10 +33,7 @@ DELAYS, APPLY_DELAY = {"AssumeRole": 100, "DescribeInstances": 200, "ModifyInsta
 RUNS, SIMULATIONS = 3, 25
 # How much the simulation may differ, of the figure or by this many seconds or calls, whatever is more.
 BOUND, LEAST = 0.2, {"s": 0.5, "calls": 20}
-
-
-def account_id(place: AccountRegion) -> str:
-    return f"{200_000_000_000 + place.account}"
+FIRST_ACCOUNT = 200_000_000_000
 
 
 class Fleet:
@@ -53,7 +48,7 @@ class Fleet:
         return answer.json() if answer.content else {}
 
     def launch(self, place: AccountRegion, count: int, tokens: str = "optional") -> list[str]:
-        body = {"account": account_id(place), "region": REGIONS[place.region], "count": count}
+        body = {"account": str(FIRST_ACCOUNT + place.account), "region": REGIONS[place.region], "count": count}
         return self.control("instances", body | {"options": {"HttpTokens": tokens}})["instanceIds"]
 
     def delayed(self) -> None:
@@ -63,7 +58,7 @@ class Fleet:
         """The event of a sweep, or the state change of an instance."""
         name = "imds-enforcer-sweep.json" if record.instances is None else "ec2-state-running.json"
         event = json.loads((EVENTS / name).read_text())
-        event |= {"account": account_id(record.place), "region": REGIONS[record.place.region]}
+        event |= {"account": str(FIRST_ACCOUNT + record.place.account), "region": REGIONS[record.place.region]}
         event["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if record.instances is not None:
             event["detail"]["instance-id"] = self.ids[record.instances[0]]
