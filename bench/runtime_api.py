@@ -99,11 +99,15 @@ class Process:
 
     def invoke(self, payload: bytes) -> float:
         """Sends a payload and returns the time of the answer."""
+        return self.answer(payload)[0]
+
+    def answer(self, payload: bytes) -> tuple[float, bytes]:
+        """Sends a payload and returns the time of the answer, and the answer."""
         self.api.payloads.put(payload)
         answered, kind, body = self.next_of(self.api.answers)
         if kind != "response":
             raise RuntimeError(f"{body.decode()}\n{self.logged()}")
-        return answered
+        return answered, body
 
     def next_of(self, events: queue.Queue):
         """The next item. Raises an error if the process ends first or after two minutes."""

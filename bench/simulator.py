@@ -12,11 +12,20 @@ EVENT = Path(__file__).resolve().parent.parent / "events" / "ec2-state-running.j
 
 
 class Ec2:
-    """ec2-sim with immediate changes."""
+    """ec2-sim with immediate changes, unless they take `apply_delay` milliseconds."""
 
-    def __init__(self, binaries: Path):
-        flags = ["--listen", "127.0.0.1:0", "--apply-delay", "0", "--start-delay", "0", "--state-delay", "0"]
-        self.process = subprocess.Popen([binaries / "ec2-sim", *flags], stdout=subprocess.PIPE, text=True)
+    def __init__(self, binaries: Path, *more: str, apply_delay: int = 0):
+        flags = [
+            "--listen",
+            "127.0.0.1:0",
+            "--apply-delay",
+            str(apply_delay),
+            "--start-delay",
+            "0",
+            "--state-delay",
+            "0",
+        ]
+        self.process = subprocess.Popen([binaries / "ec2-sim", *flags, *more], stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().split()[-1]
         self.http = requests.Session()
         # Ignores proxy settings of the environment.
