@@ -2,54 +2,19 @@
 
 import json
 import os
-import threading
-import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import datetime, timedelta, timezone
 
 import pytest
+import sample_events
 from botocore.session import Session
 from botocore.validate import ParamValidator
 from cloud import Stack
-from documents import commands
 from ec2_words import launch
 from jsonschema import Draft202012Validator
-from processes import ACCOUNT, REGION, ROOT, Function, until
+from processes import ACCOUNT, REGION, Function, until
+from recipes import ARN, BUS, FOLDER, HOSTILE, Server, deploy, is_empty, put, queue, received
 
-PAGE, BUS = "docs/outcome-events.md", "outcomes"
-FOLDER = ROOT / "outcome-events"
-EXAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((FOLDER / "examples").glob("*.json"))}
-ARN = f"arn:aws:{{}}:{REGION}:{ACCOUNT}:{{}}"
-# What a tag may have and a reason may quote: quotation marks, markup, placeholders, controls, other scripts.
-HOSTILE = 'tag "a\\"b" </p><script>alert(\'1\')</script> <instance> {% 1/0 %} ${Account} \\u{202e} \\n line\nbreak, 鍵 "}],"x":1'
 IMPORTED = {"FailedCount": 0, "SuccessCount": 1, "FailedFindings": []}
-
-
-class Server:
-    """An HTTP server that keeps requests, and responds with what is next in `answers`, or with 200."""
-
-    def __init__(self, usual: dict):
-        self.requests, self.answers = [], []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                outer.requests.append((self.path, dict(self.headers), body))
-                status, answer, kind = outer.answers.pop(0) if outer.answers else (200, usual, "")
-                sent = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(sent)))
-                self.send_header("Content-Type", "application/json")
-                self.send_header("x-amzn-ErrorType", kind)
-                self.end_headers()
-                self.wfile.write(sent)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
 @pytest.fixture(scope="module")
@@ -70,46 +35,6 @@ def cloud(security_hub, cloud):
 @pytest.fixture(scope="module")
 def bus(cloud):
     cloud.client("events").create_event_bus(Name=BUS)
-
-
-def deploy(cloud, heading: str, name: str, instead: dict[str, str] | None = None) -> Stack:
-    """Runs the commands of the page under a heading."""
-    for text in commands(PAGE, heading):
-        for old, new in (instead or {}).items():
-            assert old in text
-            text = text.replace(old, new)
-        ended = cloud.run("bash", "-euc", text)
-        assert ended.returncode == 0, f"{text}\n{ended.stdout}\n{ended.stderr}\n{cloud.ministack.output()[-3000:]}"
-    return Stack(cloud, name)
-
-
-def put(cloud, name: str, **changes) -> dict:
-    """Puts an example on the bus, about an instance of its own. Returns the detail."""
-    event = EXAMPLES[name]
-    instance_id = f"i-{uuid.uuid4().hex[:17]}"
-    detail = event["detail"] | {"instanceId": instance_id} | changes
-    arn = event["resources"][0].rsplit("/", 1)[0] + f"/{detail['instanceId']}"
-    entry = {"Source": event["source"], "DetailType": event["detail-type"], "Resources": [arn], "EventBusName": BUS}
-    answer = cloud.client("events").put_events(Entries=[entry | {"Detail": json.dumps(detail)}])
-    assert answer["FailedEntryCount"] == 0
-    return detail
-
-
-def queue(cloud, name: str) -> str:
-    return cloud.client("sqs").create_queue(QueueName=name)["QueueUrl"]
-
-
-def received(cloud, url: str, text: str) -> str:
-    """The body of the next message, which has this text."""
-    sqs = cloud.client("sqs")
-    (message,) = until("a message", lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages"))
-    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    assert text in message["Body"]
-    return message["Body"]
-
-
-def is_empty(cloud, url: str) -> bool:
-    return not cloud.client("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages")
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +60,8 @@ def test_a_message_says_what_happened_to_which_instance_and_why(cloud, messages,
 
 
 def test_there_is_no_message_of_a_change_by_default(cloud, messages):
-    put(cloud, "enforced")
-    assert is_empty(cloud, messages)
+    detail = put(cloud, "enforced")
+    received(cloud, messages, put(cloud, "blocked")["instanceId"], never=detail["instanceId"])
 
 
 def test_hostile_text_is_text_in_a_message(cloud, messages):
@@ -277,25 +202,42 @@ def test_a_finding_that_is_refused_is_kept_and_fails_the_execution(cloud, findin
     until("two failed", lambda: len(executions(findings, "FAILED")) == before + 2)
 
 
-def test_what_the_function_puts_is_as_the_schema_says(cloud, bus, messages, tmp_path):
-    """The function, this bus, and a rule that passes every event on."""
+@pytest.fixture
+def told(cloud, bus):
+    """Returns the event that tells of an instance. A rule passes every event on."""
     url = queue(cloud, "all")
     events = cloud.client("events")
     events.put_rule(Name="all", EventBusName=BUS, EventPattern=json.dumps({"source": ["imds-enforcer"]}))
     events.put_targets(Rule="all", EventBusName=BUS, Targets=[{"Id": "all", "Arn": ARN.format("sqs", "all")}])
-    rule = {"name": HOSTILE[:60], "when": {"tags": {"team": "old"}}, "exempt": {"until": "2999-12-31"}}
-    policy = {"baseline": {"HttpTokens": "required"}, "rules": [rule]}
+    return lambda instance_id: json.loads(received(cloud, url, instance_id))
+
+
+def test_what_the_function_puts_is_as_the_schema_says_and_reaches_people(cloud, messages, told, tmp_path):
+    last = (datetime.now(timezone.utc) + timedelta(days=3)).date().isoformat()
+    # A rule's name is text of the policy; an event has it in its reasons.
+    rule = {"name": 'vendor "</b>', "when": {"tags": {"aws:autoscaling:groupName": "old"}}, "exempt": {"until": last}}
+    policy = {"baseline": {"HttpTokens": "required"}, "usageGate": {}, "rules": [rule]}
     variables = {"IMDS_POLICY_FILE": "", "IMDS_POLICY": json.dumps(policy), "IMDS_OUTCOME_BUS": BUS}
     function = Function(tmp_path, cloud.sim.url, AWS_ENDPOINT_URL_EVENTBRIDGE=cloud.ministack.url, **variables)
+    schema = json.loads((FOLDER / "outcome.schema.json").read_text())
+    old = {"region": REGION, "firstRan": 90 * 86400, "tags": {"aws:autoscaling:groupName": "old"}}
+    named = {
+        "enforced": launch(cloud.client("ec2"), options={"HttpTokens": "optional"}),
+        "exempt": cloud.sim.control("POST", "instances", old)["instanceIds"],
+        # CloudWatch has nothing about it.
+        "in-use": cloud.sim.ran_before(days=90, count=1, HttpTokens="optional"),
+    }
     try:
-        (instance_id,) = launch(cloud.client("ec2"), options={"HttpTokens": "optional"})
-        sweep = json.loads((ROOT / "events" / "imds-enforcer-sweep.json").read_text())
-        report = function.invoke(sweep | {"account": ACCOUNT, "region": REGION})
+        for outcome, ids in named.items():
+            sample = "ec2-launch-one" if outcome == "enforced" else "ec2-state-running"
+            (reported,) = function.invoke(sample_events.about(sample, ids))["outcomes"]
+            assert reported["outcome"] == outcome
+            event = told(ids[0])
+            Draft202012Validator(schema).validate(event)
+            assert event["detail"] == {"schemaVersion": 1} | reported
+            assert event["detail"].keys() <= schema["$defs"]["detail"]["properties"].keys()
+            assert event["resources"] == [ARN.format("ec2", f"instance/{ids[0]}")]
+            if outcome != "enforced":
+                assert json.loads(received(cloud, messages, ids[0]))["reasons"] == reported["reasons"]
     finally:
         function.stop()
-    assert report["counts"]["enforced"] >= 1
-    event = json.loads(received(cloud, url, instance_id))
-    schema = json.loads((FOLDER / "outcome.schema.json").read_text())
-    Draft202012Validator(schema).validate(event)
-    known = schema["$defs"]["detail"]["properties"]
-    assert event["detail"].keys() <= known.keys() and event["detail"]["outcome"] == "enforced"

@@ -36,9 +36,7 @@ def test_the_examples_are_valid_and_have_no_unknown_field(name):
     assert unknown(event, SCHEMA) == []
     detail = event["detail"]
     assert detail["outcome"] == name
-    assert event["resources"] == [
-        f"arn:aws:ec2:{detail['region']}:{detail['account']}:instance/{detail['instanceId']}"
-    ]
+    assert event["resources"] == [f"arn:aws:ec2:{detail['region']}:{detail['account']}:instance/{detail['instanceId']}"]
 
 
 def test_every_field_has_an_example():
