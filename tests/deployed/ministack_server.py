@@ -35,6 +35,7 @@ os.environ.update(IOT_MTLS_ENABLED="0", SFTP_ENABLED="0")
 # ministack passes it on to the functions.
 os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{PORT}"
 
+import ministack_recipes  # noqa: E402, F401
 from ministack import app  # noqa: E402
 from ministack.core import lambda_runtime, responses  # noqa: E402
 from ministack.services import cloudwatch, eventbridge, lambda_svc, sqs, sts  # noqa: E402
