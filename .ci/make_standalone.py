@@ -74,8 +74,8 @@ DESCRIPTIONS = {
     "OutcomeBus": "The name of an event bus, in each account and Region, that gets an event for each change, each new "
     "problem and each exemption that ends soon. If empty, no such events are sent.",
     "SubnetIds": "The subnets that the functions run in, if their calls must leave from a VPC. The VPC needs a route "
-    "to EC2, SQS and CloudWatch, and with OutcomeBus to EventBridge. Override it in the stacks of each account and Region. If empty, the functions run in "
-    "Lambda's own network.",
+    "to EC2, SQS and CloudWatch, and with OutcomeBus to EventBridge. Override it in the stacks of each account and "
+    "Region. If empty, the functions run in Lambda's own network.",
     "SecurityGroupIds": "The security groups of the functions in SubnetIds. They must allow outbound HTTPS (TCP 443). "
     "Override it with SubnetIds.",
     "IamPath": "The path of all IAM roles and policies. It begins and ends with a slash.",
