@@ -5,7 +5,8 @@ import json
 import pytest
 from cloud import Stack
 from ec2_words import launch
-from processes import ACCOUNT, until
+from jsonschema import Draft202012Validator
+from processes import ACCOUNT, ROOT, until
 
 BUS = "outcomes"
 OPTIONAL = {"HttpTokens": "optional"}
@@ -39,6 +40,9 @@ def test_each_change_and_each_new_problem_arrives_on_the_bus(stack):
     (enforced,) = launch(stack.ec2, options=OPTIONAL)
     events = until("both events", lambda: len(found := received(stack)) == 2 and found)
     assert [events[i]["detail"]["outcome"] for i in (enforced, denied)] == ["enforced", "denied"]
+    schema = json.loads((ROOT / "outcome-events" / "outcome.schema.json").read_text())
+    for event in events.values():
+        Draft202012Validator(schema).validate(event)
     event = events[enforced]
     assert (event["source"], event["account"]) == ("imds-enforcer", ACCOUNT)
     assert event["resources"] == [f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/{enforced}"]
