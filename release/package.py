@@ -7,7 +7,8 @@ FOLDER and prints its path. VERSION is that of Cargo.toml. With the same Python 
 same bytes.
 
 The archive has the function's own archive beside a template that refers to it, the policy, the templates of stack sets,
-the service control policies, the documents, and the license texts of the crates in the function. Needs cargo for them.
+the service control policies, the documents, the recipes for outcome events, and the license texts of the crates in the
+function. Needs cargo for them.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from notices import notices  # noqa: E402
 
 # What the archive has of the project. The policy may come from elsewhere.
 FILES = ["CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "samconfig.toml"]
-FOLDERS = ["docs", "policy", "service-control-policies", "stackset"]
+FOLDERS = ["docs", "outcome-events", "policy", "service-control-policies", "stackset"]
 BUILD = """\
     Metadata:
       BuildMethod: rust-cargolambda
