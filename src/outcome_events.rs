@@ -9,11 +9,14 @@ use imds_core::outcome::InstanceOutcome;
 use imds_engine::aws::event_bus::{EventBus, OutcomeEvent, Tally};
 use imds_engine::deadline::Deadline;
 use imds_engine::report::outcome_event;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::channel;
 use tokio::time::{Instant, timeout_at};
 
 /// How long an invocation waits at its end for events that are not put yet.
 const PUT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many events may wait to be put: their details take some 10 MB.
+const WAITING: usize = 10_000;
 
 /// Outcome events that were not put.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +35,15 @@ pub async fn during<T>(
     deadline: &Deadline,
     work: impl AsyncFnOnce(&dyn Fn(&InstanceOutcome)) -> T,
 ) -> (T, Option<NotPut>) {
-    let (sender, events) = unbounded_channel();
+    let (sender, events) = channel(WAITING);
     let (offered, tally) = (Cell::new(0), Tally::default());
     let mut putting = pin!(bus.put(events, &tally));
     let result = {
         let offer = |instance: &InstanceOutcome| {
             if let Some(detail) = outcome_event::detail(instance, deadline.now) {
                 offered.set(offered.get() + 1);
-                // The receiver lives as long as `putting`.
-                let _ = sender.send(OutcomeEvent { instance_arn: arn(partition, instance), detail });
+                // What does not fit is counted as not put.
+                let _ = sender.try_send(OutcomeEvent { instance_arn: arn(partition, instance), detail });
             }
         };
         let mut working = pin!(work(&offer));
@@ -61,7 +64,7 @@ pub async fn during<T>(
 
 fn not_put(bus: &EventBus, offered: usize, tally: &Tally) -> Option<NotPut> {
     let events = offered - tally.put();
-    let why = tally.why_not().unwrap_or_else(|| "EventBridge did not respond in time".to_owned());
+    let why = tally.why_not().unwrap_or_else(|| "EventBridge did not take them in time".to_owned());
     let bus = bus.name();
     let why = format!("{events} of {offered} outcome events were not put on the event bus {bus}: {why}");
     (events > 0).then_some(NotPut { events, why })

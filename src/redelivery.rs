@@ -75,12 +75,6 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_of_events_delivers_a_record_as_often() {
-        let queue = format!("maxReceiveCount: {RECEIVES}\n\n  SweepQueue:");
-        assert!(include_str!("../template.yaml").contains(&queue));
-    }
-
-    #[test]
     fn twelve_receives_take_some_eighty_minutes() {
         let total: Duration = (1..RECEIVES).map(|n| delay(Cause::Retry(Retry::AfterBackoff), n, "m")).sum();
         assert!((70 * 60..95 * 60).contains(&total.as_secs()), "{total:?}");

@@ -157,7 +157,11 @@ pub struct Unlogged {
     pub first_ran: Option<OffsetDateTime>,
     /// The calls without a token that were refused in the 24 hours before, if CloudWatch was asked.
     pub rejected_calls: u64,
-    /// Whether an event that names it is not delivered again, whatever the outcome.
+    /// Whether EC2 accepted a change in this batch, of all options or of some.
+    pub is_changed: bool,
+    /// Whether an event names it for the first time, or alone, so that an earlier delivery left this very instance unfinished.
+    pub is_new: bool,
+    /// Whether no event that names it is delivered again, whatever the outcome.
     pub is_last_receive: bool,
     /// Whether a sweep with the watch found it.
     pub is_watched: bool,

@@ -170,18 +170,26 @@ def test_lambda_connects_the_functions_to_a_vpc_and_the_code_of_no_function_may(
 @pytest.mark.parametrize("role", ["EnforcerRole", "SweeperRole"])
 @pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])
 def test_only_outcome_events_are_put_and_only_on_the_bus_that_is_named(template, role):
-    outcome = {"events:source": ["imds-enforcer"], "events:detail-type": "Instance Metadata Options Outcome"}
+    outcome = {"events:source": ["imds-enforcer"], "events:detail-type": ["Instance Metadata Options Outcome"]}
     bus = "arn:aws:events:us-east-1:111122223333:event-bus/"
     with_bus, without = (statements(Filled(load(template), **more), role) for more in ({"OutcomeBus": "outcomes"}, {}))
     assert is_allowed(with_bus, "events:PutEvents", bus + "outcomes", outcome)
     assert not is_allowed(without, "events:PutEvents", bus + "outcomes", outcome)
     assert not is_allowed(with_bus, "events:PutEvents", bus + "default", outcome)
     for other in (
-        {"events:detail-type": "Sweep"},
+        {"events:detail-type": ["Sweep"]},
+        {"events:detail-type": None},
         {"events:source": ["imds-enforcer", "aws.ec2"]},
         {"events:source": None},
     ):
         assert not is_allowed(with_bus, "events:PutEvents", bus + "outcomes", outcome | other), other
+
+
+@pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])
+def test_the_function_knows_which_receive_is_the_last(template):
+    known = re.search(r"RECEIVES: u32 = (\d+);", (ROOT / "src" / "redelivery.rs").read_text())
+    queue = Filled(load(template)).of_type("AWS::SQS::Queue")["Queue"]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == int(known[1])
 
 
 @pytest.mark.parametrize("template", ["TEMPLATE_JSON", "STANDALONE_JSON"])

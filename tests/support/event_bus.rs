@@ -16,6 +16,10 @@ pub enum Fault {
     Half,
     /// EventBridge takes no entry.
     None,
+    /// EventBridge refuses every third entry for good, and every third one for now.
+    Mixed,
+    /// EventBridge answers about the first entry only.
+    Short,
     /// No response.
     Hang,
 }
@@ -71,14 +75,21 @@ impl EventBus {
             _ => {}
         }
         let answer = |(index, entry): (usize, &Value)| {
-            let is_refused = fault == Some(Fault::None) || fault == Some(Fault::Half) && index % 2 == 0;
-            if is_refused {
-                return json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"});
+            let throttled = json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"});
+            match (fault, index % 2, index % 3) {
+                (Some(Fault::None), ..) | (Some(Fault::Half), 0, _) | (Some(Fault::Mixed), _, 1) => {
+                    return throttled;
+                }
+                (Some(Fault::Mixed), _, 0) => {
+                    return json!({"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized"});
+                }
+                _ => {}
             }
             self.taken.lock().unwrap().push(entry.clone());
             json!({"EventId": index.to_string()})
         };
-        let answers: Vec<Value> = entries.iter().enumerate().map(answer).collect();
+        let answered = if fault == Some(Fault::Short) { 1 } else { entries.len() };
+        let answers: Vec<Value> = entries.iter().take(answered).enumerate().map(answer).collect();
         let failed = answers.iter().filter(|answer| answer.get("ErrorCode").is_some()).count();
         Some((200, json!({"FailedEntryCount": failed, "Entries": answers})))
     }

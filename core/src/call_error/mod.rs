@@ -147,6 +147,7 @@ impl CallError {
             _ if self.is_cut_off => CutOff,
             Some("DryRunOperation") => DryRun,
             Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => Denied,
+            Some("NotAuthorizedForSourceException" | "NotAuthorizedForDetailTypeException") => Denied,
             Some("Forbidden" | "NotAuthorized") if is_usage => Denied,
             // CBOR that ends too early cannot be read, so that the SDK finds no code.
             None if is_usage && self.status == Some(200) => CutOff,

@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use imds_core::ids::{AccountId, AccountRegion, Region};
 use imds_core::selector::InstanceSelector;
 use time::OffsetDateTime;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::channel;
 use tokio::time::Instant;
 
 use super::clients::{MemberRole, RegionClients};
@@ -67,8 +67,8 @@ async fn called(shared: SdkConfig, hosts: &Hosts, region: &str) -> Vec<String> {
     };
     let failures = clients.queues().redeliver(&[redelivery], Instant::now() + Duration::from_secs(9)).await;
     assert_eq!(failures.len(), 1);
-    let (sender, events) = unbounded_channel();
-    sender.send(OutcomeEvent { instance_arn: String::new(), detail: "{}".to_owned() }).unwrap();
+    let (sender, events) = channel(1);
+    sender.try_send(OutcomeEvent { instance_arn: String::new(), detail: "{}".to_owned() }).unwrap();
     drop(sender);
     let tally = Tally::default();
     bus.put(events, &tally).await;

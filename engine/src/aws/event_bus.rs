@@ -10,7 +10,7 @@ use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use futures_util::{StreamExt, stream};
 use imds_core::call_error::{Call, CallError};
 use tokio::sync::OnceCell;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use super::error::call_error;
 use super::settings::retry_partition;
@@ -71,7 +71,7 @@ impl EventBus {
     }
 
     /// Puts the events as they come, until `events` is closed. They are counted in `tally`.
-    pub async fn put(&self, events: UnboundedReceiver<OutcomeEvent>, tally: &Tally) {
+    pub async fn put(&self, events: Receiver<OutcomeEvent>, tally: &Tally) {
         let batches = stream::unfold(events, async |mut events| {
             let mut batch = Vec::new();
             let received = events.recv_many(&mut batch, ENTRIES_PER_CALL).await;
@@ -114,12 +114,15 @@ impl EventBus {
         let client = self.client.get_or_init(|| async { client(&self.shared) }).await;
         let request = client.put_events().set_entries(Some(events.iter().map(entry).collect()));
         let answer = request.send().await.map_err(|error| call_error(CALL, &error))?;
-        let refused = |(event, entry): (&OutcomeEvent, &PutEventsResultEntry)| {
-            let code = Some(entry.error_code()?.to_owned());
-            let error = CallError::without_response(CALL, entry.error_message().unwrap_or_default());
-            Some((event.clone(), CallError { code, ..error }))
+        let refused = |(index, event): (usize, &OutcomeEvent)| {
+            let entry = answer.entries().get(index);
+            let error = match entry {
+                Some(entry) if entry.event_id().is_some() => return None,
+                _ => refusal(entry),
+            };
+            Some((event.clone(), error))
         };
-        Ok(events.iter().zip(answer.entries()).filter_map(refused).collect())
+        Ok(events.iter().enumerate().filter_map(refused).collect())
     }
 }
 
@@ -137,6 +140,13 @@ impl Tally {
     fn not_put(&self, error: &CallError) {
         self.why_not.borrow_mut().get_or_insert_with(|| error.to_string());
     }
+}
+
+/// Why EventBridge did not take an event.
+fn refusal(entry: Option<&PutEventsResultEntry>) -> CallError {
+    let message = entry.and_then(PutEventsResultEntry::error_message).unwrap_or("no answer about an event");
+    let code = entry.and_then(PutEventsResultEntry::error_code).map(str::to_owned);
+    CallError { code, ..CallError::without_response(CALL, message) }
 }
 
 /// Returns the events of each call. An event that is too large for a call has one alone, and EventBridge's error.

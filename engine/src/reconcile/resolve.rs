@@ -119,7 +119,9 @@ impl<'a> Resolver<'a> {
         target.is_launch |= is_launch(delivery);
         target.redelivered |= delivery.redelivered;
         target.is_retried |= delivery.redelivered && is_alone;
-        target.is_last |= delivery.is_last;
+        target.is_new |= !delivery.redelivered || is_alone;
+        // With another delivery, the work goes on.
+        target.is_last = delivery.is_last && (target.is_last || target.deliveries.is_empty());
         target.deliveries.insert(index);
     }
 

@@ -165,7 +165,7 @@ impl<'a> Sweep<'a> {
 
     fn target(&self, id: &InstanceId) -> Target {
         let target = Target::new(id.clone(), TriggerKind::Sweep, Duration::ZERO);
-        Target { redelivered: self.asked.redelivered, ..target }
+        Target { redelivered: self.asked.redelivered, is_watched: self.asked.watch, ..target }
     }
 
     /// Puts changes aside if the policy has limits. Returns the instances that can be finished now.
@@ -223,9 +223,7 @@ impl<'a> Sweep<'a> {
                 reconciliation.take_rejected_calls(calls);
             }
             self.changes += usize::from(reconciliation.is_changed());
-            let mut outcome = reconciliation.into_outcome(self.reconciler.account_region);
-            outcome.unlogged.is_watched = self.asked.watch;
-            (self.on_report)(outcome);
+            (self.on_report)(reconciliation.into_outcome(self.reconciler.account_region));
         }
     }
 

@@ -61,8 +61,12 @@ pub(super) struct Target {
     pub(super) redelivered: bool,
     /// Whether a redelivery names it alone, so that an earlier delivery left this very instance unfinished.
     pub(super) is_retried: bool,
-    /// Whether one of its deliveries is the last one of its event.
+    /// Whether an event names it for the first time, or alone.
+    pub(super) is_new: bool,
+    /// Whether each of its deliveries is the last one of its event.
     pub(super) is_last: bool,
+    /// Whether a sweep with the watch found it.
+    pub(super) is_watched: bool,
     /// Whether EC2 may have made a change whose response was lost.
     pub(super) may_be_changed: bool,
     /// The outcome and the reason of the last failed attempt at a change.
@@ -83,7 +87,9 @@ impl Target {
             age,
             redelivered: false,
             is_retried: false,
+            is_new: false,
             is_last: false,
+            is_watched: false,
             may_be_changed: false,
             failure: None,
             attempts: 0,

@@ -21,18 +21,22 @@ struct Detail<'a> {
 /// Returns the detail of the event that tells of this outcome; `None` if none does.
 pub fn detail(instance: &InstanceOutcome, now: OffsetDateTime) -> Option<String> {
     let detail = Detail { schema_version: SCHEMA_VERSION, instance };
-    is_told(instance, now).then(|| serde_json::to_string(&detail).ok())?
+    // It is always JSON; EventBridge would refuse an empty detail, so that it would be counted.
+    is_told(instance, now).then(|| serde_json::to_string(&detail).unwrap_or_default())
 }
 
-/// Returns whether an event tells of this outcome. A sweep finds the same again and again, so that it tells only of what it
-/// changed, and with the watch, once a day, of exemptions that end soon.
+/// Returns whether an event tells of this outcome: of every change, also one that is not verified yet or has only some of the
+/// options, and of a problem when it is new or for good. A sweep finds the same problems again and again and tells of none,
+/// but with the watch, once a day, of exemptions that end soon.
 fn is_told(instance: &InstanceOutcome, now: OffsetDateTime) -> bool {
     let InstanceOutcome { trigger, outcome, unlogged, .. } = instance;
-    let is_named = *trigger != TriggerKind::Sweep;
+    let is_new = *trigger != TriggerKind::Sweep && unlogged.is_new;
     match outcome {
-        Outcome::Enforced => true,
-        Outcome::Denied | Outcome::Blocked | Outcome::InUse | Outcome::Failed { retry: false } => is_named,
-        Outcome::Exempt if is_named || unlogged.is_watched => {
+        _ if unlogged.is_changed => true,
+        // A dry run that EC2 carried out is a change, too.
+        Outcome::Enforced | Outcome::Failed { retry: false } => true,
+        Outcome::Denied | Outcome::Blocked | Outcome::InUse => is_new,
+        Outcome::Exempt if is_new || unlogged.is_watched => {
             unlogged.exempt_until.is_some_and(|until| is_ending(until, now))
         }
         outcome => outcome.is_retryable() && unlogged.is_last_receive,
@@ -49,21 +53,23 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-03-17 12:00 UTC);
 
-    const FOR_GOOD: Outcome = Outcome::Failed { retry: false };
-
     fn told(outcome: Outcome, trigger: TriggerKind, unlogged: Unlogged) -> bool {
         detail(&InstanceOutcome { trigger, ..instance(outcome, unlogged) }, NOW).is_some()
     }
 
+    fn new() -> Unlogged {
+        Unlogged { is_new: true, ..Unlogged::default() }
+    }
+
     #[test]
-    fn an_event_tells_of_changes_and_a_sweep_of_no_lasting_state() {
+    fn an_event_tells_of_changes_and_new_problems_and_a_sweep_of_changes() {
         use Outcome::*;
         for (outcome, named, swept) in [
             (Enforced, true, true),
+            (Failed { retry: false }, true, true),
             (Denied, true, false),
             (Blocked, true, false),
             (InUse, true, false),
-            (FOR_GOOD, true, false),
             (Compliant, false, false),
             (WouldEnforce, false, false),
             (Exempt, false, false),
@@ -72,9 +78,22 @@ mod tests {
             (Gone, false, false),
         ] {
             for kind in [TriggerKind::Launch, TriggerKind::StateChange, TriggerKind::TagChange] {
-                assert_eq!(told(outcome, kind, Unlogged::default()), named, "{outcome} {kind:?}");
+                assert_eq!(told(outcome, kind, new()), named, "{outcome} {kind:?}");
             }
-            assert_eq!(told(outcome, TriggerKind::Sweep, Unlogged::default()), swept, "{outcome}");
+            assert_eq!(told(outcome, TriggerKind::Sweep, new()), swept, "{outcome}");
+            // An earlier delivery told of it.
+            assert_eq!(told(outcome, TriggerKind::Launch, Unlogged::default()), swept, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_whatever_the_outcome() {
+        use Outcome::*;
+        let changed = Unlogged { is_changed: true, ..Unlogged::default() };
+        for outcome in [Pending, InUse, Denied, Blocked, Failed { retry: true }] {
+            for kind in [TriggerKind::Launch, TriggerKind::Sweep] {
+                assert!(told(outcome, kind, changed), "{outcome} {kind:?}");
+            }
         }
     }
 
@@ -93,8 +112,7 @@ mod tests {
 
     #[test]
     fn an_exemption_that_ends_is_told_by_events_and_by_the_sweep_with_the_watch() {
-        let unlogged =
-            |until, is_watched| Unlogged { exempt_until: Some(until), is_watched, ..Unlogged::default() };
+        let unlogged = |until, is_watched| Unlogged { exempt_until: Some(until), is_watched, ..new() };
         for (until, is_soon) in [
             (date!(2026 - 03 - 16), false),
             (date!(2026 - 03 - 17), true),

@@ -273,7 +273,9 @@ impl Reconciliation {
 
     /// Converts this into the outcome of the instance.
     pub(super) fn into_outcome(self, account_region: &AccountRegion) -> InstanceOutcome {
-        let is_last_receive = self.target.is_last;
+        let Target { is_new, is_last, is_watched, .. } = self.target;
+        let is_changed = self.is_changed();
+        let unlogged = Unlogged { is_changed, is_new, is_last_receive: is_last, is_watched, ..self.unlogged };
         InstanceOutcome {
             account: account_region.account.clone(),
             region: account_region.region.clone(),
@@ -288,7 +290,7 @@ impl Reconciliation {
             state: self.record.options_state,
             reasons: self.record.reasons,
             warnings: self.record.warnings,
-            unlogged: Unlogged { is_last_receive, ..self.unlogged },
+            unlogged,
         }
     }
 }
