@@ -15,7 +15,7 @@ from samcli.yamlhelper import yaml_parse
 
 # The glibc of provided.al2023: a binary that needs a newer one does not start there.
 LAMBDA_GLIBC = (2, 34)
-# The project's limits for its package, zipped and unpacked. The sizes were 3.72 and 8.32 MB when this was written.
+# The project's limits for its package, zipped and unpacked. The sizes were 3.78 and 8.50 MB when this was written.
 MOST_ZIPPED_BYTES = 3_800_000
 MOST_BYTES = 8_800_000
 
