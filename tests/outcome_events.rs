@@ -233,6 +233,8 @@ async fn an_event_has_the_region_of_the_instance_and_the_mode() {
     let mut elsewhere = running_event("i-0123456789abcdef0", now());
     elsewhere["region"] = json!("eu-west-1");
     let bodies = [launch_event(&scene.ids).to_string(), elsewhere.to_string()];
+    scene.log(batch(&bodies, 1)).await;
+    assert_eq!(scene.told(), [], "a dry run changes nothing, and the other is retried");
     scene.log(batch(&bodies, 12)).await;
     let [event] = &scene.bus.taken()[..] else {
         panic!("a dry run changes nothing: {:?}", scene.bus.taken())
@@ -251,6 +253,20 @@ async fn what_is_retried_is_told_at_the_last_receive() {
         let outcome = log.iter().find_map(|line| line.get("outcome")).unwrap();
         assert_eq!(outcome, "not-ready");
         assert_eq!(scene.bus.taken().len(), expected, "{receives} receives");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_another_event_retries_is_not_told_yet() {
+    let body = running_event("i-0123456789abcdef0", now()).to_string();
+    for (receives, expected) in [([12, 1], 0), ([1, 12], 0), ([12, 12], 1)] {
+        let mut scene = Scene::new(imdsv1(1), &[], &[]).await;
+        let mut both = batch(&[body.clone(), body.clone()], 1);
+        for (record, receives) in both["Records"].as_array_mut().unwrap().iter_mut().zip(receives) {
+            record["attributes"]["ApproximateReceiveCount"] = json!(receives.to_string());
+        }
+        scene.log(both).await;
+        assert_eq!(scene.bus.taken().len(), expected, "{receives:?}");
     }
 }
 

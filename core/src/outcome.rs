@@ -159,9 +159,11 @@ pub struct Unlogged {
     pub rejected_calls: u64,
     /// Whether EC2 accepted a change in this batch, of all options or of some.
     pub is_changed: bool,
-    /// Whether an event names it for the first time, or alone, so that an earlier delivery left this very instance unfinished.
+    /// Whether an event names it for the first time; or a redelivery names it alone, because an earlier delivery left this very
+    /// instance unfinished.
     pub is_new: bool,
-    /// Whether no event that names it is delivered again, whatever the outcome.
+    /// Whether no event of the batch that names it is delivered again, whatever the outcome. `false` in a sweep, and without a
+    /// queue.
     pub is_last_receive: bool,
     /// Whether a sweep with the watch found it.
     pub is_watched: bool,

@@ -17,10 +17,11 @@ NOT_DONE = ("failed", "pending", "not-ready", "throttled", "unreachable")
 EVENTS = EXAMPLES | {name: copy.deepcopy(EXAMPLES["denied"]) for name in NOT_DONE}
 for outcome in NOT_DONE:
     EVENTS[outcome]["detail"]["outcome"] = outcome
+# A change that is pending is mostly applied soon, without a further event.
 EXPECTED = {
-    "sns": EVENTS.keys() - {"enforced"},
-    "ticket": EVENTS.keys() - {"enforced", "in-use"},
-    "security-hub": EVENTS.keys() - {"exempt"},
+    "sns": EVENTS.keys() - {"pending", "enforced"},
+    "ticket": EVENTS.keys() - {"pending", "enforced", "in-use"},
+    "security-hub": EVENTS.keys() - {"pending", "exempt"},
 }
 
 

@@ -120,7 +120,7 @@ impl<'a> Resolver<'a> {
         target.redelivered |= delivery.redelivered;
         target.is_retried |= delivery.redelivered && is_alone;
         target.is_new |= !delivery.redelivered || is_alone;
-        // With another delivery, the work goes on.
+        // If another delivery is not the last one of its event, the instance is retried.
         target.is_last = delivery.is_last && (target.is_last || target.deliveries.is_empty());
         target.deliveries.insert(index);
     }

@@ -82,9 +82,8 @@ impl Reconciliation {
         let change = before.record.change.filter(|_| before.target.may_be_changed);
         let is_made =
             |change: &Change| self.instance.as_ref().is_some_and(|now| now.options.contains(change));
-        if let (State::Ended(Outcome::Compliant | Outcome::InUse), Some(change)) =
-            (&self.state, change.filter(is_made))
-        {
+        let (State::Ended(found) | State::Verifying(found)) = &self.state else { return };
+        if let (Outcome::Compliant | Outcome::InUse, Some(change)) = (found, change.filter(is_made)) {
             self.state = State::Verifying(Outcome::Enforced);
             self.record = Record { change: Some(change), is_accepted: true, ..before.record };
             self.instance = before.instance;

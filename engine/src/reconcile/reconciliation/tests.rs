@@ -52,12 +52,14 @@ fn an_incomplete_instance_is_not_ready_and_says_what_is_missing() {
 
 #[test]
 fn a_change_whose_response_was_lost_is_reported_as_made() {
-    for (may_be_changed, state, change) in [
-        (true, State::Verifying(Outcome::Enforced), true),
+    for (may_be_changed, redelivered, state, change) in [
+        (true, false, State::Verifying(Outcome::Enforced), true),
+        (true, true, State::Verifying(Outcome::Enforced), true),
         // Somebody else made it.
-        (false, State::Ended(Outcome::Compliant), false),
+        (false, false, State::Ended(Outcome::Compliant), false),
+        (false, true, State::Verifying(Outcome::Compliant), false),
     ] {
-        let mut opened = open(target(), instance("optional", "applied"));
+        let mut opened = open(Target { redelivered, ..target() }, instance("optional", "applied"));
         opened.target.may_be_changed = may_be_changed;
         with_context(|context| opened.reopen(Observation::Shown(instance("required", "pending")), context));
         assert_eq!((&opened.state, opened.record.change.is_some()), (&state, change), "{may_be_changed}");
