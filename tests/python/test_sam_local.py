@@ -83,7 +83,8 @@ def test_nothing_is_changed_unless_the_mode_says_so(sim, tmp_path):
 
 
 def test_an_event_of_something_else(sim, tmp_path):
-    answer = sam_local("Enforcer", json.loads(sample_events.text("s3-unrelated")), tmp_path, sim, "batch done")
+    # It is answered so soon that sam may stop the container before it has read the log.
+    answer = sam_local("Enforcer", json.loads(sample_events.text("s3-unrelated")), tmp_path, sim, log="")
     assert answer["counts"] == {} and len(answer["ignored"]) == 1
 
 
