@@ -150,7 +150,7 @@ async fn handle(function: &Function, event: LambdaEvent<Value>) -> Result<Value,
     answer.response
 }
 
-/// Answers the payload, and puts outcome events meanwhile if there is a bus for them. Returns those that were not put, too.
+/// Answers the payload. If there is an event bus, it also puts outcome events, and returns which of them were not put.
 async fn work(
     function: &Function,
     payload: Value,

@@ -27,8 +27,8 @@ pub struct NotPut {
     pub why: String,
 }
 
-/// Awaits `work`, which gets a function that takes outcomes, and puts their events on the bus meanwhile. `partition` is
-/// that of the instances. Failures to put do not change the result of `work`.
+/// Runs `work`, and puts outcome events on the bus while it runs. `work` gets a function, and calls it with each outcome.
+/// `partition` is the partition of the instances. A failure to put does not change the result of `work`.
 pub async fn during<T>(
     bus: &EventBus,
     partition: &str,

@@ -48,6 +48,10 @@ def sam_local(function: str, event: dict, tmp_path, sim: Ec2Sim, log: str, mode:
         command += ["--parameter-overrides", f"Mode={mode}"]
     ended = run(command)
     print(ended.stderr)
+    if log not in ended.stderr:
+        # After a very short invocation, sam may stop the container before it has read the log.
+        ended = run(command)
+        print(ended.stderr)
     assert ended.returncode == 0
     assert log in ended.stderr, "the function's log"
     return json.loads(ended.stdout.splitlines()[-1])
@@ -83,8 +87,7 @@ def test_nothing_is_changed_unless_the_mode_says_so(sim, tmp_path):
 
 
 def test_an_event_of_something_else(sim, tmp_path):
-    # It is answered so soon that sam may stop the container before it has read the log.
-    answer = sam_local("Enforcer", json.loads(sample_events.text("s3-unrelated")), tmp_path, sim, log="")
+    answer = sam_local("Enforcer", json.loads(sample_events.text("s3-unrelated")), tmp_path, sim, "batch done")
     assert answer["counts"] == {} and len(answer["ignored"]) == 1
 
 
