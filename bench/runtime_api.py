@@ -97,6 +97,17 @@ class Process:
         """Seconds from start to the first poll."""
         return self.next_of(self.api.polls) - self.started
 
+    def wait_until_idle(self):
+        """Waits until the process has used no CPU for a while. Raises an error if that takes half a minute."""
+        before = None
+        for _ in range(100):
+            now = self.cpu()
+            if now == before:
+                return
+            before = now
+            time.sleep(0.3)
+        raise RuntimeError(f"the process does not become idle: {self.logged()}")
+
     def invoke(self, payload: bytes) -> float:
         """Sends a payload and returns the time of the answer."""
         return self.answer(payload)[0]

@@ -100,12 +100,12 @@ def section(text: str, name: str, indent: int = 2) -> str:
     return found[1]
 
 
-def number(text: str, key: str, is_hub: bool = False) -> float:
-    """The number of a key; of an `!If [IsHub, a, b]`, that of a hub or of one account."""
-    found = re.search(rf'^ +{key}: (?:"?([\d.]+)"?|!If \[IsHub, (\d+), (\d+)\])$', text, re.MULTILINE)
+def number(text: str, key: str) -> float:
+    """The number of a key; of an `!If [IsHub, !Ref Parameter, number]`, that of one account."""
+    found = re.search(rf'^ +{key}: (?:"?([\d.]+)"?|!If \[IsHub, !Ref \w+, (\d+)\])$', text, re.MULTILINE)
     if found is None:
         raise LookupError(f"the template has no number {key}")
-    return float(found[1] or found[2 if is_hub else 3])
+    return float(found[1] or found[2])
 
 
 def from_template(is_hub: bool) -> dict[str, Settings]:
@@ -114,11 +114,11 @@ def from_template(is_hub: bool) -> dict[str, Settings]:
     shared, parameters = section(text, "Globals", 0), section(text, "Parameters", 0)
     found = {}
     for name, rate in (("Enforcer", "ModifyRate"), ("Sweeper", "SweepModifyRate")):
-        own = section(text, name)
+        own, of_hub = section(text, name), section(parameters, f"{name}Concurrency")
         found[name] = Settings(
             batch=int(number(own, "BatchSize")),
             window=number(own, "MaximumBatchingWindowInSeconds") if name == "Enforcer" else 0.0,
-            concurrency=int(number(own, "MaximumConcurrency", is_hub)),
+            concurrency=int(number(of_hub, "Default") if is_hub else number(own, "MaximumConcurrency")),
             timeout=number(own, "Timeout"),
             burst=int(number(own, "IMDS_MODIFY_BURST")),
             rate=number(section(parameters, rate), "Default"),
@@ -143,7 +143,7 @@ def sweeps_a_day() -> float:
     return 24 / float(re.search(r"Default: rate\((\d+) hours\)", (ROOT / "template.yaml").read_text())[1]) + 1
 
 
-CACHED = int(constant("engine/src/aws/clients.rs", "CACHED"))
+CACHED = int(constant("engine/src/aws/clients/mod.rs", "CACHED"))
 CHANGES_AT_ONCE = int(constant("engine/src/reconcile/apply.rs", "CHANGES_AT_ONCE"))
 ATTEMPTS = int(constant("engine/src/reconcile/apply.rs", "ATTEMPTS"))
 FRESH_FOR = constant("engine/src/reconcile/apply.rs", "FRESH_FOR")

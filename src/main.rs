@@ -71,12 +71,13 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
     };
     let (http_client, trust) = http::waiting_client();
     let variables = environment.clone();
-    // On another thread: this is about half of the work before the first poll.
+    // On other threads, as below: together, this is most of the work before the first event.
     let reading = spawn_blocking(move || RootCertificates::find(|name| variables.get(name), KNOWN_PLACES));
     let shared = settings::load(http_client).await;
     let member_role = member_role(&config, variable("AWS_LAMBDA_FUNCTION_NAME"));
     let outcome_bus = config.outcome_bus.clone().map(|name| EventBus::new(shared.clone(), name));
     let clients = RegionClients::new(shared, config.modify_limit, member_role);
+    drop(spawn_blocking(clients.preparation()));
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
     let log_level = variable("AWS_LAMBDA_LOG_LEVEL")

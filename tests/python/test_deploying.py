@@ -226,7 +226,7 @@ def consumers(filled: Filled) -> dict[str, Consumer]:
             queue_name=queue,
             queue=queues[queue],
             window=source.get("MaximumBatchingWindowInSeconds", 0),
-            concurrency=source["ScalingConfig"]["MaximumConcurrency"],
+            concurrency=int(source["ScalingConfig"]["MaximumConcurrency"]),
         )
     assert found.keys() == {"Enforcer", "Sweeper"}
     return found
@@ -273,6 +273,20 @@ def test_the_bursts_of_all_processes_are_ec2_s_burst(template):
     bursts = {name: consumer.variables.get("IMDS_MODIFY_BURST") for name, consumer in found.items()}
     assert bursts == {"Enforcer": "40", "Sweeper": "10"}
     assert sum(int(bursts[name]) * consumer.concurrency for name, consumer in found.items()) == 100
+
+
+def test_a_hub_alone_chooses_how_many_functions_run_at_once():
+    def concurrency(template, **parameters: str) -> dict[str, int]:
+        return {name: consumer.concurrency for name, consumer in consumers(template(**parameters)).items()}
+
+    assert concurrency(hub) == {"Enforcer": 20, "Sweeper": 20}
+    chosen = {"EnforcerConcurrency": "5", "SweeperConcurrency": "100"}
+    assert concurrency(hub, **chosen) == {"Enforcer": 5, "Sweeper": 100}
+    assert concurrency(account, **chosen) == {"Enforcer": 2, "Sweeper": 2}
+    assert not chosen.keys() & standalone().template["Parameters"].keys()
+    for name in chosen:
+        parameter = hub().template["Parameters"][name]
+        assert (parameter["MinValue"], parameter["MaxValue"]) == (2, 1000), "the bounds of Lambda"
 
 
 @WITH_FUNCTIONS

@@ -28,9 +28,8 @@ const CALLS_AT_ONCE: usize = 200;
 #[derive(Debug)]
 pub struct RegionClients {
     shared: SdkConfig,
-    /// The client of the function's own credentials and Region. Created before the first event, as most functions need
-    /// no other.
-    home: Option<(Region, SdkClients)>,
+    /// The clients of the function's own credentials and Region. Most functions need no others.
+    own_region: Option<Arc<OwnRegion>>,
     modify_limit: RateLimit,
     member_role: Option<MemberRole>,
     own: OnceLock<Own>,
@@ -38,6 +37,20 @@ pub struct RegionClients {
     lack: LackOfCredentials,
     queues: Queues,
     cache: Mutex<ClientCache>,
+}
+
+/// The clients of the function's own credentials and Region, created at first use.
+#[derive(Debug)]
+struct OwnRegion {
+    region: Region,
+    shared: SdkConfig,
+    clients: OnceLock<SdkClients>,
+}
+
+impl OwnRegion {
+    fn clients(&self) -> &SdkClients {
+        self.clients.get_or_init(|| SdkClients::new(&self.shared, &self.region))
+    }
 }
 
 /// The partition and the account of the function.
@@ -66,11 +79,23 @@ impl RegionClients {
     pub fn new(shared: SdkConfig, modify_limit: RateLimit, member_role: Option<MemberRole>) -> Self {
         let slots = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let region = shared.region().and_then(|region| Region::new(region.as_ref()).ok());
-        let home = region.map(|region| (region.clone(), SdkClients::new(&shared, &region)));
+        let own_region = region
+            .map(|region| Arc::new(OwnRegion { region, shared: shared.clone(), clients: OnceLock::new() }));
         let queues = Queues::new(shared.clone());
         let (own, cache) = (OnceLock::new(), Mutex::default());
         let lack = LackOfCredentials::default();
-        Self { shared, home, modify_limit, member_role, own, slots, lack, queues, cache }
+        Self { shared, own_region, modify_limit, member_role, own, slots, lack, queues, cache }
+    }
+
+    /// Returns work that creates the clients of the function's own Region, which another thread can do before the first
+    /// event. Otherwise they are created at first use.
+    pub fn preparation(&self) -> impl FnOnce() + Send + 'static {
+        let own_region = self.own_region.clone();
+        move || {
+            if let Some(own_region) = own_region {
+                own_region.clients();
+            }
+        }
     }
 
     /// Returns the queues that records come from.
@@ -140,8 +165,8 @@ impl RegionClients {
     }
 
     fn own_sdk_clients(&self, region: &Region) -> SdkClients {
-        match &self.home {
-            Some((home, sdk)) if home == region => sdk.clone(),
+        match &self.own_region {
+            Some(own) if own.region == *region => own.clients().clone(),
             _ => SdkClients::new(&self.shared, region),
         }
     }
@@ -201,66 +226,4 @@ impl ClientCache {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::settings::for_simulator;
-    use super::*;
-
-    const LIMIT: RateLimit = RateLimit { ceiling: 1.0, burst: 80 };
-
-    const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
-
-    fn account_region(account: usize, region: &str) -> AccountRegion {
-        let account = AccountId::new(&format!("{account:012}")).expect("an account");
-        AccountRegion { account, region: Region::new(region).expect("a Region") }
-    }
-
-    // The clock is paused, so that a token bucket that is not full stays so.
-    #[tokio::test(start_paused = true)]
-    async fn the_least_recently_used_client_that_made_no_recent_change_is_evicted() {
-        let role = MemberRole { name: "member".to_owned(), session: "tests".to_owned() };
-        let clients =
-            RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), LIMIT, Some(role));
-        // Two Regions an account.
-        let all: Vec<_> = (0..CACHED).map(|number| account_region(number / 2, REGIONS[number % 2])).collect();
-        for (number, account_region) in all.iter().enumerate() {
-            let client = clients.get(account_region).await;
-            if number == 1 {
-                client.rate_limiter.acquire(tokio::time::Instant::now()).await.expect("a token");
-            }
-        }
-        // From the least to the most recently used: 1, which made a change, 2, 4, 5, ..., 0, 3.
-        clients.get(&all[0]).await;
-        clients.get(&all[3]).await;
-
-        let mut evicted = Vec::new();
-        for number in CACHED..CACHED + 3 {
-            clients.get(&account_region(number, REGIONS[0])).await;
-            let cache = clients.cache.lock().await;
-            assert_eq!(cache.clients.len(), CACHED);
-            evicted = (0..all.len()).filter(|number| !cache.clients.contains_key(&all[*number])).collect();
-        }
-
-        assert_eq!(evicted, [2, 4, 5]);
-        let cache = clients.cache.lock().await;
-        let has_credentials =
-            |account| cache.members.contains_key(&account_region(account, REGIONS[0]).account);
-        assert_eq!(
-            (has_credentials(1), has_credentials(2)),
-            (true, false),
-            "an account loses its credentials with its last client"
-        );
-        assert_eq!(cache.counts.len(), 3, "the counts of evicted clients are kept");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_made_a_recent_change_is_evicted_if_all_did() {
-        let clients = RegionClients::new(for_simulator("http://127.0.0.1:1", "1", "us-east-1"), LIMIT, None);
-        let all: Vec<_> = (0..=CACHED).map(|account| account_region(account, REGIONS[0])).collect();
-        for account_region in &all {
-            let client = clients.get(account_region).await;
-            client.rate_limiter.acquire(tokio::time::Instant::now()).await.expect("a token");
-        }
-        let cache = clients.cache.lock().await;
-        assert_eq!((cache.clients.len(), cache.clients.contains_key(&all[0])), (CACHED, false));
-    }
-}
+mod tests;
