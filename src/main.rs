@@ -24,6 +24,7 @@ use imds_engine::report::metrics::Metrics;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// What serves the invocations.
@@ -71,13 +72,16 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
     };
     let (http_client, trust) = http::waiting_client();
     let variables = environment.clone();
-    // On other threads, as below: together, this is most of the work before the first event.
-    let reading = spawn_blocking(move || RootCertificates::find(|name| variables.get(name), KNOWN_PLACES));
+    let (send_work, more_work) = oneshot::channel();
+    // On another thread: this is most of the work before the first event. A second thread would take longer to start than
+    // it saves.
+    let preparing = spawn_blocking(move || prepare_calls(&variables, trust, more_work));
     let shared = settings::load(http_client).await;
     let member_role = member_role(&config, variable("AWS_LAMBDA_FUNCTION_NAME"));
     let outcome_bus = config.outcome_bus.clone().map(|name| EventBus::new(shared.clone(), name));
     let clients = RegionClients::new(shared, config.modify_limit, member_role);
-    drop(spawn_blocking(clients.preparation()));
+    // The thread ends early only if there are no root certificates, which ends the process.
+    let _ = send_work.send(clients.preparation());
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
     let log_level = variable("AWS_LAMBDA_LOG_LEVEL")
@@ -85,7 +89,7 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
         .unwrap_or_else(|| "INFO".to_owned());
     let function = Function { enforcer, outcome_bus, log_level };
     tokio::select! {
-        error = trust_roots(reading, trust) => fail(&error),
+        error = failure_of(preparing) => fail(&error),
         served = lambda_runtime::run(service_fn(|event| handle(&function, event))) => match served {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
@@ -93,21 +97,29 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
     }
 }
 
-/// Trusts the root certificates when they are read. Returns only if there are none, and why.
-async fn trust_roots(
-    reading: JoinHandle<Result<RootCertificates, NoRootCertificates>>,
+/// Lets the HTTP client trust the root certificates that it finds. Then does the work that it receives.
+fn prepare_calls(
+    environment: &Environment,
     trust: Trust,
-) -> String {
-    match reading.await {
-        Ok(Ok(root_certificates)) => {
-            for warning in root_certificates.warnings() {
-                let _ = log_of_start().warning(&warning);
-            }
-            trust.set_roots(root_certificates);
-            std::future::pending().await
-        }
+    more_work: oneshot::Receiver<impl FnOnce()>,
+) -> Result<(), NoRootCertificates> {
+    let root_certificates = RootCertificates::find(|name| environment.get(name), KNOWN_PLACES)?;
+    for warning in root_certificates.warnings() {
+        let _ = log_of_start().warning(&warning);
+    }
+    trust.set_roots(root_certificates);
+    if let Ok(work) = more_work.blocking_recv() {
+        work();
+    }
+    Ok(())
+}
+
+/// Returns only if the preparation failed, and why.
+async fn failure_of(preparing: JoinHandle<Result<(), NoRootCertificates>>) -> String {
+    match preparing.await {
+        Ok(Ok(())) => std::future::pending().await,
         Ok(Err(error)) => error.to_string(),
-        Err(defect) => format!("the root certificates were not read: {defect}"),
+        Err(defect) => format!("the function cannot prepare its calls to AWS: {defect}"),
     }
 }
 

@@ -73,6 +73,8 @@ def test_what_fits_together_is_created(cloud, parameters):
         (HUB | {"TargetUnits": "ou-ab12-11111111,everything"}, "TargetUnits"),
         (HUB | {"TargetUnits": "ou-ab12-11111111,"}, BOTH_OR_NEITHER),
         (HUB | {"MemberRegions": "us-east-1,"}, "empty element"),
+        (HUB | {"EnforcerConcurrency": "1"}, "EnforcerConcurrency"),
+        (HUB | {"SweeperConcurrency": "1001"}, "SweeperConcurrency"),
         ({"HopLimitCeiling": "9"}, "HopLimitCeiling"),
         ({"IamPath": "platform"}, "IamPath"),
         ({"NamePrefix": "x" * 33}, "NamePrefix"),
