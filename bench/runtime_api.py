@@ -101,6 +101,8 @@ class Process:
         """Waits until the process has used no CPU for a while. Raises an error if that takes half a minute."""
         before = None
         for _ in range(100):
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the process ended with {self.process.returncode}: {self.logged()}")
             now = self.cpu()
             if now == before:
                 return

@@ -80,7 +80,7 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
     let member_role = member_role(&config, variable("AWS_LAMBDA_FUNCTION_NAME"));
     let outcome_bus = config.outcome_bus.clone().map(|name| EventBus::new(shared.clone(), name));
     let clients = RegionClients::new(shared, config.modify_limit, member_role);
-    // The thread ends early only if there are no root certificates, which ends the process.
+    // The thread ends before only if there are no root certificates, or if it panics. Both end the process.
     let _ = send_work.send(clients.preparation());
     let enforcer = config.into_enforcer(clients);
     // Lambda sets this variable from the function's log settings. If it is not set, all levels pass.
@@ -97,7 +97,7 @@ async fn serve(environment: &Environment, mut errors: Vec<String>) -> ExitCode {
     }
 }
 
-/// Lets the HTTP client trust the root certificates that it finds. Then does the work that it receives.
+/// Finds the root certificates, and lets the HTTP client trust them. Then does the work that it receives.
 fn prepare_calls(
     environment: &Environment,
     trust: Trust,

@@ -202,6 +202,28 @@ async fn a_change_is_told_once_although_it_is_verified_later() {
 }
 
 #[tokio::test]
+async fn a_change_is_told_of_an_instance_that_is_terminated_before_it_is_applied() {
+    let mut scene = Scene::with(Duration::from_secs(60), imdsv1(1), &[], &[]).await;
+    let Scene { sim, bus, lambda, ids } = &mut scene;
+    let (sim, ids) = (&*sim, &*ids);
+    let is_changed = || {
+        let calls = sim.calls();
+        calls.iter().any(|call| call.action == "ModifyInstanceMetadataOptions" && call.status == Some(200))
+    };
+    let terminate = async {
+        while !is_changed() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        sim.account_region(ACCOUNT, REGION).terminate(&ids[0]);
+    };
+    let (answer, ()) = tokio::join!(lambda.invoke(launch_event(ids), Duration::from_secs(60)), terminate);
+    answer.expect("in time").expect("an answer");
+    let told: Value = serde_json::from_str(bus.taken()[0]["Detail"].as_str().unwrap()).unwrap();
+    let expected = (&json!("gone"), &json!({"HttpTokens": "required"}));
+    assert_eq!((&told["outcome"], &told["change"]), expected);
+}
+
+#[tokio::test]
 async fn a_sweep_tells_of_a_change_beside_an_option_that_is_held_back() {
     let policy = r#"{"baseline": {"HttpTokens": "required", "HttpPutResponseHopLimit": 5}, "usageGate": {}}"#;
     let long_ago = Some(now() - time::Duration::days(90));

@@ -41,7 +41,7 @@ pub struct Use {
     /// The last day (UTC) with such a call.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "iso")]
     pub last_day: Option<Date>,
-    /// The number of days that were looked at.
+    /// The lookback, in days. If the instance first ran later, only the days since then count.
     pub days: u16,
     /// The number of days on which there were data.
     #[serde(skip)]

@@ -90,7 +90,12 @@ mod tests {
     fn a_change_is_told_whatever_the_outcome() {
         use Outcome::*;
         let changed = Unlogged { is_changed: true, ..Unlogged::default() };
-        for outcome in [Pending, InUse, Denied, Blocked, Failed { retry: true }] {
+        let schema: Value =
+            serde_json::from_str(include_str!("../../../outcome-events/outcome.schema.json")).unwrap();
+        let in_schema = schema["$defs"]["detail"]["properties"]["outcome"]["enum"].as_array().unwrap();
+        let ends = [Enforced, Pending, InUse, Denied, Blocked, NotReady, Throttled, Unreachable, Gone];
+        for outcome in [&ends[..], &[Failed { retry: true }]].concat() {
+            assert!(in_schema.contains(&json!(outcome)), "{outcome}");
             for kind in [TriggerKind::Launch, TriggerKind::Sweep] {
                 assert!(told(outcome, kind, changed), "{outcome} {kind:?}");
             }
