@@ -12,16 +12,16 @@ from localstack.services.events.event_rule_engine import EventPatternCompiler, E
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "outcome-events"
 EXAMPLES = {path.stem: json.loads(path.read_text()) for path in (FOLDER / "examples").glob("*.json")}
-# The last receive of an event that named the instance, and a failure: as denied, with another outcome.
-NOT_DONE = ("failed", "pending", "not-ready", "throttled", "unreachable")
-EVENTS = EXAMPLES | {name: copy.deepcopy(EXAMPLES["denied"]) for name in NOT_DONE}
-for outcome in NOT_DONE:
+# As denied, with another outcome.
+OTHERS = ("failed", "pending", "not-ready", "throttled", "unreachable", "gone")
+EVENTS = EXAMPLES | {name: copy.deepcopy(EXAMPLES["denied"]) for name in OTHERS}
+for outcome in OTHERS:
     EVENTS[outcome]["detail"]["outcome"] = outcome
-# A change that is pending is mostly applied soon, without a further event.
+# A change that is pending is mostly applied soon, without a further event. What is gone needs nobody.
 EXPECTED = {
-    "sns": EVENTS.keys() - {"pending", "enforced"},
-    "ticket": EVENTS.keys() - {"pending", "enforced", "in-use"},
-    "security-hub": EVENTS.keys() - {"pending", "exempt"},
+    "sns": EVENTS.keys() - {"pending", "gone", "enforced"},
+    "ticket": EVENTS.keys() - {"pending", "gone", "enforced", "in-use"},
+    "security-hub": EVENTS.keys() - {"pending", "gone", "exempt"},
 }
 
 
