@@ -166,6 +166,26 @@ for importer in (changesets, handlers, stacks):
     importer._evaluate_conditions = engine._evaluate_conditions
 
 
+def with_integers(props: dict) -> dict:
+    """CloudFormation converts a parameter, which is text, to the type of a property. ministack does so for batches."""
+    scaling = {key: int(value) for key, value in props.get("ScalingConfig", {}).items()}
+    return props | ({"ScalingConfig": scaling} if scaling else {})
+
+
+@patch(provisioners, "_lambda_esm_create", "logical_id props stack_name")
+def create_with_integers(original):
+    return lambda logical_id, props, stack_name: original(logical_id, with_integers(props), stack_name)
+
+
+@patch(provisioners, "_lambda_esm_update", "physical_id old_props new_props stack_name")
+def update_with_integers(original):
+    return lambda physical_id, old, new, stack_name: original(physical_id, old, with_integers(new), stack_name)
+
+
+MAPPING = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
+MAPPING |= {"create": provisioners._lambda_esm_create, "update": provisioners._lambda_esm_update}
+
+
 # ---- Lambda ----
 
 
