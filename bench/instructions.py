@@ -17,13 +17,13 @@ from pathlib import Path
 from runtime_api import OURS, Process
 from simulator import Ec2, batch
 
-# Millions, a tenth above the counts when this was written: 2.99 with Debian's bundle, 2.34, 2.22 and 0.96. Machines
-# differ by up to 3%. Half of the first count is for the root certificates, nearly all of the others for the AWS SDK.
+# Millions, above the counts when this was last measured: 2.99 with Debian's bundle, 2.34, 2.22 and 0.96.
+# Half of the first count is for the root certificates, nearly all of the others for the AWS SDK.
 BOUNDS = {
-    "before the first event": 3.3,
-    "first event": 2.6,
-    "each further event": 2.45,
-    "each event of a batch of 200": 1.06,
+    "before the first event": 3.1,
+    "first event": 2.4,
+    "each further event": 2.31,
+    "each event of a batch of 200": 1.04,
 }
 
 
